@@ -32,7 +32,7 @@ func (b *Builder) Read(msg []byte, off int) (r Record, next int, err error) {
 		return nil, 0, fmt.Errorf("zone %s: record %d: %w", b.name, len(b.index)+1, err)
 	}
 	if len(wire) > b.limit {
-		return nil, 0, fmt.Errorf("%w: %s is larger than the limit of %d bytes", ErrZone, b.name, b.limit)
+		return nil, 0, fmt.Errorf("%w: %s is %w: the limit is %d bytes", ErrZone, b.name, ErrTooLarge, b.limit)
 	}
 	b.wire = wire
 	b.index = append(b.index, uint32(start))

@@ -11,10 +11,10 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Chunk is a piece of a large zone. Equal records make equal chunks, so a new version shares all chunks but the changed
-// ones with the old.
+// Chunk refers to a piece of a large zone, which is stored compressed under its hash. Equal records make equal chunks, so a
+// new version shares all chunks but the changed ones with the old.
 type Chunk struct {
-	Hash [sha256.Size]byte // of the uncompressed records
+	Hash [sha256.Size]byte // of the compressed records
 	Size uint32            // of the uncompressed records, in bytes
 }
 
@@ -30,11 +30,11 @@ const (
 var ErrCorrupt = errors.New("corrupt")
 
 var (
-	encoder, _ = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(2))
+	encoder, _ = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2))
 	decoder, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecodeAllCapLimit(true))
 )
 
-// compress is safe for concurrent use.
+// compress is safe for concurrent use, and makes equal bytes of equal records as long as the zstd library is the same.
 func compress(records []byte) []byte { return encoder.EncodeAll(records, nil) }
 
 // decompress appends exactly size bytes to dst, never more.
@@ -52,22 +52,27 @@ func decompress(dst, data []byte, size int) ([]byte, error) {
 	return dst[: len(dst)+size : cap(dst)], nil
 }
 
-// split cuts the records into chunks. A cut falls between two owners, where the hash of the second says so: the cuts
-// depend on what stands around them only, not on what comes before.
-func (z *Zone) split() []Chunk {
+// split cuts the records into chunks and returns their compressed content, too. A cut falls between two owners, where the
+// hash of the second says so: the cuts depend on what stands around them only, not on what comes before.
+func (z *Zone) split() (chunks []Chunk, contents [][]byte) {
 	target := max(chunkTarget, z.Size()/(maxChunks/4))
-	var chunks []Chunk
 	start := 0
+	cut := func(at int) {
+		content := compress(z.wire[start:at])
+		contents = append(contents, content)
+		chunks = append(chunks, Chunk{Hash: sha256.Sum256(content), Size: uint32(at - start)})
+		start = at
+	}
 	for i := 1; i < len(z.index); i++ {
 		at, owner := int(z.index[i]), z.Record(i).owner()
 		full := at-start >= chunkMax/2
 		border := at-start >= chunkMin && !bytes.Equal(owner, z.Record(i-1).owner())
 		if full || border && cutHere(owner, z.groupSize(i), target) {
-			chunks = append(chunks, z.chunk(start, at))
-			start = at
+			cut(at)
 		}
 	}
-	return append(chunks, z.chunk(start, len(z.wire)))
+	cut(len(z.wire))
+	return chunks, contents
 }
 
 // groupSize is the size of the records from i on that share an owner, counted up to 64 of them.
@@ -84,8 +89,4 @@ func cutHere(owner []byte, group, target int) bool {
 	h := fnv.New32a()
 	h.Write(owner)
 	return float64(h.Sum32()) < math.MaxUint32*float64(group)/float64(target)
-}
-
-func (z *Zone) chunk(from, to int) Chunk {
-	return Chunk{Hash: sha256.Sum256(z.wire[from:to]), Size: uint32(to - from)}
 }

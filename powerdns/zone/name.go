@@ -1,6 +1,7 @@
 package zone
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -57,7 +58,7 @@ func NameFromWire(b []byte) (Name, error) {
 	if len(rest) > 0 {
 		return "", fmt.Errorf("%w: %d bytes after its end", ErrName, len(rest))
 	}
-	low := []byte(n)
+	low := bytes.Clone(n)
 	lower(low)
 	return Name(low), nil
 }

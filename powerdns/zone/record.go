@@ -178,3 +178,16 @@ func labelOffsets(name []byte, to *[maxName / 2]uint8) (n int) {
 }
 
 func label(name []byte, at uint8) []byte { return name[at+1 : int(at)+1+int(name[at])] }
+
+// SplitRecords cuts canonical records that stand one behind the other. They are views into b.
+func SplitRecords(b []byte) ([]Record, error) {
+	var records []Record
+	for len(b) > 0 {
+		r, rest, err := cutRecord(b)
+		if err != nil {
+			return nil, err
+		}
+		records, b = append(records, r), rest
+	}
+	return records, nil
+}

@@ -2,6 +2,7 @@ package zone
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -30,9 +31,10 @@ type State struct {
 // maxInline is how many bytes of compressed records are carried in the state itself.
 const maxInline = 48 << 10
 
-// NewState describes z. stored is the serial that PowerDNS stores for it.
-func NewState(z *Zone, stored uint32, published time.Time) *State {
-	s := &State{
+// NewState describes z. stored is the serial that PowerDNS stores for it. Of a large zone, contents are the compressed
+// chunks in the order of [State.Chunks], which must be stored under their hashes before the state is published.
+func NewState(z *Zone, stored uint32, published time.Time) (s *State, contents [][]byte) {
+	s = &State{
 		Name: z.name, Published: published.Truncate(time.Millisecond),
 		Serial: z.Serial(), Stored: stored, Records: uint32(z.Len()), Size: uint32(z.Size()),
 		Digest: z.Digest(), Stable: z.Stable(),
@@ -41,11 +43,11 @@ func NewState(z *Zone, stored uint32, published time.Time) *State {
 	if z.Size() <= 16*maxInline {
 		if inline := compress(z.wire); len(inline) <= maxInline {
 			s.inline = inline
-			return s
+			return s, nil
 		}
 	}
-	s.chunks = z.split()
-	return s
+	s.chunks, contents = z.split()
+	return s, contents
 }
 
 // NewTombstone tells that the zone is gone.
@@ -55,15 +57,6 @@ func NewTombstone(name Name, published time.Time) *State {
 
 // Chunks lists the pieces of a large zone in their order; none for a small one.
 func (s *State) Chunks() []Chunk { return s.chunks }
-
-// Compressed yields what must be stored under the hash of c: the i-th chunk of z, compressed.
-func (z *Zone) Compressed(chunks []Chunk, i int) []byte {
-	from := 0
-	for _, c := range chunks[:i] {
-		from += int(c.Size)
-	}
-	return compress(z.wire[from : from+int(chunks[i].Size)])
-}
 
 // Zone rebuilds and verifies the content. fetch returns the compressed bytes of a chunk; it is called in their order.
 // An error that wraps [ErrCorrupt] means that the content is not what the state says.
@@ -99,12 +92,11 @@ func (s *State) join(fetch func(Chunk) ([]byte, error)) ([]byte, error) {
 		if i == 1 { // the first chunk was real: the others are likely to be
 			wire = append(make([]byte, 0, s.Size), wire...)
 		}
-		start := len(wire)
+		if sha256.Sum256(data) != c.Hash {
+			return nil, fmt.Errorf("%w: chunk %d of %d does not have its hash", ErrCorrupt, i+1, len(s.chunks))
+		}
 		if wire, err = decompress(wire, data, int(c.Size)); err != nil {
 			return nil, fmt.Errorf("chunk %d of %d: %w", i+1, len(s.chunks), err)
-		}
-		if (&Zone{wire: wire}).chunk(start, len(wire)) != c {
-			return nil, fmt.Errorf("%w: chunk %d of %d does not have its hash", ErrCorrupt, i+1, len(s.chunks))
 		}
 	}
 	return wire, nil

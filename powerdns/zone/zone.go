@@ -15,6 +15,9 @@ import (
 // ErrZone is wrapped by the errors about records that do not make a zone.
 var ErrZone = errors.New("not a complete zone")
 
+// ErrTooLarge is wrapped, besides ErrZone, when a zone exceeds the limit that its builder was given.
+var ErrTooLarge = errors.New("too large")
+
 // MaxSize bounds a zone, in bytes of canonical wire form: offsets are 32 bits wide.
 const MaxSize = 1 << 31
 
@@ -81,17 +84,6 @@ func (z *Zone) RRset(owner Name, typ uint16) (records, signatures []Record) {
 		}
 	}
 	return records, signatures
-}
-
-// Denial names how the zone proves what does not exist: "" (unsigned), "NSEC", or "NSEC3 " and its parameters.
-func (z *Zone) Denial() string {
-	if params, _ := z.RRset(z.name, dns.TypeNSEC3PARAM); len(params) > 0 {
-		return fmt.Sprintf("NSEC3 %x", params[0].Data())
-	}
-	if nsec, _ := z.RRset(z.name, dns.TypeNSEC); len(nsec) > 0 {
-		return "NSEC"
-	}
-	return ""
 }
 
 // FirstExpiry is the earliest end of a signature, in seconds of the epoch modulo 2^32 (RFC 4034 §3.1.5); false when

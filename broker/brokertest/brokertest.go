@@ -1,0 +1,192 @@
+// Package brokertest starts a real broker for tests: TLS, nkeys and accounts as `init` sets them up, on a port of its
+// own and a store in the test's temporary directory.
+//
+//	b := brokertest.Start(t, brokertest.Options{Core: []string{"primary1"}, Secondaries: []string{"sec1"}})
+//	primary := b.Connect("primary1")
+//	primary.EnsureStreams(ctx, 1)
+package brokertest
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"pdns-distribute/broker"
+)
+
+// patience is longer than anything takes on a busy machine.
+const patience = 30 * time.Second
+
+// Options are the ids of the users that may connect.
+type Options struct {
+	Core, Proxies, Secondaries []string
+
+	// Log gets the broker's and the connections' log. Default: nothing is logged.
+	Log *zerolog.Logger
+}
+
+// Broker is a broker that can be stopped, wiped and started again under the same address. Its methods must be called
+// by the test's goroutine; failures end the test.
+type Broker struct {
+	t      testing.TB
+	dir    string
+	log    zerolog.Logger
+	conf   broker.ServerConf
+	remote map[string]bool // ids that reach the JetStream API through an import
+
+	server *broker.Server
+	stop   context.CancelFunc
+	ended  chan error
+}
+
+// Start starts a broker that is stopped when the test ends.
+func Start(t testing.TB, opt Options) *Broker {
+	t.Helper()
+	b := &Broker{t: t, dir: t.TempDir(), log: zerolog.Nop(), remote: make(map[string]bool)}
+	if opt.Log != nil {
+		b.log = *opt.Log
+	}
+	b.makeCertificates()
+	b.conf = broker.ServerConf{
+		ServerName: "test", Listen: "127.0.0.1:-1", StoreDir: b.path("store"),
+		CertFile: b.path("server.crt"), KeyFile: b.path("server.key"), CAFile: b.path("ca.crt"),
+		MaxFile: 1 << 30, MaxMemory: 64 << 20,
+		Core: b.makeUsers(opt.Core), Proxies: b.makeUsers(opt.Proxies), Secondaries: b.makeUsers(opt.Secondaries),
+	}
+	for _, id := range append(opt.Proxies, opt.Secondaries...) {
+		b.remote[id] = true
+	}
+	b.Start()
+	t.Cleanup(b.Stop)
+	return b
+}
+
+func (b *Broker) path(name string) string { return filepath.Join(b.dir, name) }
+
+func (b *Broker) must(err error) {
+	b.t.Helper()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *Broker) write(name string, content []byte) {
+	b.t.Helper()
+	b.must(os.WriteFile(b.path(name), content, 0o600))
+}
+
+func (b *Broker) makeCertificates() {
+	b.t.Helper()
+	ca, err := broker.NewCA("test CA", time.Now())
+	b.must(err)
+	server, err := ca.NewServerCertificate([]string{"127.0.0.1", "localhost"}, time.Now())
+	b.must(err)
+	b.write("ca.crt", ca.CertPEM)
+	b.write("server.crt", server.CertPEM)
+	b.write("server.key", server.KeyPEM)
+}
+
+func (b *Broker) makeUsers(ids []string) []broker.User {
+	b.t.Helper()
+	var users []broker.User
+	for _, id := range ids {
+		key, err := broker.NewUserKey()
+		b.must(err)
+		b.write(id+".nkey", key.Seed)
+		users = append(users, broker.User{ID: id, PublicKey: key.PublicKey})
+	}
+	return users
+}
+
+// AddSecondary adds a user to the running broker.
+func (b *Broker) AddSecondary(id string) {
+	b.t.Helper()
+	b.conf.Secondaries = append(b.conf.Secondaries, b.makeUsers([]string{id})...)
+	b.remote[id] = true
+	b.writeConf()
+	b.must(b.server.Reload())
+}
+
+// Start starts a stopped broker again, under the address it had.
+func (b *Broker) Start() {
+	b.t.Helper()
+	b.writeConf()
+	var err error
+	b.server, err = broker.NewServer(b.ConfigFile(), b.log)
+	b.must(err)
+	ctx, stop := context.WithCancel(context.Background())
+	b.stop, b.ended = stop, make(chan error, 1)
+	go func() { b.ended <- b.server.Run(ctx) }()
+	select {
+	case <-b.server.Ready():
+	case err := <-b.ended:
+		b.stop = nil
+		b.t.Fatal("broker ended: ", err)
+	case <-time.After(patience):
+		b.t.Fatal("broker isn't ready")
+	}
+	b.conf.Listen = b.server.Addr().String()
+}
+
+func (b *Broker) writeConf() {
+	b.t.Helper()
+	text, err := b.conf.Render()
+	b.must(err)
+	b.write("nats-server.conf", text)
+}
+
+// Stop stops the broker and waits for its end. Connections to it go on trying. Stopping it twice is harmless.
+func (b *Broker) Stop() {
+	b.t.Helper()
+	if b.stop == nil {
+		return
+	}
+	b.stop()
+	b.stop = nil
+	if err := <-b.ended; err != nil {
+		b.t.Error("broker ended: ", err)
+	}
+}
+
+// Wipe stops the broker, deletes its store, and starts it again.
+func (b *Broker) Wipe() {
+	b.t.Helper()
+	b.Stop()
+	b.must(os.RemoveAll(b.conf.StoreDir))
+	b.Start()
+}
+
+// ConfigFile is the broker's configuration file.
+func (b *Broker) ConfigFile() string { return b.path("nats-server.conf") }
+
+// URL is where clients connect.
+func (b *Broker) URL() string { return "tls://" + b.conf.Listen }
+
+// Config is what the node with this id connects with.
+func (b *Broker) Config(id string) broker.Config {
+	c := broker.Config{URLs: []string{b.URL()}, CAFile: b.path("ca.crt"), NKeyFile: b.path(id + ".nkey")}
+	if b.remote[id] {
+		c.APIPrefix = broker.RemoteAPIPrefix
+	}
+	return c
+}
+
+// Connect connects the node with this id, and closes the connection when the test ends.
+func (b *Broker) Connect(id string) *broker.Conn {
+	b.t.Helper()
+	conn, err := broker.Connect(b.Config(id), broker.Options{Node: id, Log: b.log})
+	b.must(err)
+	b.t.Cleanup(func() {
+		if err := conn.Close(context.Background()); err != nil && b.stop != nil {
+			b.t.Error("close connection of ", id, ": ", err)
+		}
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	b.must(conn.Wait(ctx))
+	return conn
+}

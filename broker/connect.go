@@ -1,0 +1,331 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+)
+
+const (
+	dialTimeout    = 5 * time.Second        // per broker URL, TLS handshake included
+	reconnectWait  = 250 * time.Millisecond // between two attempts at one URL; recovery is at most this late
+	reconnectSpray = 500 * time.Millisecond // added at random, so that a fleet doesn't shake hands at one instant
+	pingInterval   = 20 * time.Second       // a dead peer is noticed after two unanswered pings
+	requestTimeout = 5 * time.Second        // for an answer of the broker, when the caller's context sets none
+)
+
+// Options is what Connect needs beside the configuration file.
+type Options struct {
+	Node string         // id of this node, see CheckNodeID; it is also shown by the broker as the client's name
+	Log  zerolog.Logger // connection events and permission violations go here
+}
+
+// Conn is one node's connection to the broker. All methods may be called concurrently. Methods that ask the broker
+// wait for its answer until ctx ends, or five seconds if ctx has no deadline. Those that publish or read content fail
+// at once with ErrDisconnected while there is no connection, or when it is lost before the answer came; nothing is
+// buffered to be sent later.
+type Conn struct {
+	nc        *nats.Conn
+	js        jetstream.JetStream
+	node      string
+	apiPrefix string
+	log       zerolog.Logger
+	done      chan struct{}
+	connected signals
+
+	mu      sync.Mutex
+	link    context.Context // ends, with ErrDisconnected as its cause, when the present connection is lost
+	unlink  context.CancelCauseFunc
+	lastErr error // why there is no connection
+}
+
+// Connect tries each URL once and returns; while none answers, the Conn goes on trying for ever, see Wait. It fails
+// only for faults of the configuration and the files it names (ErrConfig).
+func Connect(cfg Config, opt Options) (*Conn, error) {
+	if err := CheckNodeID(opt.Node); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	security, err := cfg.security()
+	if err != nil {
+		return nil, err
+	}
+	c := &Conn{node: opt.Node, log: opt.Log, done: make(chan struct{})}
+	c.link, c.unlink = context.WithCancelCause(context.Background())
+	c.unlink(ErrDisconnected) // until there is a connection
+	c.apiPrefix = cmp.Or(cfg.APIPrefix, defaultAPIPrefix)
+	inbox := cmp.Or(cfg.InboxPrefix, "_INBOX_"+opt.Node)
+	return c, c.dial(strings.Join(cfg.URLs, ","), append(c.options(inbox), security...))
+}
+
+func (c *Conn) dial(urls string, options []nats.Option) error {
+	var err error
+	if c.nc, err = nats.Connect(urls, options...); err != nil {
+		return fmt.Errorf("%w: connect to broker %s: %w", ErrConfig, urls, err)
+	}
+	if c.js, err = jetstream.NewWithAPIPrefix(c.nc, c.apiPrefix); err != nil {
+		c.nc.Close()
+		return fmt.Errorf("%w: broker.api_prefix: %w", ErrConfig, err)
+	}
+	return nil
+}
+
+func (c *Conn) options(inbox string) []nats.Option {
+	return []nats.Option{
+		nats.Name(c.node),
+		nats.Timeout(dialTimeout),
+		nats.RetryOnFailedConnect(true),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(reconnectWait),
+		nats.ReconnectJitter(reconnectSpray, reconnectSpray),
+		nats.PingInterval(pingInterval),
+		nats.IgnoreAuthErrorAbort(), // a user may be added to the broker after the node was started
+		nats.ReconnectBufSize(-1),   // fail at once: a buffered publish may be stored after it was reported as failed
+		nats.CustomInboxPrefix(inbox),
+		nats.ConnectHandler(c.onConnect),
+		nats.ReconnectHandler(c.onConnect),
+		nats.DisconnectErrHandler(c.onDisconnect),
+		nats.ReconnectErrHandler(c.onRetry),
+		nats.ErrorHandler(c.onError),
+		nats.ClosedHandler(func(*nats.Conn) { close(c.done) }),
+	}
+}
+
+func (c *Conn) onConnect(nc *nats.Conn) {
+	c.setError(nil)
+	c.mu.Lock()
+	c.unlink(ErrDisconnected)
+	c.link, c.unlink = context.WithCancelCause(context.Background())
+	c.mu.Unlock()
+	c.log.Info().Str("broker", nc.ConnectedUrlRedacted()).Msg("connected to broker")
+	c.connected.raise()
+}
+
+func (c *Conn) onDisconnect(_ *nats.Conn, err error) {
+	c.mu.Lock()
+	c.unlink(ErrDisconnected)
+	c.mu.Unlock()
+	if err != nil { // nil when Close was called
+		c.setError(err)
+		c.log.Warn().Err(err).Msg("connection to broker lost, reconnecting")
+	}
+}
+
+// onRetry reports an attempt that failed; repeated at debug level only, so that a broker away for a night doesn't fill
+// the log.
+func (c *Conn) onRetry(_ *nats.Conn, err error) {
+	level := zerolog.DebugLevel
+	if c.setError(err) {
+		level = zerolog.WarnLevel
+	}
+	c.log.WithLevel(level).Err(err).Msg("broker can't be reached, trying again")
+}
+
+// onError gets what has no caller to return to. Permission violations appear here only; the call just times out.
+func (c *Conn) onError(_ *nats.Conn, sub *nats.Subscription, err error) {
+	event := c.log.Error().Err(err)
+	if sub != nil {
+		event = event.Str("subject", sub.Subject)
+	}
+	event.Msg("broker reported an error")
+}
+
+// setError keeps why there is no connection, and tells whether that is news.
+func (c *Conn) setError(err error) (news bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	news = err != nil && (c.lastErr == nil || c.lastErr.Error() != err.Error())
+	c.lastErr = err
+	return news
+}
+
+// Connected tells whether there is a connection at this moment.
+func (c *Conn) Connected() bool { return c.present().Err() == nil }
+
+// present is the present connection as a context.
+func (c *Conn) present() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.link
+}
+
+// Err says why there is no connection, as far as is known; nil while there is one.
+func (c *Conn) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lastErr == nil || c.link.Err() == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrDisconnected, c.lastErr)
+}
+
+// Wait returns when there is a connection. When ctx ends first, the error says what the last attempt failed with.
+func (c *Conn) Wait(ctx context.Context) error {
+	connected, stop := c.Connections()
+	defer stop()
+	select {
+	case <-connected:
+		return nil
+	case <-c.done:
+		return ErrClosed
+	case <-ctx.Done():
+		return cmp.Or(c.Err(), ctx.Err())
+	}
+}
+
+// Connections returns a channel that gets a value for the present connection, if there is one, and for each later
+// one; values not yet received collapse into one. Call stop when done; it doesn't close the channel.
+func (c *Conn) Connections() (connected <-chan struct{}, stop func()) {
+	ch, stop := c.connected.listen()
+	if c.Connected() {
+		raise(ch)
+	}
+	return ch, stop
+}
+
+// Done is closed when the connection is closed for good. Unless Close was called, the process should end.
+func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// Close sends what is still to be sent (acknowledgements), until ctx ends but five seconds at most, and closes the
+// connection. Stop consuming before. It returns when all callbacks have ended.
+func (c *Conn) Close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	var err error
+	if c.Connected() {
+		err = c.nc.FlushWithContext(ctx)
+	}
+	c.nc.Close()
+	<-c.done
+	if err != nil {
+		return fmt.Errorf("send the rest to the broker: %w", err)
+	}
+	return nil
+}
+
+// ask makes a request that the broker answers, within limit unless ctx has a deadline. It gives up when the connection
+// is lost, since the answer is lost with it.
+func (c *Conn) ask(ctx context.Context, limit time.Duration, request func(context.Context) error) error {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	link := c.present()
+	if err := c.lost(link); err != nil {
+		return err
+	}
+	defer context.AfterFunc(link, func() { cancel(context.Cause(link)) })()
+	err := request(ctx)
+	if err == nil {
+		return nil
+	}
+	if lost := c.lost(link); lost != nil {
+		return fmt.Errorf("%w: %w", lost, err)
+	}
+	return explain(err)
+}
+
+// lost tells whether a connection has ended, and for good or not.
+func (c *Conn) lost(link context.Context) error {
+	select {
+	case <-c.done:
+		return ErrClosed
+	default:
+		return context.Cause(link)
+	}
+}
+
+// publish stores a message in a stream and returns its sequence.
+func (c *Conn) publish(ctx context.Context, stream string, msg *nats.Msg, options ...jetstream.PublishOpt) (uint64, error) {
+	var ack *jetstream.PubAck
+	err := c.ask(ctx, requestTimeout, func(ctx context.Context) (err error) {
+		ack, err = c.js.PublishMsg(ctx, msg, append(options, jetstream.WithExpectStream(stream))...)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return ack.Sequence, nil
+}
+
+// request asks the JetStream API.
+func (c *Conn) request(ctx context.Context, subject string, body []byte) (*nats.Msg, error) {
+	var answer *nats.Msg
+	err := c.ask(ctx, requestTimeout, func(ctx context.Context) (err error) {
+		answer, err = c.nc.RequestWithContext(ctx, c.apiPrefix+"."+subject, body)
+		return err
+	})
+	return answer, err
+}
+
+// call asks the JetStream API a question that nats.go has no method for, or one that does something else.
+func (c *Conn) call(ctx context.Context, subject string, question, answer any) error {
+	body, err := json.Marshal(question)
+	if err != nil {
+		return err
+	}
+	reply, err := c.request(ctx, subject, body)
+	if err != nil {
+		return err
+	}
+	var refusal struct {
+		Error *jetstream.APIError `json:"error"`
+	}
+	if err := json.Unmarshal(reply.Data, &refusal); err != nil {
+		return err
+	}
+	if refusal.Error != nil {
+		return explain(refusal.Error)
+	}
+	return json.Unmarshal(reply.Data, answer)
+}
+
+// signals wakes any number of listeners.
+type signals struct {
+	mu        sync.Mutex
+	listeners map[chan struct{}]struct{}
+}
+
+func (s *signals) listen() (ch chan struct{}, stop func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.listeners == nil {
+		s.listeners = make(map[chan struct{}]struct{})
+	}
+	ch = make(chan struct{}, 1)
+	s.listeners[ch] = struct{}{}
+	return ch, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.listeners, ch)
+	}
+}
+
+func (s *signals) raise() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for ch := range s.listeners {
+		raise(ch)
+	}
+}
+
+// raise leaves a value in a channel of capacity one.
+func raise(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,234 @@
+package broker
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Flow is told when messages can flow (nil), and when they can't and why: the connection is lost (ErrDisconnected) or
+// the consumer isn't there yet or any more (ErrGone). It is called by the consuming goroutine, once per change.
+type Flow func(reason error)
+
+const (
+	firstPause = 100 * time.Millisecond // before a consumer that isn't there is looked for again
+	lastPause  = 2 * time.Second        // the pauses double up to this
+	lookup     = 2 * time.Second        // for an answer of the broker to that
+
+	heartbeat = 5 * time.Second // the broker says that often that a pull is alive; two missing ones are an error
+)
+
+// follower keeps a pull consumer running through lost connections, through the consumer being deleted, and through
+// the whole broker being wiped. A pull request is outstanding at all times, so a message is delivered as it is stored.
+type follower struct {
+	conn   *Conn
+	object string // for the log
+	limit  jetstream.PullConsumeOpt
+	flow   Flow // may be nil
+
+	// open finds or makes the consumer; its failure is retried.
+	open func(context.Context) (jetstream.Consumer, error)
+	// durable consumers outlive a lost connection; others are opened anew.
+	durable bool
+	// handle gets the messages one after the other.
+	handle func(context.Context, delivery)
+
+	generation atomic.Int64 // when the consumer was created
+	told       bool
+	stopped    error // last told to flow
+}
+
+// delivery is a message and the generation of the consumer it came from. Sequences begin anew when the broker is
+// wiped, so an acknowledgement must not reach another generation: it would be taken for another message.
+type delivery struct {
+	jetstream.Msg
+	from    int64
+	current *atomic.Int64
+}
+
+// stale tells that the consumer this message came from is gone.
+func (d delivery) stale() bool { return d.from != d.current.Load() }
+
+func generation(c jetstream.Consumer) int64 { return c.CachedInfo().Created.UnixNano() }
+
+// run returns nil when ctx ends, and ErrClosed when the connection is closed.
+func (f *follower) run(ctx context.Context) error {
+	connected, stop := f.conn.Connections()
+	defer stop()
+	for {
+		consumer, err := f.await(ctx, connected)
+		if err == nil {
+			err = f.consume(ctx, consumer, connected)
+		}
+		if err == nil {
+			err = f.pause(ctx, connected, firstPause) // whatever ends at once and for ever must not spin
+		}
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// await opens the consumer as soon as that is possible.
+func (f *follower) await(ctx context.Context, connected <-chan struct{}) (jetstream.Consumer, error) {
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		consumer, err := f.tryOpen(ctx)
+		f.tell(err)
+		if err == nil {
+			f.generation.Store(generation(consumer))
+			return consumer, nil
+		}
+		if err := f.pause(ctx, connected, pause); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (f *follower) tryOpen(ctx context.Context) (consumer jetstream.Consumer, err error) {
+	err = f.conn.ask(ctx, lookup, func(ctx context.Context) error {
+		consumer, err = f.open(ctx)
+		return err
+	})
+	return consumer, err
+}
+
+func (f *follower) pause(ctx context.Context, connected <-chan struct{}, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-f.conn.done:
+		return ErrClosed
+	case <-connected:
+	case <-timer.C:
+	}
+	return nil
+}
+
+// consume returns when the consumer has to be opened again (nil), or never will be (error). No call of handle is
+// running when it returns.
+func (f *follower) consume(ctx context.Context, consumer jetstream.Consumer, connected <-chan struct{}) error {
+	broken := make(chan error, 1)
+	from := generation(consumer)
+	running, err := consumer.Consume(
+		func(msg jetstream.Msg) { f.handle(ctx, delivery{msg, from, &f.generation}) },
+		f.limit,
+		jetstream.PullHeartbeat(heartbeat),
+		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+			select {
+			case broken <- err:
+			default: // one is enough to have a look
+			}
+		}))
+	if err != nil {
+		f.tell(explain(err))
+		return nil
+	}
+	ended := running.Closed()
+	defer func() { <-ended }()
+	defer f.end(running)
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-f.conn.done:
+			return ErrClosed
+		case <-ended:
+			return nil
+		case err := <-broken:
+			f.conn.log.Debug().Err(err).Str("object", f.object).Msg("consuming was interrupted")
+		case <-connected:
+		}
+		if !f.same(ctx, from) {
+			return nil
+		}
+	}
+}
+
+// end lets handle see the messages that are already here, so that it can hand them back. Without a connection it
+// can't, and the end would be waited for in vain.
+func (f *follower) end(running jetstream.ConsumeContext) {
+	if f.durable && f.conn.Connected() {
+		running.Drain()
+	} else {
+		running.Stop()
+	}
+}
+
+// same tells whether the consumer is still there after a reconnection or an error.
+func (f *follower) same(ctx context.Context, from int64) bool {
+	if !f.durable {
+		return false
+	}
+	consumer, err := f.tryOpen(ctx)
+	return err == nil && generation(consumer) == from
+}
+
+// tell reports a change to the log and to flow.
+func (f *follower) tell(reason error) {
+	if f.told && (reason == nil) == (f.stopped == nil) && sentinel(reason) == sentinel(f.stopped) {
+		return
+	}
+	f.told, f.stopped = true, reason
+	if reason != nil {
+		f.conn.log.Warn().Err(reason).Str("object", f.object).Msg("waiting until messages can flow")
+	} else {
+		f.conn.log.Info().Str("object", f.object).Msg("messages can flow")
+	}
+	if f.flow != nil {
+		f.flow(reason)
+	}
+}
+
+// Message is the broker's hold on a message: until it is acknowledged it is delivered again, a minute after it was
+// delivered or last said to be in progress. The methods send without waiting; if one fails, or what it sent gets
+// lost, the message is delivered again. They do nothing (ErrGone) when the broker was wiped since.
+type Message struct {
+	NumDelivered uint64 // 1 for the first delivery
+	NumPending   uint64 // messages that were waiting behind this one when it was delivered
+	hold         delivery
+}
+
+func newMessage(d delivery) (Message, *jetstream.MsgMetadata, error) {
+	meta, err := d.Metadata()
+	if err != nil {
+		return Message{}, nil, err
+	}
+	return Message{NumDelivered: meta.NumDelivered, NumPending: meta.NumPending, hold: d}, meta, nil
+}
+
+// Ack says that the message is done with.
+func (m Message) Ack() error { return m.reply(m.hold.Ack) }
+
+// Nak asks for the message to be delivered again after the pause.
+func (m Message) Nak(pause time.Duration) error {
+	return m.reply(func() error { return m.hold.NakWithDelay(pause) })
+}
+
+// InProgress asks for another minute.
+func (m Message) InProgress() error { return m.reply(m.hold.InProgress) }
+
+// Term says that the message can never be handled and must not be delivered again.
+func (m Message) Term() error { return m.reply(m.hold.Term) }
+
+func (m Message) reply(send func() error) error {
+	if m.hold.stale() {
+		return ErrGone
+	}
+	return explain(send())
+}
+
+// ephemeral is the configuration of a consumer that only reads, headers without bodies, from a sequence on.
+func ephemeral(from uint64) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1),
+		AckPolicy: jetstream.AckNonePolicy, HeadersOnly: true,
+		MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute,
+	}
+}

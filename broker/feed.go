@@ -1,0 +1,138 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// FeedMsg is a state delivered to a secondary.
+type FeedMsg struct {
+	Message
+	StateMsg
+}
+
+// Newer tells whether m was published after other, both of the same zone and feed. What came before the broker was wiped
+// is older than all that came after.
+func (m FeedMsg) Newer(other FeedMsg) bool {
+	if m.hold.from != other.hold.from {
+		return m.hold.from > other.hold.from
+	}
+	return m.Seq > other.Seq
+}
+
+// Feed calls fn for the newest state of every zone, and then for each as it is published, in stream order, one call
+// after the other. What is acknowledged is not delivered again, also not to a restarted process. fn should hand over
+// and return: the messages waiting behind it are delivered again after a minute, and so is what isn't acknowledged.
+// States that arrive as ctx ends are handed back. Up to 1,000 can be in hand at a time.
+//
+// It waits until ProvisionFeed was called for this node, and again when the feed was removed or the broker wiped; flow
+// (may be nil) is told. A feed provisioned anew begins with all states. It returns nil when ctx has ended, and
+// ErrClosed when the connection was closed.
+func (c *Conn) Feed(ctx context.Context, fn func(FeedMsg), flow Flow) error {
+	f := follower{
+		conn: c, object: "feed " + c.node, flow: flow, durable: true,
+		limit: jetstream.PullMaxMessagesWithBytesLimit(64, 8<<20),
+		open: func(ctx context.Context) (jetstream.Consumer, error) {
+			return c.js.Consumer(ctx, stateStream, c.node)
+		},
+		handle: func(ctx context.Context, d delivery) {
+			if m, ok := take(ctx, c, d, newFeedMsg); ok {
+				fn(m)
+			}
+		},
+	}
+	return f.run(ctx)
+}
+
+func newFeedMsg(d delivery) (FeedMsg, error) {
+	hold, meta, err := newMessage(d)
+	if err != nil {
+		return FeedMsg{}, err
+	}
+	state, err := newState(d.Subject(), meta.Sequence.Stream, d.Headers(), d.Data())
+	return FeedMsg{Message: hold, StateMsg: state}, err
+}
+
+// ProvisionFeed makes a secondary's feed unless it exists, with as many replicas as the states have. One that exists
+// is left as it is; ErrDeviates if it has other settings. CORE account only: who may create consumers could read
+// and delete anything.
+func (c *Conn) ProvisionFeed(ctx context.Context, node string) error {
+	if err := CheckNodeID(node); err != nil {
+		return err
+	}
+	return c.ensureConsumer(ctx, stateStream, feedConsumer(node))
+}
+
+func feedConsumer(node string) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable: node, Description: "a secondary",
+		// The stream holds one state per zone, so all of it is the newest of each.
+		DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckExplicitPolicy,
+		AckWait: ackWait, MaxDeliver: -1, MaxAckPending: 1000,
+	}
+}
+
+// RemoveFeed removes the feed of a secondary that is no more. Removing one that isn't there is no error.
+func (c *Conn) RemoveFeed(ctx context.Context, node string) error {
+	err := c.js.DeleteConsumer(ctx, stateStream, node)
+	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return fmt.Errorf("remove feed of node %s: %w", node, explain(err))
+	}
+	return nil
+}
+
+// FeedInfo says how far a secondary's feed is.
+type FeedInfo struct {
+	Node        string
+	Created     time.Time
+	Pending     uint64    // states not yet delivered
+	InHand      int       // delivered and not yet acknowledged
+	Redelivered int       // of those, delivered more than once
+	Pulling     bool      // the secondary is connected and asks for more
+	AckFloor    uint64    // all states up to this sequence are acknowledged
+	LastActive  time.Time // last delivery or acknowledgement; zero if there was none
+}
+
+// Behind is the number of states that the secondary has still to confirm.
+func (f FeedInfo) Behind() uint64 { return f.Pending + uint64(f.InHand) }
+
+// Feeds lists all provisioned feeds, which are also the secondaries that are expected. CORE account only.
+func (c *Conn) Feeds(ctx context.Context) ([]FeedInfo, error) {
+	stream, err := c.js.Stream(ctx, stateStream)
+	if err != nil {
+		return nil, fmt.Errorf("list feeds: %w", explain(err))
+	}
+	var feeds []FeedInfo
+	list := stream.ListConsumers(ctx)
+	for info := range list.Info() {
+		if info.Config.Durable != "" { // watches aren't
+			feeds = append(feeds, newFeedInfo(info))
+		}
+	}
+	if err := list.Err(); err != nil {
+		return nil, fmt.Errorf("list feeds: %w", explain(err))
+	}
+	return feeds, nil
+}
+
+func newFeedInfo(info *jetstream.ConsumerInfo) FeedInfo {
+	return FeedInfo{
+		Node: info.Name, Created: info.Created,
+		Pending: info.NumPending, InHand: info.NumAckPending, Redelivered: info.NumRedelivered,
+		Pulling: info.NumWaiting > 0, AckFloor: info.AckFloor.Stream,
+		LastActive: latest(info.Delivered.Last, info.AckFloor.Last),
+	}
+}
+
+func latest(times ...*time.Time) (last time.Time) {
+	for _, t := range times {
+		if t != nil && t.After(last) {
+			last = *t
+		}
+	}
+	return last
+}

@@ -1,0 +1,110 @@
+package broker_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"pdns-distribute/broker"
+	"pdns-distribute/broker/brokertest"
+	"pdns-distribute/powerdns/zone"
+)
+
+// patience is longer than anything takes on a busy machine.
+const patience = 30 * time.Second
+
+// start starts a broker with one user of each kind, and gives the primary's connection with the streams in place.
+func start(t testing.TB) (*brokertest.Broker, *broker.Conn) {
+	t.Helper()
+	b := brokertest.Start(t, brokertest.Options{
+		Core: []string{"primary1", "health1"}, Proxies: []string{"proxy1"}, Secondaries: []string{"sec1", "sec2"},
+	})
+	primary := b.Connect("primary1")
+	ensure(t, primary)
+	return b, primary
+}
+
+func ensure(t testing.TB, c *broker.Conn) broker.Streams {
+	t.Helper()
+	streams, err := c.EnsureStreams(t.Context(), 1)
+	must(t, err)
+	return streams
+}
+
+// reconnect waits until a connection has found a broker that was restarted.
+func reconnect(t testing.TB, c *broker.Conn) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	must(t, c.Wait(ctx))
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func receive[T any](t testing.TB, ch <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-ch:
+		return v
+	case <-time.After(patience):
+		t.Fatal("nothing came")
+		panic("unreachable")
+	}
+}
+
+// background runs a loop until the test ends, and checks that it ends well. stop ends it earlier.
+func background(t testing.TB, loop func(context.Context) error) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- loop(ctx) }()
+	stopped := false
+	stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error("loop ended: ", err)
+		}
+	}
+	t.Cleanup(stop)
+	return stop
+}
+
+func touches(t testing.TB, c *broker.Conn, flow broker.Flow) (<-chan broker.TouchMsg, func()) {
+	t.Helper()
+	ch := make(chan broker.TouchMsg, 10_000)
+	stop := background(t, func(ctx context.Context) error {
+		return c.Touches(ctx, func(m broker.TouchMsg) { ch <- m }, flow)
+	})
+	return ch, stop
+}
+
+func feed(t testing.TB, c *broker.Conn, flow broker.Flow) (<-chan broker.FeedMsg, func()) {
+	t.Helper()
+	ch := make(chan broker.FeedMsg, 10_000)
+	stop := background(t, func(ctx context.Context) error {
+		return c.Feed(ctx, func(m broker.FeedMsg) { ch <- m }, flow)
+	})
+	return ch, stop
+}
+
+// publish stores a state as the first of its zone.
+func publish(t testing.TB, c *broker.Conn, name string, data string) uint64 {
+	t.Helper()
+	seq, err := c.PublishState(t.Context(), zone.MustParseName(name), []byte(data), broker.StateHeader{Kind: broker.KindZone}, 0)
+	must(t, err)
+	return seq
+}
+
+func touch(t testing.TB, c *broker.Conn, name, reason string) {
+	t.Helper()
+	must(t, c.PublishTouch(t.Context(), zone.MustParseName(name), broker.Touch{Reason: reason}))
+}

@@ -1,0 +1,147 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"pdns-distribute/powerdns/zone"
+)
+
+// The kinds of states.
+const (
+	KindZone = "zone" // the zone's content
+	KindGone = "gone" // a tombstone: the zone was deleted
+)
+
+// StateHeader is what can be known of a state without reading its content. It travels as headers of the message.
+type StateHeader struct {
+	Kind      string        // KindZone or KindGone
+	Serial    uint32        // of the SOA that is served
+	Stored    uint32        // serial in the primary's database, which the signer may have raised in the other
+	Digest    string        // hex
+	Stable    string        // stable digest, hex
+	Published time.Time     // when the primary published it
+	Chunks    int           // blobs that the content is in; 0 when it is in the state itself
+	TTL       time.Duration // after which the broker forgets it, for tombstones; whole seconds, 0 is never
+}
+
+const (
+	kindHeader      = "Pdns-Kind"
+	serialHeader    = "Pdns-Serial"
+	storedHeader    = "Pdns-Stored"
+	digestHeader    = "Pdns-Digest"
+	stableHeader    = "Pdns-Stable"
+	publishedHeader = "Pdns-Published"
+	chunksHeader    = "Pdns-Chunks"
+)
+
+// StateMsg is a published state.
+type StateMsg struct {
+	Zone   zone.Name
+	Seq    uint64 // place in the stream: higher is newer, until the broker is wiped
+	Header StateHeader
+	Data   []byte
+}
+
+// PublishState stores a zone's state if the newest one has the given sequence, 0 for none. When it returns nil the
+// state is stored under seq. ErrConflict: another one was stored in the meantime, read it and decide anew. After any
+// other error it may be stored or not; LastState tells. Data may have 512 KB.
+func (c *Conn) PublishState(ctx context.Context, name zone.Name, data []byte, hdr StateHeader, lastSeq uint64) (seq uint64, err error) {
+	subject, err := zoneSubject(statePrefix, name)
+	if err != nil {
+		return 0, err
+	}
+	options := []jetstream.PublishOpt{jetstream.WithExpectLastSequencePerSubject(lastSeq)}
+	if hdr.TTL > 0 {
+		options = append(options, jetstream.WithMsgTTL(hdr.TTL))
+	}
+	seq, err = c.publish(ctx, stateStream, &nats.Msg{Subject: subject, Header: hdr.encode(), Data: data}, options...)
+	if err != nil {
+		return 0, fmt.Errorf("publish state of zone %s: %w", name, err)
+	}
+	return seq, nil
+}
+
+func (h StateHeader) encode() nats.Header {
+	return nats.Header{
+		kindHeader:      {h.Kind},
+		serialHeader:    {strconv.FormatUint(uint64(h.Serial), 10)},
+		storedHeader:    {strconv.FormatUint(uint64(h.Stored), 10)},
+		digestHeader:    {h.Digest},
+		stableHeader:    {h.Stable},
+		publishedHeader: {formatTime(h.Published)},
+		chunksHeader:    {strconv.Itoa(h.Chunks)},
+	}
+}
+
+func decodeHeader(h nats.Header) (StateHeader, error) {
+	serial, err1 := strconv.ParseUint(h.Get(serialHeader), 10, 32)
+	stored, err2 := strconv.ParseUint(h.Get(storedHeader), 10, 32)
+	published, err3 := parseTime(h.Get(publishedHeader))
+	ttl, err4 := parseTTL(h.Get(jetstream.MsgTTLHeader))
+	chunks, err5 := strconv.ParseUint(h.Get(chunksHeader), 10, 31)
+	return StateHeader{
+		Kind: h.Get(kindHeader), Serial: uint32(serial), Stored: uint32(stored),
+		Digest: h.Get(digestHeader), Stable: h.Get(stableHeader), Published: published, Chunks: int(chunks), TTL: ttl,
+	}, errors.Join(err1, err2, err3, err4, err5)
+}
+
+func parseTTL(s string) (time.Duration, error) {
+	if s == "" {
+		return 0, nil
+	}
+	return time.ParseDuration(s)
+}
+
+func newState(subject string, seq uint64, h nats.Header, data []byte) (StateMsg, error) {
+	name, err := subjectZone(statePrefix, subject)
+	if err != nil {
+		return StateMsg{}, err
+	}
+	hdr, err := decodeHeader(h)
+	if err != nil {
+		return StateMsg{}, fmt.Errorf("headers of the state of zone %s: %w", name, err)
+	}
+	return StateMsg{Zone: name, Seq: seq, Header: hdr, Data: data}, nil
+}
+
+// LastState reads a zone's newest state from the stream's leader, so it sees every state that was stored before.
+// ErrNotFound: there is none. CORE account only.
+func (c *Conn) LastState(ctx context.Context, name zone.Name) (StateMsg, error) {
+	subject, err := zoneSubject(statePrefix, name)
+	if err != nil {
+		return StateMsg{}, err
+	}
+	state, err := c.lastState(ctx, subject)
+	if err != nil {
+		return StateMsg{}, fmt.Errorf("read state of zone %s: %w", name, err)
+	}
+	return state, nil
+}
+
+// lastState asks by STREAM.MSG.GET: nats.go would take the direct way, which may be answered by a replica behind.
+func (c *Conn) lastState(ctx context.Context, subject string) (StateMsg, error) {
+	var answer struct {
+		Message struct {
+			Subject string `json:"subject"`
+			Seq     uint64 `json:"seq"`
+			Headers []byte `json:"hdrs"`
+			Data    []byte `json:"data"`
+		} `json:"message"`
+	}
+	question := map[string]string{"last_by_subj": subject}
+	if err := c.call(ctx, "STREAM.MSG.GET."+stateStream, question, &answer); err != nil {
+		return StateMsg{}, err
+	}
+	header, err := nats.DecodeHeadersMsg(answer.Message.Headers)
+	if err != nil {
+		return StateMsg{}, err
+	}
+	return newState(answer.Message.Subject, answer.Message.Seq, header, answer.Message.Data)
+}

@@ -1,0 +1,118 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// StatusMsg is what a node last said of itself.
+type StatusMsg struct {
+	Data []byte
+	At   time.Time // when the broker stored it, or, for one that has just come in, when it came in
+}
+
+// PublishStatus stores this node's status for two minutes; publish it more often than that to be present.
+func (c *Conn) PublishStatus(ctx context.Context, data []byte) error {
+	if _, err := c.publish(ctx, statusStream, &nats.Msg{Subject: statusPrefix + c.node, Data: data}); err != nil {
+		return fmt.Errorf("publish status of node %s: %w", c.node, err)
+	}
+	return nil
+}
+
+// Statuses returns the stored status of each node, at most 1,024 of them (a limit of NATS). CORE and API accounts.
+func (c *Conn) Statuses(ctx context.Context) (statuses map[string]StatusMsg, err error) {
+	err = c.ask(ctx, requestTimeout, func(ctx context.Context) error {
+		statuses, err = c.statuses(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read statuses: %w", err)
+	}
+	return statuses, nil
+}
+
+// statuses makes a batched Direct Get (ADR-31): one request, one answer per subject, and one with status 204 at the
+// end.
+func (c *Conn) statuses(ctx context.Context) (map[string]StatusMsg, error) {
+	inbox := c.nc.NewInbox()
+	sub, err := c.nc.SubscribeSync(inbox)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = sub.Unsubscribe() }() // fails only if the connection is closed
+	question := []byte(`{"multi_last":["` + statusPrefix + `*"]}`)
+	if err := c.nc.PublishRequest(c.apiPrefix+".DIRECT.GET."+statusStream, inbox, question); err != nil {
+		return nil, err
+	}
+	found := make(map[string]StatusMsg)
+	for {
+		msg, err := sub.NextMsgWithContext(ctx)
+		if err != nil {
+			return nil, err
+		}
+		switch msg.Header.Get("Status") {
+		case "":
+			if err := addStatus(found, msg.Header, msg.Data); err != nil {
+				return nil, err
+			}
+		case "204", "404":
+			return found, nil
+		default:
+			return nil, directError(msg)
+		}
+	}
+}
+
+func addStatus(found map[string]StatusMsg, header nats.Header, data []byte) error {
+	node, err1 := subjectNode(statusPrefix, header.Get(jetstream.SubjectHeader))
+	at, err2 := parseTime(header.Get(jetstream.TimeStampHeaer))
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	found[node] = StatusMsg{Data: data, At: at}
+	return nil
+}
+
+// WatchStatuses calls fn for the stored statuses at each connection, and for each status as it comes in, one call after
+// the other; some twice. A node that falls silent isn't told: look at the time. CORE and API accounts. It returns nil
+// when ctx has ended, and ErrClosed when the connection was closed.
+func (c *Conn) WatchStatuses(ctx context.Context, fn func(node string, status StatusMsg)) error {
+	incoming := make(chan *nats.Msg, 1024)
+	sub, err := c.nc.ChanSubscribe(statusPrefix+"*", incoming)
+	if err != nil {
+		return fmt.Errorf("watch statuses: %w", explain(err))
+	}
+	defer func() { _ = sub.Unsubscribe() }() // fails only if the connection is closed
+	connected, stop := c.Connections()
+	defer stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.done:
+			return ErrClosed
+		case <-connected:
+			c.tellStatuses(ctx, fn)
+		case msg := <-incoming:
+			if node, err := subjectNode(statusPrefix, msg.Subject); err == nil {
+				fn(node, StatusMsg{Data: msg.Data, At: time.Now()})
+			}
+		}
+	}
+}
+
+// tellStatuses doesn't insist: without the stored ones a node becomes known with its next status.
+func (c *Conn) tellStatuses(ctx context.Context, fn func(string, StatusMsg)) {
+	statuses, err := c.Statuses(ctx)
+	if err != nil {
+		c.log.Warn().Err(err).Msg("statuses will come in one by one")
+	}
+	for node, status := range statuses {
+		fn(node, status)
+	}
+}

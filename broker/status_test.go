@@ -1,0 +1,122 @@
+package broker_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"pdns-distribute/broker"
+)
+
+type told struct {
+	node, data string
+	at         time.Time
+}
+
+func TestStatuses(t *testing.T) {
+	b, primary := start(t)
+	sec, proxy, health := b.Connect("sec1"), b.Connect("proxy1"), b.Connect("health1")
+	if got, err := health.Statuses(t.Context()); err != nil || len(got) != 0 {
+		t.Errorf("at first: %v, %v", got, err)
+	}
+	for _, c := range []*broker.Conn{sec, proxy, primary} {
+		must(t, c.PublishStatus(t.Context(), []byte("old")))
+		must(t, c.PublishStatus(t.Context(), []byte("new")))
+	}
+	for _, c := range []*broker.Conn{health, proxy} {
+		got, err := c.Statuses(t.Context())
+		must(t, err)
+		if len(got) != 3 {
+			t.Errorf("got %v", got)
+		}
+		for _, node := range []string{"sec1", "proxy1", "primary1"} {
+			if s := got[node]; string(s.Data) != "new" || time.Since(s.At).Abs() > time.Minute {
+				t.Errorf("%s: %+v", node, s)
+			}
+		}
+	}
+}
+
+func TestWatchStatuses(t *testing.T) {
+	for _, watcher := range []string{"health1", "proxy1"} {
+		t.Run(watcher, func(t *testing.T) {
+			b, primary := start(t)
+			sec := b.Connect("sec1")
+			must(t, sec.PublishStatus(t.Context(), []byte("stored")))
+			ch := make(chan told, 1000)
+			conn := b.Connect(watcher)
+			background(t, func(ctx context.Context) error {
+				return conn.WatchStatuses(ctx, func(node string, s broker.StatusMsg) {
+					ch <- told{node, string(s.Data), s.At}
+				})
+			})
+			await := func(node, data string) {
+				t.Helper()
+				for {
+					if got := receive(t, ch); got.node == node && got.data == data {
+						return
+					}
+				}
+			}
+			await("sec1", "stored")
+			must(t, sec.PublishStatus(t.Context(), []byte("live")))
+			await("sec1", "live")
+			must(t, primary.PublishStatus(t.Context(), []byte("live")))
+			await("primary1", "live")
+			b.Wipe()
+			for _, c := range []*broker.Conn{primary, sec, conn} {
+				reconnect(t, c)
+			}
+			ensure(t, primary)
+			// The watcher's subscription may be a moment later than the rest.
+			must(t, conn.NATS().Flush())
+			must(t, sec.PublishStatus(t.Context(), []byte("after")))
+			await("sec1", "after")
+		})
+	}
+}
+
+func TestApplied(t *testing.T) {
+	b, primary := start(t)
+	ch := make(chan told, 1000)
+	listen := func(id string) (stop func()) {
+		stop, err := b.Connect(id).SubscribeApplied(t.Context(), func(node string, notice []byte) {
+			ch <- told{node: node, data: id + " hears " + string(notice)}
+		})
+		must(t, err)
+		return stop
+	}
+	stopHealth, stopProxy := listen("health1"), listen("proxy1")
+	defer stopProxy()
+	for node, c := range map[string]*broker.Conn{"sec1": b.Connect("sec1"), "primary1": primary} {
+		must(t, c.PublishApplied([]byte("it")))
+		heard := map[string]bool{}
+		for range 2 {
+			got := receive(t, ch)
+			heard[got.data] = true
+			if got.node != node {
+				t.Errorf("heard of %s", got.node)
+			}
+		}
+		if len(heard) != 2 {
+			t.Errorf("heard %v", heard)
+		}
+	}
+	stopHealth()
+	for i := range 3 {
+		must(t, primary.PublishApplied(fmt.Append(nil, i)))
+		if got := receive(t, ch); got.data != fmt.Sprint("proxy1 hears ", i) {
+			t.Errorf("heard %+v", got)
+		}
+	}
+}
+
+func TestAppliedStopsWhenClosed(t *testing.T) {
+	b, _ := start(t)
+	conn := b.Connect("health1")
+	stop, err := conn.SubscribeApplied(t.Context(), func(string, []byte) {})
+	must(t, err)
+	must(t, conn.Close(t.Context()))
+	stop()
+}

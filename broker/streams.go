@@ -1,0 +1,197 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	touchStream  = "PDNS_TOUCH"
+	stateStream  = "PDNS_ZONE"
+	blobStream   = "PDNS_BLOB"
+	statusStream = "PDNS_STATUS"
+
+	// touchDurable is the one consumer of the touch queue, shared by all primaries.
+	touchDurable = "primary"
+)
+
+const (
+	maxContent = 640 << 10       // bytes of a state or blob with its headers; the program makes them up to 512 KB
+	maxNote    = 4 << 10         // bytes of a touch
+	maxStatus  = 256 << 10       // bytes of a status
+	statusAge  = 2 * time.Minute // a node silent for longer is not present
+	ackWait    = time.Minute     // a message not acknowledged in this time is delivered again
+
+	// dedupWindow is short since nothing relies on Nats-Msg-Id, and the broker keeps a table of the window.
+	dedupWindow = time.Second
+)
+
+// Streams is what EnsureStreams found or made.
+type Streams struct {
+	// Created is when the stream of states was created. A value that changes says that the broker was wiped and
+	// everything has to be published anew.
+	Created time.Time
+	// New tells that this call created it.
+	New bool
+}
+
+// EnsureStreams creates the streams and the touch queue's consumer where they are missing, kept on the given number
+// of brokers (1, 3 or 5). What exists is never altered: settings that endanger the guarantees are reported
+// (ErrDeviates), each with stream, setting, value and wanted value. Call it at each connection, from the CORE account.
+func (c *Conn) EnsureStreams(ctx context.Context, replicas int) (Streams, error) {
+	var found Streams
+	var faults []error
+	for _, want := range wantedStreams(replicas) {
+		info, isNew, err := c.ensureStream(ctx, want)
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		if want.Name == stateStream {
+			found = Streams{Created: info.Created, New: isNew}
+		}
+		faults = append(faults, deviations("stream "+want.Name, streamSettings, info.Config, want))
+	}
+	if err := errors.Join(faults...); err != nil {
+		return found, err
+	}
+	return found, c.ensureConsumer(ctx, touchStream, touchConsumer())
+}
+
+func (c *Conn) ensureStream(ctx context.Context, want jetstream.StreamConfig) (*jetstream.StreamInfo, bool, error) {
+	stream, err := c.js.Stream(ctx, want.Name)
+	isNew := errors.Is(err, jetstream.ErrStreamNotFound)
+	if isNew {
+		stream, err = c.js.CreateStream(ctx, want)
+	}
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // someone else was faster, with other settings
+		stream, err = c.js.Stream(ctx, want.Name)
+		isNew = false
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("ensure stream %s: %w", want.Name, explain(err))
+	}
+	if isNew {
+		c.log.Info().Str("stream", want.Name).Msg("created stream on broker")
+	}
+	return stream.CachedInfo(), isNew, nil
+}
+
+// ensureConsumer creates a durable consumer, or checks the one that is there.
+func (c *Conn) ensureConsumer(ctx context.Context, stream string, want jetstream.ConsumerConfig) error {
+	object := "consumer " + want.Durable + " of stream " + stream
+	consumer, err := c.js.CreateConsumer(ctx, stream, want)
+	if errors.Is(err, jetstream.ErrConsumerExists) {
+		consumer, err = c.js.Consumer(ctx, stream, want.Durable)
+	}
+	if err != nil {
+		return fmt.Errorf("ensure %s: %w", object, explain(err))
+	}
+	return deviations(object, consumerSettings, consumer.CachedInfo().Config, want)
+}
+
+func wantedStreams(replicas int) []jetstream.StreamConfig {
+	streams := []jetstream.StreamConfig{{
+		// One pending touch per zone: a newer one replaces an older one, whatever becomes of that.
+		Name: touchStream, Description: "zones that may have changed",
+		Subjects:  []string{touchPrefix + ">", sweepSubject},
+		Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardOld,
+		MaxMsgsPerSubject: 1, MaxMsgSize: maxNote,
+	}, {
+		// DiscardNew: a full store must be an error, not a zone that silently vanishes.
+		Name: stateStream, Description: "newest published state of each zone",
+		Subjects: []string{statePrefix + ">"},
+		Discard:  jetstream.DiscardNew, MaxMsgsPerSubject: 1, MaxMsgSize: maxContent,
+		AllowDirect: true, AllowMsgTTL: true,
+	}, {
+		Name: blobStream, Description: "content of large zone states, by SHA-256",
+		Subjects: []string{blobPrefix + "*"},
+		Discard:  jetstream.DiscardNew, MaxMsgsPerSubject: 1, MaxMsgSize: maxContent,
+		AllowDirect: true,
+	}, {
+		Name: statusStream, Description: "nodes that are present",
+		Subjects: []string{statusPrefix + "*"}, Storage: jetstream.MemoryStorage,
+		Discard: jetstream.DiscardOld, MaxMsgsPerSubject: 1, MaxMsgSize: maxStatus, MaxAge: statusAge,
+		AllowDirect: true,
+	}}
+	for i := range streams {
+		s := &streams[i]
+		s.Replicas, s.Duplicates = max(replicas, 1), dedupWindow
+		s.MaxMsgs, s.MaxBytes, s.MaxConsumers = -1, -1, -1
+	}
+	return streams
+}
+
+func touchConsumer() jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable: touchDurable, Description: "the primary role",
+		DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckExplicitPolicy,
+		AckWait: ackWait, MaxDeliver: -1,
+		MaxAckPending: 65536, // touches that wait for their next attempt count, and must not hold up the others
+	}
+}
+
+// setting is one property that is compared; its value is compared as it is printed.
+type setting[C any] struct {
+	name string
+	of   func(C) any
+}
+
+type (
+	sc = jetstream.StreamConfig
+	cc = jetstream.ConsumerConfig
+)
+
+// streamSettings are those that the guarantees rest on. Others, such as a store limit on the states, compression or
+// placement, are the operator's.
+var streamSettings = []setting[sc]{
+	{"subjects", func(c sc) any { return c.Subjects }},
+	{"retention", func(c sc) any { return c.Retention }},
+	{"storage", func(c sc) any { return c.Storage }},
+	{"discard", func(c sc) any { return c.Discard }},
+	{"discard_new_per_subject", func(c sc) any { return c.DiscardNewPerSubject }},
+	{"max_msgs_per_subject", func(c sc) any { return c.MaxMsgsPerSubject }},
+	{"max_age", func(c sc) any { return c.MaxAge }},
+	{"max_msgs", func(c sc) any { return evicting(c, c.MaxMsgs) }},
+	{"max_bytes", func(c sc) any { return evicting(c, c.MaxBytes) }},
+	{"max_msg_size", func(c sc) any { return c.MaxMsgSize }},
+	{"num_replicas", func(c sc) any { return c.Replicas }},
+	{"no_ack", func(c sc) any { return c.NoAck }},
+	{"sealed", func(c sc) any { return c.Sealed }},
+	{"deny_delete", func(c sc) any { return c.DenyDelete }},
+	{"allow_direct", func(c sc) any { return c.AllowDirect }},
+	{"allow_msg_ttl", func(c sc) any { return c.AllowMsgTTL }},
+}
+
+// evicting gives a limit where reaching it removes messages, and nothing where it refuses new ones.
+func evicting(c sc, limit int64) any {
+	if c.Discard == jetstream.DiscardOld {
+		return limit
+	}
+	return nil
+}
+
+var consumerSettings = []setting[cc]{
+	{"deliver_policy", func(c cc) any { return c.DeliverPolicy }},
+	{"ack_policy", func(c cc) any { return c.AckPolicy }},
+	{"ack_wait", func(c cc) any { return c.AckWait }},
+	{"max_deliver", func(c cc) any { return c.MaxDeliver }},
+	{"max_ack_pending", func(c cc) any { return c.MaxAckPending }},
+	{"headers_only", func(c cc) any { return c.HeadersOnly }},
+	{"filter_subjects", func(c cc) any { return append(c.FilterSubjects, c.FilterSubject) }},
+}
+
+func deviations[C any](object string, settings []setting[C], is, want C) error {
+	var faults []error
+	for _, s := range settings {
+		if a, b := fmt.Sprint(s.of(is)), fmt.Sprint(s.of(want)); a != b {
+			faults = append(faults, fmt.Errorf("%w: %s: %s is %s, should be %s; edit it with the nats tool, or delete it and have it made anew",
+				ErrDeviates, object, s.name, a, b))
+		}
+	}
+	return errors.Join(faults...)
+}

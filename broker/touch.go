@@ -1,0 +1,143 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"pdns-distribute/powerdns/zone"
+)
+
+// Touch says that a zone may have changed, and why it is thought so. None of it decides anything: touches of a zone
+// collapse into the newest.
+type Touch struct {
+	Reason string    // for logs; cut to 256 bytes
+	At     time.Time // when it was noticed; the zero value means now
+	ID     string    // of a request that waits for the change; may be empty
+}
+
+// TouchMsg is a touch taken from the queue, or a request to sweep.
+type TouchMsg struct {
+	Message
+	Zone  zone.Name // none if Sweep
+	Sweep bool      // all zones are to be compared
+	Touch
+}
+
+const (
+	reasonHeader = "Pdns-Reason"
+	atHeader     = "Pdns-At"
+	idHeader     = "Pdns-Id"
+
+	maxReason = 256
+
+	// handBack is how late a message is delivered again that came as its consumer was ending: late enough that the
+	// broker has heard of the end, or it would be sent to no one, and waited for a minute.
+	handBack = 500 * time.Millisecond
+)
+
+// PublishTouch queues a touch. When it returns nil the touch is stored and will be delivered until it is acknowledged.
+// After an error it may be stored or not; publish it again, which is harmless.
+func (c *Conn) PublishTouch(ctx context.Context, name zone.Name, t Touch) error {
+	subject, err := zoneSubject(touchPrefix, name)
+	if err != nil {
+		return err
+	}
+	if err := c.publishTouch(ctx, subject, t); err != nil {
+		return fmt.Errorf("publish touch of zone %s: %w", name, err)
+	}
+	return nil
+}
+
+// PublishSweep asks the primary to compare all zones. Promise and errors are those of PublishTouch.
+func (c *Conn) PublishSweep(ctx context.Context, t Touch) error {
+	if err := c.publishTouch(ctx, sweepSubject, t); err != nil {
+		return fmt.Errorf("publish request to sweep: %w", err)
+	}
+	return nil
+}
+
+func (c *Conn) publishTouch(ctx context.Context, subject string, t Touch) error {
+	msg := nats.NewMsg(subject)
+	at := t.At
+	if at.IsZero() {
+		at = time.Now()
+	}
+	msg.Header.Set(atHeader, formatTime(at))
+	msg.Header.Set(reasonHeader, t.Reason[:min(len(t.Reason), maxReason)])
+	if t.ID != "" {
+		msg.Header.Set(idHeader, t.ID)
+	}
+	_, err := c.publish(ctx, touchStream, msg)
+	return err
+}
+
+// Touches takes touches off the queue, which all primaries share, and calls fn for each, one call after the other. fn
+// should hand over and return: messages waiting behind it are delivered again after a minute. A newer touch of a zone
+// is delivered while an older one is still in hand. Touches that arrive as ctx ends are handed back.
+//
+// It goes on through lost connections, and resumes by itself when EnsureStreams has made a wiped broker's queue anew;
+// flow (may be nil) is told. It returns nil when ctx has ended, and ErrClosed when the connection was closed.
+func (c *Conn) Touches(ctx context.Context, fn func(TouchMsg), flow Flow) error {
+	f := follower{
+		conn: c, object: "touch queue", flow: flow, durable: true,
+		limit: jetstream.PullMaxMessages(512),
+		open: func(ctx context.Context) (jetstream.Consumer, error) {
+			return c.js.Consumer(ctx, touchStream, touchDurable)
+		},
+		handle: func(ctx context.Context, d delivery) {
+			if t, ok := take(ctx, c, d, newTouchMsg); ok {
+				fn(t)
+			}
+		},
+	}
+	return f.run(ctx)
+}
+
+// take reads a delivery. What arrives as ctx ends is handed back; what can't be read never will be, and is dropped so
+// that it doesn't come back for ever.
+func take[M any](ctx context.Context, c *Conn, d delivery, read func(delivery) (M, error)) (m M, ok bool) {
+	if ctx.Err() != nil {
+		if err := d.NakWithDelay(handBack); err != nil {
+			c.log.Debug().Err(err).Str("subject", d.Subject()).Msg("message will be delivered again a minute later")
+		}
+		return m, false
+	}
+	m, err := read(d)
+	if err != nil {
+		c.log.Error().Err(err).Str("subject", d.Subject()).Msg("unreadable message dropped")
+		_ = d.TermWithReason("unreadable") // if that is lost, it is dropped again
+		return m, false
+	}
+	return m, true
+}
+
+func newTouchMsg(d delivery) (TouchMsg, error) {
+	hold, _, err := newMessage(d)
+	if err != nil {
+		return TouchMsg{}, err
+	}
+	t := TouchMsg{Message: hold, Sweep: d.Subject() == sweepSubject}
+	if !t.Sweep {
+		if t.Zone, err = subjectZone(touchPrefix, d.Subject()); err != nil {
+			return TouchMsg{}, err
+		}
+	}
+	h := d.Headers()
+	t.Reason, t.ID = h.Get(reasonHeader), h.Get(idHeader)
+	t.At, err = parseTime(h.Get(atHeader))
+	return t, err
+}
+
+func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+// parseTime takes nothing for the zero time.
+func parseTime(s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	return time.Parse(time.RFC3339Nano, s)
+}

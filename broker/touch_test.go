@@ -1,0 +1,215 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"pdns-distribute/broker"
+	"pdns-distribute/powerdns/zone"
+)
+
+func TestTouchesCollapse(t *testing.T) {
+	b, primary := start(t)
+	proxy := b.Connect("proxy1")
+	for i := range 100 {
+		touch(t, proxy, "example.com", fmt.Sprint("edit ", i))
+	}
+	must(t, proxy.PublishSweep(t.Context(), broker.Touch{Reason: "lost"}))
+	got, _ := touches(t, primary, nil)
+	if m := receive(t, got); m.Zone != zone.MustParseName("example.com") || m.Reason != "edit 99" || m.Sweep {
+		t.Errorf("got %+v", m)
+	}
+	if m := receive(t, got); !m.Sweep || m.Zone != "" || m.Reason != "lost" {
+		t.Errorf("got %+v", m)
+	}
+}
+
+func TestTouchCarries(t *testing.T) {
+	b, primary := start(t)
+	at := time.Date(2026, 1, 2, 3, 4, 5, 6789, time.UTC)
+	want := broker.Touch{Reason: strings.Repeat("r", 256), At: at, ID: "request 1"}
+	sent := want
+	sent.Reason += "cut off"
+	must(t, b.Connect("proxy1").PublishTouch(t.Context(), zone.Root, sent))
+	got, _ := touches(t, primary, nil)
+	m := receive(t, got)
+	if m.Zone != zone.Root || m.Touch != want || m.NumDelivered != 1 {
+		t.Errorf("got %+v", m)
+	}
+}
+
+func TestTouchSupersededInFlight(t *testing.T) {
+	_, primary := start(t)
+	got, _ := touches(t, primary, nil)
+	touch(t, primary, "example.com", "first")
+	first := receive(t, got)
+	touch(t, primary, "example.com", "second")
+	second := receive(t, got) // though the first is in hand
+	if second.Reason != "second" || second.NumDelivered != 1 {
+		t.Errorf("got %+v", second)
+	}
+	must(t, first.Ack())
+	must(t, second.Nak(time.Millisecond))
+	again := receive(t, got) // the late acknowledgement of the first didn't count for the second
+	if again.Reason != "second" || again.NumDelivered != 2 {
+		t.Errorf("got %+v", again)
+	}
+	must(t, again.InProgress())
+	must(t, again.Ack())
+	awaitEmpty(t, primary, "PDNS_TOUCH")
+}
+
+func TestTouchTerm(t *testing.T) {
+	_, primary := start(t)
+	got, _ := touches(t, primary, nil)
+	touch(t, primary, "example.com", "")
+	must(t, receive(t, got).Term())
+	awaitEmpty(t, primary, "PDNS_TOUCH")
+}
+
+func TestTouchUnreadableIsDropped(t *testing.T) {
+	_, primary := start(t)
+	got, _ := touches(t, primary, nil)
+	_, err := primary.JetStream().Publish(t.Context(), "pdns.touch.NOZONE", nil)
+	must(t, err)
+	touch(t, primary, "example.com", "")
+	m := receive(t, got)
+	if m.Zone != zone.MustParseName("example.com") {
+		t.Errorf("got %+v", m)
+	}
+	must(t, m.Ack())
+	awaitEmpty(t, primary, "PDNS_TOUCH")
+}
+
+// awaitEmpty waits until the acknowledgements sent have taken effect.
+func awaitEmpty(t *testing.T, c *broker.Conn, stream string) {
+	t.Helper()
+	eventually(t, func() bool {
+		s, err := c.JetStream().Stream(t.Context(), stream)
+		must(t, err)
+		return s.CachedInfo().State.Msgs == 0
+	})
+}
+
+// eventually is for what the broker tells no one about.
+func eventually(t *testing.T, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !cond(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it doesn't come about")
+		}
+	}
+}
+
+func TestTouchesSurviveRestart(t *testing.T) {
+	b, primary := start(t)
+	touch(t, primary, "before.example", "")
+	got, _ := touches(t, primary, nil)
+	before := receive(t, got)
+	b.Stop()
+	err := primary.PublishTouch(t.Context(), zone.MustParseName("away.example"), broker.Touch{})
+	if !errors.Is(err, broker.ErrDisconnected) {
+		t.Errorf("publishing to a broker that is away: %v", err)
+	}
+	b.Start()
+	reconnect(t, primary)
+	must(t, before.Ack()) // taken before the restart, and the queue is the same
+	touch(t, primary, "after.example", "")
+	if m := receive(t, got); m.Zone != zone.MustParseName("after.example") {
+		t.Errorf("got %+v", m)
+	} else {
+		must(t, m.Ack())
+	}
+	awaitEmpty(t, primary, "PDNS_TOUCH")
+}
+
+func TestTouchesHandedBackAtTheEnd(t *testing.T) {
+	_, primary := start(t)
+	for i := range 50 {
+		touch(t, primary, fmt.Sprintf("z%d.example", i), "")
+	}
+	before := primary.NATS().Stats().InMsgs
+	stop := background(t, func(ctx context.Context) error {
+		calls := 0
+		return primary.Touches(ctx, func(m broker.TouchMsg) {
+			if calls++; calls > 1 {
+				t.Error("called though the context has ended")
+			}
+			<-ctx.Done()
+			must(t, m.Nak(time.Second))
+		}, nil)
+	})
+	eventually(t, func() bool { return primary.NATS().Stats().InMsgs > before+50 }) // all, and the answer to the lookup
+	stop()
+	got, _ := touches(t, primary, nil)
+	for range 50 {
+		must(t, receive(t, got).Ack()) // at once, not a minute later
+	}
+}
+
+func TestTouchesResumeAfterWipe(t *testing.T) {
+	b, primary := start(t)
+	flow := make(chan error, 100)
+	got, _ := touches(t, primary, func(err error) { flow <- err })
+	must(t, receive(t, flow))
+	touch(t, primary, "old.example", "")
+	old := receive(t, got)
+	b.Wipe()
+	reconnect(t, primary)
+	for err := receive(t, flow); !errors.Is(err, broker.ErrGone); {
+		err = receive(t, flow)
+	}
+	if !ensure(t, primary).New {
+		t.Error("nobody noticed that the broker was wiped")
+	}
+	for receive(t, flow) != nil {
+	}
+	touch(t, primary, "new.example", "")
+	m := receive(t, got)
+	if m.Zone != zone.MustParseName("new.example") {
+		t.Errorf("got %+v", m)
+	}
+	// Both have sequence 1; the old one's acknowledgement must not be taken for the new one's.
+	if err := old.Ack(); !errors.Is(err, broker.ErrGone) {
+		t.Errorf("acknowledging across a wipe: %v", err)
+	}
+	must(t, m.Nak(0))
+	if m = receive(t, got); m.NumDelivered != 2 {
+		t.Errorf("got %+v", m)
+	}
+}
+
+func TestTouchesResumeAfterDeletion(t *testing.T) {
+	_, primary := start(t)
+	flow := make(chan error, 100)
+	got, _ := touches(t, primary, func(err error) { flow <- err })
+	must(t, receive(t, flow))
+	for _, remove := range []func() error{
+		func() error { return primary.JetStream().DeleteConsumer(t.Context(), "PDNS_TOUCH", "primary") },
+		func() error { return primary.JetStream().DeleteStream(t.Context(), "PDNS_TOUCH") },
+	} {
+		must(t, remove())
+		if err := receive(t, flow); !errors.Is(err, broker.ErrGone) {
+			t.Errorf("flow is told %v", err)
+		}
+		ensure(t, primary)
+		must(t, receive(t, flow))
+		touch(t, primary, "example.com", "")
+		must(t, receive(t, got).Ack())
+	}
+}
+
+func TestPublishTouchWithoutStream(t *testing.T) {
+	b, primary := start(t)
+	must(t, primary.JetStream().DeleteStream(t.Context(), "PDNS_TOUCH"))
+	for _, id := range []string{"primary1", "proxy1"} {
+		err := b.Connect(id).PublishTouch(t.Context(), zone.Root, broker.Touch{})
+		if !errors.Is(err, broker.ErrGone) {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+}

@@ -1,0 +1,85 @@
+package health
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// Feed is what the broker knows of a secondary: it is expected, and so many states behind.
+type Feed struct {
+	Node    string
+	Behind  uint64
+	Pulling bool
+}
+
+// Board is the state of the whole installation at one moment.
+type Board struct {
+	At    time.Time `json:"at"`
+	OK    bool      `json:"ok"` // everyone expected is there, ready, without trouble, and not behind
+	Nodes []Row     `json:"nodes"`
+}
+
+// Row is one node.
+type Row struct {
+	Presence
+	Seen   time.Time `json:"seen,omitzero"` // zero: expected, but never heard of lately
+	Active bool      `json:"active"`
+	Behind uint64    `json:"behind"` // states that a secondary has still to confirm
+	State  string    `json:"state"`  // ok, behind, failing, not ready, inactive
+}
+
+// Sighting is a presence and when it came in.
+type Sighting struct {
+	Presence
+	At time.Time
+}
+
+// The states of a row, from good to bad.
+const (
+	StateOK       = "ok"
+	StateBehind   = "behind"
+	StateFailing  = "failing"
+	StateNotReady = "not ready"
+	StateInactive = "inactive"
+)
+
+// NewBoard puts together who was seen and who is expected. A node that was not heard of for inactiveAfter is inactive.
+func NewBoard(now time.Time, inactiveAfter time.Duration, seen map[string]Sighting, expected []Feed) Board {
+	rows := map[string]*Row{}
+	for id, s := range seen {
+		rows[id] = &Row{Presence: s.Presence, Seen: s.At, Active: now.Sub(s.At) <= inactiveAfter}
+	}
+	for _, feed := range expected {
+		row := rows[feed.Node]
+		if row == nil {
+			row = &Row{Presence: Presence{Node: feed.Node, Role: "secondary"}}
+			rows[feed.Node] = row
+		}
+		row.Behind = feed.Behind
+	}
+	board := Board{At: now, OK: len(rows) > 0}
+	for _, row := range rows {
+		row.State = row.judge()
+		board.OK = board.OK && row.State == StateOK
+		board.Nodes = append(board.Nodes, *row)
+	}
+	slices.SortFunc(board.Nodes, func(a, b Row) int {
+		return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Node, b.Node))
+	})
+	return board
+}
+
+func (r *Row) judge() string {
+	switch {
+	case !r.Active:
+		return StateInactive
+	case len(r.Problems) > 0:
+		return StateNotReady
+	case r.Failures > 0:
+		return StateFailing
+	case r.Behind > 0:
+		return StateBehind
+	}
+	return StateOK
+}

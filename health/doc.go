@@ -1,0 +1,49 @@
+// Package health holds desired against actual: what every node says of itself ([Presence]), what the broker knows of
+// each secondary's lag, and the [Board] that shows both. The [Brake] keeps an accident from deleting a fleet.
+//
+// It speaks to nobody: package roles brings it what the broker delivers.
+package health
+
+import (
+	"time"
+
+	"pdns-distribute/powerdns/zone"
+)
+
+// Presence is what a node says of itself, every few seconds and after every change of its condition.
+type Presence struct {
+	Node     string    `json:"node"`
+	Role     string    `json:"role"` // primary, secondary, proxy or health
+	Version  string    `json:"version"`
+	Started  time.Time `json:"started"`
+	PowerDNS string    `json:"powerdns,omitempty"` // version of the PowerDNS beside it
+
+	Zones       int       `json:"zones"`                 // published by a primary, held by a secondary, waiting at a proxy
+	LastApplied time.Time `json:"last_applied,omitzero"` // when a secondary last proved a version
+	LastZone    zone.Name `json:"last_zone,omitzero"`    // and of which zone
+
+	Problems []string  `json:"problems,omitempty"` // why it is not ready
+	Warnings []string  `json:"warnings,omitempty"` // what works but should be changed
+	Failing  []Failure `json:"failing,omitempty"`  // zones in trouble, the first MaxFailures of them
+	Failures int       `json:"failures"`           // how many there are
+}
+
+// MaxFailures bounds Presence.Failing, so that a presence always fits a message.
+const MaxFailures = 50
+
+// Failure is one zone's trouble. It is retried until it is gone.
+type Failure struct {
+	Zone     zone.Name `json:"zone"`
+	Reason   string    `json:"reason"`
+	Since    time.Time `json:"since"`
+	Attempts int       `json:"attempts"`
+}
+
+// Applied is what a secondary tells when PowerDNS serves a state, or has deleted the zone.
+type Applied struct {
+	Zone   zone.Name `json:"zone"`
+	Seq    uint64    `json:"seq"` // of the state in the stream
+	Serial uint32    `json:"serial"`
+	Gone   bool      `json:"gone,omitempty"`
+	At     time.Time `json:"at"`
+}

@@ -1,0 +1,178 @@
+package powerdns
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+)
+
+// Config says how to reach the PowerDNS server that a role runs beside.
+type Config struct {
+	// APIURL is where the webserver of PowerDNS listens (webserver-address, webserver-port), without /api/v1. A path
+	// may stand before that where a reverse proxy adds one. The API has no encryption of its own: keep it on loopback.
+	APIURL string `toml:"api_url" env:"API_URL" envDefault:"http://127.0.0.1:8081"`
+
+	// APIKey is PowerDNS's api-key. Better kept out of this file: see APIKeyFile.
+	APIKey Secret `toml:"api_key" env:"API_KEY"`
+
+	// APIKeyFile is a file that holds the API key and nothing else, readable by its owner alone (chmod 600). Read once,
+	// at start. Exactly one of APIKey and APIKeyFile is given.
+	APIKeyFile string `toml:"api_key_file" env:"API_KEY_FILE"`
+
+	// CAFile holds the certificates (PEM) that an https APIURL is checked against. Default: the system's.
+	CAFile string `toml:"ca_file" env:"CA_FILE"`
+
+	// ServerID names the server within the API. Every PowerDNS so far (5.1) knows only localhost; change it for a
+	// gateway that serves several.
+	ServerID string `toml:"server_id" env:"SERVER_ID" envDefault:"localhost"`
+
+	// DNSAddress is host:port where the same PowerDNS answers DNS, UDP and TCP: zones are transferred from there, and
+	// asked for there to prove that they are served.
+	DNSAddress string `toml:"dns_address" env:"DNS_ADDRESS" envDefault:"127.0.0.1:53"`
+
+	// Timeout bounds every request but listings, from the wait for a free connection to the last byte. PowerDNS needs
+	// 1 to 10 ms; raise it for a database that stalls for seconds.
+	Timeout time.Duration `toml:"timeout" env:"TIMEOUT" envDefault:"10s"`
+
+	// ListTimeout bounds listings of all zones. PowerDNS needs about 50 µs per zone, 150 µs with DNSSEC details, and
+	// answers only when it has them all.
+	ListTimeout time.Duration `toml:"list_timeout" env:"LIST_TIMEOUT" envDefault:"5m"`
+
+	// Connections is how many requests may be in work at once, 1 to 256. PowerDNS takes a thread and database connections for
+	// each; changes to zones queue at its database anyway, so more than a few only help reading.
+	Connections int `toml:"api_connections" env:"API_CONNECTIONS" envDefault:"8"`
+}
+
+// maxConnections is far above what any backend of PowerDNS profits from.
+const maxConnections = 256
+
+// Validate returns all faults at once, each beginning with the key that it is about. It reads no files.
+func (c Config) Validate() error {
+	return errors.Join(
+		fault("api_url", checkAPIURL(c.APIURL)),
+		fault("api_key", checkOneKey(c.APIKey, c.APIKeyFile)),
+		fault("server_id", checkServerID(c.ServerID)),
+		fault("dns_address", checkAddress(c.DNSAddress)),
+		fault("timeout", checkPositive(c.Timeout)),
+		fault("list_timeout", checkPositive(c.ListTimeout)),
+		fault("api_connections", checkConnections(c.Connections)),
+	)
+}
+
+func fault(key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("powerdns.%s: %w", key, err)
+}
+
+func checkAPIURL(s string) error {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		return err
+	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
+		return fmt.Errorf("%q is not a URL like http://127.0.0.1:8081", s)
+	case u.User != nil, u.RawQuery != "", u.Fragment != "":
+		return fmt.Errorf("give scheme, host and port only (the key goes into powerdns.api_key_file)")
+	case strings.HasSuffix(strings.TrimRight(u.Path, "/"), "/api/v1"):
+		return fmt.Errorf("%q: leave out /api/v1, it is added", s)
+	}
+	return nil
+}
+
+func checkOneKey(key Secret, file string) error {
+	switch {
+	case key == "" && file == "":
+		return errors.New("missing: give it, or powerdns.api_key_file")
+	case key != "" && file != "":
+		return errors.New("given beside powerdns.api_key_file: remove one of them")
+	}
+	return nil
+}
+
+func checkServerID(s string) error {
+	if s == "" {
+		return errors.New("missing: PowerDNS itself uses localhost")
+	}
+	return nil
+}
+
+func checkAddress(s string) error {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return err
+	}
+	if host == "" || port == "" || port == "0" {
+		return fmt.Errorf("%q is not host:port", s)
+	}
+	return nil
+}
+
+func checkPositive(d time.Duration) error {
+	if d <= 0 {
+		return fmt.Errorf("%v is not a time span above zero", d)
+	}
+	return nil
+}
+
+func checkConnections(n int) error {
+	if n < 1 || n > maxConnections {
+		return fmt.Errorf("%d is not between 1 and %d", n, maxConnections)
+	}
+	return nil
+}
+
+// apiKey returns the key, from its file where one is named.
+func (c Config) apiKey() (Secret, error) {
+	if c.APIKeyFile == "" {
+		return c.APIKey, nil
+	}
+	key, err := readKeyFile(c.APIKeyFile)
+	return key, fault("api_key_file", err)
+}
+
+func readKeyFile(name string) (Secret, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return "", fmt.Errorf("%s can be read by others than its owner (mode %04o): chmod 600 %s", name, mode, name)
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return "", err
+	}
+	key := strings.TrimRight(string(text), "\r\n")
+	if key == "" {
+		return "", fmt.Errorf("%s is empty: write PowerDNS's api-key into it", name)
+	}
+	return Secret(key), nil
+}
+
+// roots are the certificates of CAFile, nil for the system's.
+func (c Config) roots() (*x509.CertPool, error) {
+	if c.CAFile == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(c.CAFile)
+	if err != nil {
+		return nil, fault("ca_file", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fault("ca_file", fmt.Errorf("%s holds no certificate (PEM)", c.CAFile))
+	}
+	return roots, nil
+}

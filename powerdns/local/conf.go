@@ -1,0 +1,80 @@
+package local
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// writeConf writes pdns.conf for the server's present addresses.
+func (s *Server) writeConf() error {
+	conf := s.conf()
+	maps.Copy(conf, s.settings)
+	var text strings.Builder
+	for _, key := range slices.Sorted(maps.Keys(conf)) {
+		fmt.Fprintf(&text, "%s=%s\n", key, conf[key])
+	}
+	return os.WriteFile(filepath.Join(s.Dir, "pdns.conf"), []byte(text.String()), 0o600)
+}
+
+func (s *Server) conf() map[string]string {
+	conf := map[string]string{
+		"launch":               string(s.Backend),
+		"local-address":        host,
+		"local-port":           port(s.DNSAddr),
+		"server-id":            s.id,
+		"api":                  "yes",
+		"api-key":              s.APIKey.Reveal(),
+		"webserver":            "yes",
+		"webserver-address":    host,
+		"webserver-port":       port(apiAddress(s.APIURL)),
+		"webserver-allow-from": host,
+		"webserver-loglevel":   "none", // one line per request otherwise
+		"socket-dir":           s.socketDir,
+		"loglevel":             "5", // transfers, and why they fail
+		"daemon":               "no",
+		"guardian":             "no",
+		"security-poll-suffix": "", // asks the Internet otherwise
+	}
+	if s.Primary {
+		conf["primary"] = "yes"
+	} else {
+		maps.Copy(conf, secondary)
+	}
+	switch s.Backend {
+	case SQLite:
+		conf["gsqlite3-database"] = s.databaseFile()
+		conf["gsqlite3-dnssec"] = "yes"
+	case LMDB:
+		conf["lmdb-filename"] = s.databaseFile()
+	}
+	return conf
+}
+
+// secondary are the settings that keep a secondary from answering out of caches that a transfer has made stale: 20 s
+// for records, 60 s for whether and how a zone is signed (seen with 4.7.3; the packet cache is purged properly).
+var secondary = map[string]string{
+	"secondary":               "yes",
+	"query-cache-ttl":         "0",
+	"negquery-cache-ttl":      "0",
+	"zone-metadata-cache-ttl": "0",
+}
+
+func port(addr string) string {
+	_, port, _ := net.SplitHostPort(addr)
+	return port
+}
+
+// apiAddress is host:port of the API.
+func apiAddress(apiURL string) string {
+	u, err := url.Parse(apiURL)
+	if err != nil {
+		return ""
+	}
+	return u.Host
+}

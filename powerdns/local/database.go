@@ -1,0 +1,66 @@
+package local
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+//go:embed schema.sql
+var schema string
+
+// databaseDir holds nothing but the database, so that emptying it is removing the folder.
+func (s *Server) databaseDir() string { return filepath.Join(s.Dir, "db") }
+
+func (s *Server) databaseFile() string { return filepath.Join(s.databaseDir(), string(s.Backend)) }
+
+// createDatabase makes the database unless there is one. PowerDNS makes that of lmdb itself.
+func (s *Server) createDatabase() error {
+	if err := os.MkdirAll(s.databaseDir(), 0o700); err != nil {
+		return err
+	}
+	if s.Backend != SQLite {
+		return nil
+	}
+	if _, err := os.Stat(s.databaseFile()); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return createSQLite(s.databaseFile())
+}
+
+// createSQLite builds the database under another name first, so that one that is there is always whole.
+func createSQLite(file string) error {
+	sqlite3, err := find("sqlite3")
+	if err != nil {
+		return err
+	}
+	unfinished := file + ".new"
+	if err := os.RemoveAll(unfinished); err != nil {
+		return err
+	}
+	cmd := exec.Command(sqlite3, "-batch", "-bail", unfinished)
+	cmd.Stdin = strings.NewReader("BEGIN;" + schema + "COMMIT;")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("create database %s: %w: %s", file, err, out)
+	}
+	return os.Rename(unfinished, file)
+}
+
+// ErrMissing: a program that this package runs is not installed; the text says how to get it.
+var ErrMissing = errors.New("not found: run 'make setup', or 'apt-get install pdns-server pdns-backend-sqlite3 pdns-backend-lmdb sqlite3'")
+
+// find looks for a program in PATH, and where Debian keeps servers, which is not in every user's PATH.
+func find(program string) (string, error) {
+	if path, err := exec.LookPath(program); err == nil {
+		return path, nil
+	}
+	if path, err := exec.LookPath(filepath.Join("/usr/sbin", program)); err == nil {
+		return path, nil
+	}
+	return "", fmt.Errorf("%s %w", program, ErrMissing)
+}

@@ -1,0 +1,235 @@
+// Package store is a secondary's own copy of everything that was published to it, in one local file (bbolt): it lets
+// the secondary serve its PowerDNS with the broker gone and refill an emptied one, and saves large zones from being
+// sent again whole.
+//
+// Three buckets: states holds each zone's encoded [zone.State], chunks the compressed chunks of the large ones under
+// zone and hash, apex each zone's [zone.Apex], so that a question for the SOA costs nothing. One transaction
+// replaces a zone: a crash leaves the old version or the new one.
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"pdns-distribute/powerdns/zone"
+)
+
+// ErrNotFound is returned for zones and chunks that are not held.
+var ErrNotFound = errors.New("not in the store")
+
+var (
+	statesBucket = []byte("states")
+	chunksBucket = []byte("chunks")
+	apexBucket   = []byte("apex")
+)
+
+// Store is safe for concurrent use.
+type Store struct {
+	db *bbolt.DB
+}
+
+// Open opens the file or makes it, mode 0600 in a folder of mode 0700. Only one process may hold it.
+func Open(file string) (*Store, error) {
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return nil, fmt.Errorf("store %s: %w; secondary.state_dir must be writable", file, err)
+	}
+	db, err := bbolt.Open(file, 0o600, &bbolt.Options{Timeout: 2 * time.Second, FreelistType: bbolt.FreelistMapType})
+	if errors.Is(err, bbolt.ErrTimeout) {
+		return nil, fmt.Errorf("store %s is in use: another secondary role runs with this secondary.state_dir", file)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("store %s: %w; if it is damaged, remove it: it is filled again from the broker", file, err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		for _, name := range [][]byte{statesBucket, chunksBucket, apexBucket} {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("store %s: %w", file, err), db.Close())
+	}
+	db.MaxBatchDelay = 2 * time.Millisecond // long enough for what comes together, too short to be felt
+	return &Store{db: db}, nil
+}
+
+// Close waits for transactions in hand.
+func (s *Store) Close() error { return s.db.Close() }
+
+// Put makes state the zone's newest and drops the chunks that only the old one had. z is its content, nil for a
+// tombstone; fresh holds the compressed chunks that the store lacks. When it returns nil all is on disk. Calls that
+// come together share one transaction.
+func (s *Store) Put(state *zone.State, z *zone.Zone, fresh map[zone.Chunk][]byte) error {
+	encoded, err := state.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	return s.db.Batch(func(tx *bbolt.Tx) error {
+		if err := dropChunks(tx, state); err != nil {
+			return err
+		}
+		for c, data := range fresh {
+			if err := tx.Bucket(chunksBucket).Put(chunkKey(state.Name, c), data); err != nil {
+				return err
+			}
+		}
+		if err := putApex(tx, state.Name, z); err != nil {
+			return err
+		}
+		return tx.Bucket(statesBucket).Put([]byte(state.Name), encoded)
+	})
+}
+
+// dropChunks removes what the state that is replaced has and next has not.
+func dropChunks(tx *bbolt.Tx, next *zone.State) error {
+	old, err := stateIn(tx, next.Name)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	stays := map[zone.Chunk]bool{}
+	for _, c := range next.Chunks() {
+		stays[c] = true
+	}
+	for _, c := range old.Chunks() {
+		if !stays[c] {
+			if err := tx.Bucket(chunksBucket).Delete(chunkKey(next.Name, c)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func putApex(tx *bbolt.Tx, name zone.Name, z *zone.Zone) error {
+	if z == nil {
+		return tx.Bucket(apexBucket).Delete([]byte(name))
+	}
+	var joined []byte
+	for _, r := range z.Apex() {
+		joined = append(joined, r...)
+	}
+	return tx.Bucket(apexBucket).Put([]byte(name), joined)
+}
+
+// Forget removes the zone's state, a tombstone for instance.
+func (s *Store) Forget(name zone.Name) error {
+	return s.db.Batch(func(tx *bbolt.Tx) error {
+		if err := dropChunks(tx, zone.NewTombstone(name, time.Time{})); err != nil {
+			return err
+		}
+		if err := tx.Bucket(apexBucket).Delete([]byte(name)); err != nil {
+			return err
+		}
+		return tx.Bucket(statesBucket).Delete([]byte(name))
+	})
+}
+
+// State returns what is held about a zone: its state, tombstones included, or ErrNotFound.
+func (s *Store) State(name zone.Name) (state *zone.State, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		state, err = stateIn(tx, name)
+		return err
+	})
+	return state, err
+}
+
+func stateIn(tx *bbolt.Tx, name zone.Name) (*zone.State, error) {
+	encoded := tx.Bucket(statesBucket).Get([]byte(name))
+	if encoded == nil {
+		return nil, fmt.Errorf("zone %s: %w", name, ErrNotFound)
+	}
+	return zone.UnmarshalState(encoded)
+}
+
+// Zone rebuilds and verifies the content of a zone; ErrNotFound for tombstones too.
+func (s *Store) Zone(name zone.Name) (z *zone.Zone, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		state, err := stateIn(tx, name)
+		if err != nil {
+			return err
+		}
+		if state.Gone {
+			return fmt.Errorf("zone %s: %w", name, ErrNotFound)
+		}
+		z, err = state.Zone(func(c zone.Chunk) ([]byte, error) {
+			if data := tx.Bucket(chunksBucket).Get(chunkKey(name, c)); data != nil {
+				return data, nil // decompressed before the transaction ends
+			}
+			return nil, fmt.Errorf("chunk %x: %w", c.Hash[:4], ErrNotFound)
+		})
+		return err
+	})
+	return z, err
+}
+
+// Apex returns the zone's.
+func (s *Store) Apex(name zone.Name) (apex zone.Apex, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		joined := bytes.Clone(tx.Bucket(apexBucket).Get([]byte(name)))
+		apex, err = zone.SplitRecords(joined)
+		if err != nil || len(apex) == 0 {
+			return fmt.Errorf("zone %s: %w", name, errors.Join(err, ErrNotFound))
+		}
+		return nil
+	})
+	return apex, err
+}
+
+// Chunk returns the compressed bytes of a chunk of the zone.
+func (s *Store) Chunk(name zone.Name, c zone.Chunk) (data []byte, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		if data = bytes.Clone(tx.Bucket(chunksBucket).Get(chunkKey(name, c))); data == nil {
+			return fmt.Errorf("chunk %x of zone %s: %w", c.Hash[:4], name, ErrNotFound)
+		}
+		return nil
+	})
+	return data, err
+}
+
+// States yields all states, in the order of their names' bytes, tombstones included. A state that cannot be decoded
+// comes with its error. The store can be used meanwhile; what changes then may or may not be seen.
+func (s *Store) States() iter.Seq2[*zone.State, error] {
+	const page = 256 // short transactions: a long one keeps pages from being used again
+	return func(yield func(*zone.State, error) bool) {
+		for after := []byte{}; ; {
+			var states []*zone.State
+			err := s.db.View(func(tx *bbolt.Tx) error {
+				c := tx.Bucket(statesBucket).Cursor()
+				k, v := c.Seek(after)
+				for ; k != nil && len(states) < page; k, v = c.Next() {
+					state, err := zone.UnmarshalState(v)
+					if err != nil {
+						return fmt.Errorf("zone %s: %w", zone.Name(k), err)
+					}
+					states = append(states, state)
+					after = append(bytes.Clone(k), 0)
+				}
+				return nil
+			})
+			for _, state := range states {
+				if !yield(state, nil) {
+					return
+				}
+			}
+			if err != nil && !yield(nil, err) || err != nil || len(states) < page {
+				return
+			}
+		}
+	}
+}
+
+func chunkKey(name zone.Name, c zone.Chunk) []byte {
+	return append([]byte(name), c.Hash[:]...)
+}

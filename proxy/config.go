@@ -1,0 +1,51 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+)
+
+// Config is the section [proxy].
+type Config struct {
+	// Listen is the address of the HTTPS listener. Default: all addresses, port 8443. There is no plain HTTP listener.
+	Listen string `toml:"listen" env:"LISTEN" envDefault:":8443"`
+
+	// TLSCert and TLSKey are PEM files. Default: none; the proxy then makes its own pair and keeps it in StateDir.
+	TLSCert string `toml:"tls_cert" env:"TLS_CERT"`
+	TLSKey  string `toml:"tls_key" env:"TLS_KEY"`
+
+	// Names are host names and addresses that the proxy's own certificate is good for, besides those of the host.
+	Names []string `toml:"names" env:"NAMES"`
+
+	// StateDir is where the proxy keeps its own pair, mode 0700.
+	StateDir string `toml:"state_dir" env:"STATE_DIR" envDefault:"/var/lib/pdns-distribute/proxy"`
+
+	// UpstreamTimeout is how long PowerDNS may take until its answer begins. A rectify of a large zone takes minutes.
+	UpstreamTimeout time.Duration `toml:"upstream_timeout" env:"UPSTREAM_TIMEOUT" envDefault:"5m"`
+
+	// StorePatience is how long an answer waits for its touch to be stored before it goes out with the touch queued
+	// here. Longer keeps more answers waiting while the broker elects a leader.
+	StorePatience time.Duration `toml:"store_patience" env:"STORE_PATIENCE" envDefault:"2s"`
+}
+
+// Validate returns all faults, joined.
+func (c *Config) Validate() error {
+	var faults []error
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		faults = append(faults, fmt.Errorf("proxy.listen: %q is not an address with a port, such as \":8443\"", c.Listen))
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		faults = append(faults, errors.New("proxy.tls_cert: tls_cert and tls_key go together; give both, or none to have the proxy make its own pair"))
+	}
+	if c.TLSCert == "" && c.StateDir == "" {
+		faults = append(faults, errors.New("proxy.state_dir: the proxy needs a folder to keep its own certificate in"))
+	}
+	for key, d := range map[string]time.Duration{"upstream_timeout": c.UpstreamTimeout, "store_patience": c.StorePatience} {
+		if d <= 0 {
+			faults = append(faults, fmt.Errorf("proxy.%s: %s is not a positive duration, such as \"5s\"", key, d))
+		}
+	}
+	return errors.Join(faults...)
+}

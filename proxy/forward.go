@@ -1,0 +1,86 @@
+package proxy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"time"
+)
+
+// HeaderQueued is set on the answer to a write whose touch could not be stored yet: the write happened, and its
+// distribution begins when the broker is back.
+const HeaderQueued = "Pdns-Distribute-Queued"
+
+type contextKey struct{}
+
+// pending is what a request touches once PowerDNS has accepted it.
+type pending struct {
+	touch
+	body *nameReader // of a create: knows the zone's name
+}
+
+// newForwarder passes requests to PowerDNS as they are. marked is called with the touch of each that succeeded, before
+// its answer goes out, and tells whether the touch is stored.
+func newForwarder(upstream *url.URL, timeout time.Duration, marked func(context.Context, touch) bool, failed func(*http.Request, error)) http.Handler {
+	return &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL.Scheme, r.Out.URL.Host = upstream.Scheme, upstream.Host
+			r.Out.URL.RawQuery = r.In.URL.RawQuery // the default drops what net/url can't parse
+			r.Out.Host = r.In.Host
+		},
+		Transport: &http.Transport{
+			DialContext:           (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+			DisableCompression:    true, // what PowerDNS sends passes as sent
+			DisableKeepAlives:     true, // PowerDNS closes after every answer
+			ResponseHeaderTimeout: timeout,
+		},
+		ModifyResponse: func(res *http.Response) error {
+			p, ok := res.Request.Context().Value(contextKey{}).(*pending)
+			if !ok || res.StatusCode < 200 || res.StatusCode > 299 {
+				return nil
+			}
+			if p.body != nil {
+				name, err := p.body.name()
+				if err != nil {
+					return nil // PowerDNS accepted a body without a name: no zone can have been made
+				}
+				p.zone = name
+			}
+			if !marked(res.Request.Context(), p.touch) {
+				res.Header.Set(HeaderQueued, "1")
+			}
+			return nil
+		},
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			failed(r, err)
+			if errors.Is(err, context.Canceled) {
+				return // the client is gone
+			}
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusBadGateway)
+			_ = json.NewEncoder(w).Encode(map[string]string{"error": "PowerDNS does not answer; see the log of pdns-distribute proxy"})
+		},
+	}
+}
+
+// withTouch notes on the request what it would touch. A write goes on when its client leaves: PowerDNS may have
+// begun it, and then the touch must follow.
+func withTouch(r *http.Request) *http.Request {
+	t, create, ok := touches(r.Method, r.URL.EscapedPath())
+	if !ok {
+		return r
+	}
+	p := &pending{touch: t}
+	if create {
+		p.body = newNameReader(r.Body)
+	}
+	r = r.WithContext(context.WithValue(context.WithoutCancel(r.Context()), contextKey{}, p))
+	if create {
+		r.Body = p.body
+	}
+	return r
+}

@@ -1,0 +1,138 @@
+package proxy
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"pdns-distribute/powerdns/zone"
+)
+
+// Reasons for a touch: how the primary explains in its logs why it looked, and what a 'not found' means to its brake.
+const (
+	ReasonCreate = "create"
+	ReasonChange = "change"
+	ReasonDelete = "delete"
+)
+
+// touch is what a request would change if PowerDNS accepts it.
+type touch struct {
+	zone   zone.Name
+	reason string
+}
+
+const zonesSegment = "zones"
+
+// touches tells from method and path which zone a request touches; create is true when only the body knows. The path
+// is the escaped one, as sent: /api/v1/servers/SERVER/zones[/ID[/...]].
+func touches(method, escapedPath string) (t touch, create, ok bool) {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return touch{}, false, false
+	}
+	segments := strings.Split(strings.Trim(escapedPath, "/"), "/")
+	if len(segments) < 5 || segments[0] != "api" || segments[1] != "v1" || segments[2] != "servers" || segments[4] != zonesSegment {
+		return touch{}, false, false
+	}
+	if len(segments) == 5 {
+		return touch{reason: ReasonCreate}, true, method == http.MethodPost
+	}
+	name, err := zoneOf(segments[5])
+	if err != nil {
+		return touch{}, false, false // PowerDNS will not know such a zone either
+	}
+	if len(segments) == 6 && method == http.MethodDelete {
+		return touch{zone: name, reason: ReasonDelete}, false, true
+	}
+	if len(segments) > 6 && segments[6] == "notify" {
+		return touch{}, false, false
+	}
+	return touch{zone: name, reason: ReasonChange}, false, true
+}
+
+func zoneOf(escapedID string) (zone.Name, error) {
+	id, err := url.PathUnescape(escapedID)
+	if err != nil {
+		return "", err
+	}
+	return zone.ParseID(id)
+}
+
+// nameReader passes a request body through and finds the zone's name in it on the way, in constant memory.
+type nameReader struct {
+	io.Reader
+	body  io.Closer
+	pipe  *io.PipeWriter
+	found chan string // gets one value
+}
+
+func newNameReader(body io.ReadCloser) *nameReader {
+	pr, pw := io.Pipe()
+	n := &nameReader{Reader: io.TeeReader(body, pw), body: body, pipe: pw, found: make(chan string, 1)}
+	go func() { // ends when the body is closed, which every request's is
+		n.found <- jsonName(pr)
+		_, _ = io.Copy(io.Discard, pr)
+	}()
+	return n
+}
+
+// Read ends the search together with the body.
+func (n *nameReader) Read(p []byte) (int, error) {
+	got, err := n.Reader.Read(p)
+	if err != nil {
+		n.pipe.Close()
+	}
+	return got, err
+}
+
+func (n *nameReader) Close() error {
+	n.pipe.Close()
+	return n.body.Close()
+}
+
+// name waits for the search to end; it does once the body was read or closed.
+func (n *nameReader) name() (zone.Name, error) { return zone.ParseName(<-n.found) }
+
+// jsonName returns the string member "name" of the object in r, "" if there is none.
+func jsonName(r io.Reader) string {
+	dec := json.NewDecoder(r)
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return ""
+	}
+	for dec.More() {
+		key, err := dec.Token()
+		if err != nil {
+			return ""
+		}
+		if key == "name" {
+			var name string
+			_ = dec.Decode(&name)
+			return name
+		}
+		if err := skipValue(dec); err != nil {
+			return ""
+		}
+	}
+	return ""
+}
+
+// skipValue reads one value token by token, so that a huge one takes no memory.
+func skipValue(dec *json.Decoder) error {
+	for depth := 0; ; {
+		t, err := dec.Token()
+		if err != nil {
+			return err
+		}
+		switch t {
+		case json.Delim('{'), json.Delim('['):
+			depth++
+		case json.Delim('}'), json.Delim(']'):
+			depth--
+		}
+		if depth == 0 {
+			return nil
+		}
+	}
+}

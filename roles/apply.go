@@ -1,0 +1,282 @@
+package roles
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/zone"
+)
+
+// applier makes the PowerDNS beside a secondary take versions of zones, and proves that it serves them. It may be used
+// for many zones at a time, but for one zone by one goroutine.
+type applier struct {
+	api    *powerdns.Client
+	dns    string // where PowerDNS answers
+	master string // where PowerDNS finds the loopback server
+	shelf  *shelf
+
+	mu      sync.Mutex
+	ours    map[zone.Name]time.Time // zones known to be in PowerDNS as secondaries of the loopback server, and since when
+	caching bool                    // PowerDNS keeps caches that can outlive a transfer, see takeTwice
+}
+
+func newApplier(api *powerdns.Client, dns, master string, s *shelf) *applier {
+	return &applier{api: api, dns: dns, master: master, shelf: s, ours: map[zone.Name]time.Time{}}
+}
+
+// How long the steps of one attempt may take. Whoever calls apply tries again later.
+const (
+	attempts       = 3
+	begunPatience  = time.Second            // from the order to PowerDNS's question for the zone: idle it takes 2 ms
+	commitPatience = 3 * time.Second        // from the last message to the new answer, and for each MB of the zone ...
+	commitPerMB    = 500 * time.Millisecond // ... this much more
+	settlePause    = 250 * time.Millisecond // from the last message of a second transfer to its end
+)
+
+var errNotTaken = errors.New("PowerDNS does not take the zone; its log says why")
+
+// apply has PowerDNS take z and returns when z is what it answers. before is the apex of what it served until now, nil
+// when that isn't known.
+func (a *applier) apply(ctx context.Context, z *zone.Zone, before zone.Apex) error {
+	o, withdraw := a.shelf.offer(z)
+	defer withdraw()
+	created, err := a.ensure(ctx, z.Name())
+	if err != nil {
+		return err
+	}
+	proof := newProof(a.dns, z, before, created)
+	for range attempts {
+		if err = a.take(ctx, o); err == nil {
+			err = proof.await(ctx, commitTime(z))
+		}
+		if err == nil {
+			return a.takeTwice(ctx, o)
+		}
+		if !errors.Is(err, errNotTaken) {
+			return err
+		}
+		a.forget(z.Name()) // somebody may have changed the zone's kind or master
+		if _, again := a.ensure(ctx, z.Name()); again != nil {
+			return again
+		}
+	}
+	return err
+}
+
+func commitTime(z *zone.Zone) time.Duration {
+	return commitPatience + time.Duration(z.Size()>>20)*commitPerMB
+}
+
+// take orders a transfer and returns when PowerDNS has got all of it. The commit comes after. A transfer that PowerDNS
+// began by itself does as well: orders given meanwhile are dropped by it (4.7.3, with a 200).
+func (a *applier) take(ctx context.Context, o *offer) error {
+	name := o.zone.Name()
+	drain(o.begun)
+	drain(o.sent)
+	err := a.api.Retrieve(ctx, name)
+	if errors.Is(err, powerdns.ErrNotFound) {
+		a.forget(name)
+		return fmt.Errorf("%w: it vanished there", errNotTaken)
+	}
+	if err != nil {
+		return err
+	}
+	select {
+	case <-o.begun:
+	case err := <-o.sent:
+		return sentError(err)
+	case <-time.After(begunPatience):
+		return fmt.Errorf("%w: it did not ask for the zone at %s", errNotTaken, a.master)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select { // the loopback server ends transfers that stand still
+	case err := <-o.sent:
+		return sentError(err)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func sentError(err error) error {
+	if err != nil {
+		return fmt.Errorf("%w: it broke off the transfer: %w", errNotTaken, err)
+	}
+	return nil
+}
+
+func drain[T any](ch chan T) {
+	select {
+	case <-ch:
+	default:
+	}
+}
+
+// takeTwice has PowerDNS take the version again where its query caches are on: at a commit it empties the packet cache
+// first and the query cache then, so that a question in between brings the old answer back for up to 20 seconds. The
+// second commit empties the packet cache with nothing old left behind it.
+func (a *applier) takeTwice(ctx context.Context, o *offer) error {
+	if !a.isCaching() {
+		return nil
+	}
+	if err := a.take(ctx, o); err != nil {
+		return err
+	}
+	select {
+	case <-time.After(settlePause + time.Duration(o.zone.Size()>>20)*commitPerMB):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// ensure makes the zone a secondary of the loopback server, whatever it was, and tells whether it created it.
+func (a *applier) ensure(ctx context.Context, name zone.Name) (created bool, err error) {
+	if a.isOurs(name) {
+		return false, nil
+	}
+	err = a.api.CreateZone(ctx, name, powerdns.Slave, []string{a.master})
+	if errors.Is(err, powerdns.ErrExists) {
+		return false, a.takeOver(ctx, name)
+	}
+	if err != nil {
+		return false, err
+	}
+	a.remember(name)
+	return true, nil
+}
+
+// takeOver makes a zone that exists ours. Its keys go: what it is given is signed already.
+func (a *applier) takeOver(ctx context.Context, name zone.Name) error {
+	info, err := a.api.Zone(ctx, name)
+	if err != nil {
+		return err
+	}
+	if !a.owns(info) {
+		if err := a.api.MakeSlave(ctx, name, []string{a.master}); err != nil {
+			return err
+		}
+		keys, err := a.api.Cryptokeys(ctx, name)
+		if err != nil {
+			return err
+		}
+		for _, id := range keys {
+			if err := a.api.DeleteCryptokey(ctx, name, id); err != nil && !errors.Is(err, powerdns.ErrNotFound) {
+				return err
+			}
+		}
+	}
+	a.remember(name)
+	return nil
+}
+
+// owns tells whether the zone is a secondary of the loopback server and of nothing else.
+func (a *applier) owns(info powerdns.ZoneInfo) bool {
+	return info.Kind == powerdns.Slave && slices.Equal(info.Masters, []string{withoutPort53(a.master)})
+}
+
+// withoutPort53 writes an address as PowerDNS reads it back.
+func withoutPort53(address string) string {
+	if host, port, err := net.SplitHostPort(address); err == nil && port == "53" {
+		return host
+	}
+	return address
+}
+
+// remove deletes the zone from PowerDNS if it is ours. A zone of the same name that the operator made is left alone.
+func (a *applier) remove(ctx context.Context, name zone.Name) error {
+	info, err := a.api.Zone(ctx, name)
+	if errors.Is(err, powerdns.ErrNotFound) {
+		a.forget(name)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !a.owns(info) {
+		return fmt.Errorf("zone %s was deleted, but PowerDNS here has it as %s with masters %v: not made by this program; delete it by hand", name, info.Kind, info.Masters)
+	}
+	if err := a.api.DeleteZone(ctx, name); err != nil && !errors.Is(err, powerdns.ErrNotFound) {
+		return err
+	}
+	a.forget(name)
+	return proveGone(ctx, a.dns, name)
+}
+
+// adopt takes what PowerDNS listed, from begin on, as the truth about which zones are ours, and returns those with their
+// serials.
+func (a *applier) adopt(zones []powerdns.ZoneInfo, begin time.Time) map[zone.Name]uint32 {
+	serials := make(map[zone.Name]uint32, len(zones))
+	ours := make(map[zone.Name]time.Time, len(zones))
+	for _, info := range zones {
+		if a.owns(info) {
+			ours[info.Name] = begin
+			serials[info.Name] = info.Serial
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for name, since := range a.ours {
+		if since.After(begin) {
+			ours[name] = since
+		}
+	}
+	a.ours = ours
+	return serials
+}
+
+func (a *applier) isOurs(name zone.Name) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, is := a.ours[name]
+	return is
+}
+
+func (a *applier) remember(name zone.Name) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ours[name] = time.Now()
+}
+
+func (a *applier) forget(name zone.Name) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.ours, name)
+}
+
+func (a *applier) isCaching() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.caching
+}
+
+// cacheSettings are those of PowerDNS that must be 0 on a secondary, or stale answers outlive a transfer (4.7.3).
+var cacheSettings = []string{"query-cache-ttl", "negquery-cache-ttl", "zone-metadata-cache-ttl", "domain-metadata-cache-ttl"}
+
+// inspect reads PowerDNS's settings and returns those that are not as a secondary needs them.
+func (a *applier) inspect(ctx context.Context) (unfit []string, err error) {
+	settings, err := a.api.Config(ctx)
+	if err != nil {
+		return nil, err
+	}
+	caching := false
+	for _, key := range cacheSettings {
+		if v, ok := settings[key]; ok && v != "0" {
+			unfit = append(unfit, fmt.Sprintf("%s=%s (should be 0)", key, v))
+			caching = caching || key == "query-cache-ttl" || key == "negquery-cache-ttl"
+		}
+	}
+	if settings["secondary"] == "no" && settings["slave"] != "yes" {
+		unfit = append(unfit, "secondary=no (should be yes: it takes no zones)")
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.caching = caching
+	return unfit, nil
+}

@@ -1,0 +1,38 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"pdns-distribute/roles"
+)
+
+type options map[string]bool
+
+func (o options) Bool(name string) bool     { return o[name] }
+func (options) String(string) string        { return "" }
+func (options) StringSlice(string) []string { return nil }
+
+// The tour is a test of everything in itself: it fails unless every step arrived at every secondary.
+func TestTour(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	var out bytes.Buffer
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	if err := Run(ctx, roles.Invocation{Options: options{"once": true}, Stdout: &out, Stderr: os.Stderr}); err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	t.Log(out.String())
+	if !strings.Contains(out.String(), "all of them served by every secondary") {
+		t.Error("the last step is missing")
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}

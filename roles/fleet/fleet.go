@@ -1,0 +1,249 @@
+// Package fleet runs a whole installation on loopback, as `init` writes it: broker, primary, proxy, health and
+// secondaries, with real PowerDNS servers. The demo shows it; tests and benchmarks break and measure it.
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/local"
+	"pdns-distribute/roles"
+)
+
+// Options say what fleet to start.
+type Options struct {
+	Dir         string            // to be made; everything is kept below it
+	Primary     local.Backend     // of the primary PowerDNS
+	Secondaries []local.Backend   // of the secondary ones
+	Settings    map[string]string // pdns.conf lines for the secondary PowerDNS servers
+
+	// Program is the path of the program: each role then is a process of its own. "" runs all in this process.
+	Program string
+	Set     map[string]string // keys for all roles, as --set would
+	Log     io.Writer         // gets the roles' log lines
+	Version string
+}
+
+// Fleet is a running installation. Its methods are for one goroutine.
+type Fleet struct {
+	Dir         string
+	Primary     *local.Server
+	Secondaries []*Secondary
+	ProxyURL    string // of the HTTPS proxy, without /api/v1
+	ProxyCert   string // file with the proxy's own certificate
+
+	options Options
+	members map[string]*member
+	order   []string // of starting
+}
+
+// Secondary is a secondary PowerDNS and the id of the role beside it.
+type Secondary struct {
+	*local.Server
+	ID string
+}
+
+// The ids of the nodes besides the secondaries, which are ns1, ns2 and so on.
+const (
+	Broker  = "broker1"
+	Primary = "primary1"
+	Proxy   = "proxy1"
+	Health  = "health1"
+)
+
+// Start starts everything and returns when every role is ready. On failure what was started is stopped.
+func Start(ctx context.Context, o Options) (f *Fleet, err error) {
+	f = &Fleet{Dir: o.Dir, options: o, members: map[string]*member{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.Stop())
+		}
+	}()
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return f, err
+	}
+	if err := f.startServers(ctx); err != nil {
+		return f, err
+	}
+	if err := f.install(); err != nil {
+		return f, err
+	}
+	for _, id := range f.order {
+		if err := f.StartRole(ctx, id); err != nil {
+			return f, err
+		}
+	}
+	return f, nil
+}
+
+func (f *Fleet) startServers(ctx context.Context) (err error) {
+	f.Primary, err = local.Start(ctx, local.Options{Dir: filepath.Join(f.Dir, "powerdns-primary"), Backend: f.options.Primary, Primary: true})
+	if err != nil {
+		return err
+	}
+	for i, backend := range f.options.Secondaries {
+		id := "ns" + strconv.Itoa(i+1)
+		server, err := local.Start(ctx, local.Options{
+			Dir: filepath.Join(f.Dir, "powerdns-"+id), Backend: backend, Settings: f.options.Settings,
+		})
+		if err != nil {
+			return err
+		}
+		f.Secondaries = append(f.Secondaries, &Secondary{server, id})
+	}
+	return nil
+}
+
+// install writes the roles' files and notes what differs from them here: ports, and the PowerDNS servers.
+func (f *Fleet) install() error {
+	ports, err := freePorts(6 + 2*len(f.Secondaries))
+	if err != nil {
+		return err
+	}
+	next := func() string {
+		port := ports[0]
+		ports = ports[1:]
+		return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	}
+	plan := roles.Installation{
+		Dir: filepath.Join(f.Dir, "roles"), BrokerHost: "127.0.0.1", BrokerPort: ports[0],
+		Primary: Primary, Proxy: Proxy, Health: Health,
+	}
+	ports = ports[1:]
+	for _, s := range f.Secondaries {
+		plan.Secondaries = append(plan.Secondaries, s.ID)
+	}
+	if err := plan.Write(time.Now()); err != nil {
+		return err
+	}
+	proxy := next()
+	f.ProxyURL = (&url.URL{Scheme: "https", Host: proxy}).String()
+	f.ProxyCert = filepath.Join(plan.Dir, Proxy, "state", "proxy.crt")
+	f.add(plan, "broker", Broker, next(), nil)
+	f.add(plan, "primary", Primary, next(), beside(f.Primary))
+	f.add(plan, "proxy", Proxy, next(), with(beside(f.Primary), "proxy.listen", proxy))
+	f.add(plan, "health", Health, next(), nil)
+	for _, s := range f.Secondaries {
+		f.add(plan, "secondary", s.ID, next(), with(beside(s.Server), "secondary.transfer_listen", next()))
+	}
+	return nil
+}
+
+// beside points a role at a PowerDNS server.
+func beside(s *local.Server) map[string]string {
+	return map[string]string{
+		"powerdns.api_url": s.APIURL, "powerdns.dns_address": s.DNSAddr, "powerdns.api_key": s.APIKey.Reveal(), "powerdns.api_key_file": "",
+	}
+}
+
+func with(settings map[string]string, key, value string) map[string]string {
+	settings[key] = value
+	return settings
+}
+
+func (f *Fleet) add(plan roles.Installation, role, id, observe string, settings map[string]string) {
+	set := map[string]string{"observe.listen": observe}
+	for _, more := range []map[string]string{settings, f.options.Set} {
+		for key, value := range more {
+			set[key] = value
+		}
+	}
+	f.members[id] = &member{
+		id: id, role: role, program: f.options.Program, config: filepath.Join(plan.Dir, id, "config.toml"),
+		set: set, observe: observe, log: f.options.Log, version: f.options.Version,
+	}
+	f.order = append(f.order, id)
+}
+
+// freePorts returns loopback ports that are free for TCP and UDP at this moment.
+func freePorts(n int) (ports []int, err error) {
+	for range n {
+		address, err := local.FreeAddress()
+		if err != nil {
+			return nil, err
+		}
+		_, port, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		number, err := strconv.Atoi(port)
+		if err != nil {
+			return nil, err
+		}
+		ports = append(ports, number)
+	}
+	return ports, nil
+}
+
+// StartRole starts a role that is not running and waits until it is ready, or until its context ends.
+func (f *Fleet) StartRole(ctx context.Context, id string) error {
+	if err := f.members[id].start(); err != nil {
+		return err
+	}
+	return f.members[id].awaitReady(ctx)
+}
+
+// Launch is StartRole without waiting.
+func (f *Fleet) Launch(id string) error { return f.members[id].start() }
+
+// AwaitReady waits until a running role is ready.
+func (f *Fleet) AwaitReady(ctx context.Context, id string) error {
+	return f.members[id].awaitReady(ctx)
+}
+
+// StopRole ends a role in order.
+func (f *Fleet) StopRole(id string) error { return f.members[id].stop() }
+
+// KillRole ends a role that is a process of its own at once.
+func (f *Fleet) KillRole(id string) error { return f.members[id].kill() }
+
+// WipeBroker removes the store of the stopped broker.
+func (f *Fleet) WipeBroker() error {
+	return os.RemoveAll(filepath.Join(f.Dir, "roles", Broker, "store"))
+}
+
+// WipeStore removes the own copy of a stopped secondary.
+func (f *Fleet) WipeStore(id string) error {
+	return os.RemoveAll(filepath.Join(f.Dir, "roles", id, "state"))
+}
+
+// Observe is where a role serves metrics and readiness.
+func (f *Fleet) Observe(id string) string { return f.members[id].observe }
+
+// Config is a role's configuration file and what is set besides.
+func (f *Fleet) Config(id string) (file string, set map[string]string) {
+	return f.members[id].config, f.members[id].set
+}
+
+// Client is a client of the API behind the proxy.
+func (f *Fleet) Client() (*powerdns.Client, error) {
+	cfg := f.Primary.Config()
+	cfg.APIURL, cfg.CAFile = f.ProxyURL, f.ProxyCert
+	return powerdns.NewClient(cfg)
+}
+
+// Stop ends all roles and servers. What is in Dir stays.
+func (f *Fleet) Stop() error {
+	var errs []error
+	for i := len(f.order) - 1; i >= 0; i-- {
+		if err := f.members[f.order[i]].stop(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", f.order[i], err))
+		}
+	}
+	for _, s := range f.Secondaries {
+		s.Stop()
+	}
+	if f.Primary != nil {
+		f.Primary.Stop()
+	}
+	return errors.Join(errs...)
+}

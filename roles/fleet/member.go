@@ -1,0 +1,123 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"pdns-distribute/roles"
+	"pdns-distribute/roles/settings"
+)
+
+// member is one role, in this process or in one of its own.
+type member struct {
+	id, role        string
+	program, config string
+	set             map[string]string
+	observe         string
+	log             io.Writer
+	version         string
+
+	cancel context.CancelFunc // of one in this process
+	cmd    *exec.Cmd          // of one in its own
+	done   chan error         // nil while it does not run
+}
+
+var commands = map[string]func(context.Context, roles.Invocation) error{
+	"broker": roles.RunBroker, "primary": roles.RunPrimary, "proxy": roles.RunProxy, "health": roles.RunHealth, "secondary": roles.RunSecondary,
+}
+
+func (m *member) start() error {
+	if m.done != nil {
+		return fmt.Errorf("%s runs already", m.id)
+	}
+	done := make(chan error, 1)
+	if m.program == "" {
+		ctx, cancel := context.WithCancel(context.Background())
+		m.cancel, m.done = cancel, done
+		go func() {
+			done <- commands[m.role](ctx, roles.Invocation{
+				Settings: settings.Sources{File: m.config, Flags: m.set}, Stdout: m.log, Stderr: m.log, Version: m.version,
+			})
+		}()
+		return nil
+	}
+	args := []string{m.role, "--config", m.config}
+	for key, value := range m.set {
+		args = append(args, "--set", key+"="+value)
+	}
+	m.cmd = exec.Command(m.program, args...)
+	m.cmd.Stdout, m.cmd.Stderr = m.log, m.log
+	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := m.cmd.Start(); err != nil {
+		return err
+	}
+	m.done = done
+	go func() { done <- m.cmd.Wait() }()
+	return nil
+}
+
+// stop ends the member in order and waits for it; one that does not run is no error.
+func (m *member) stop() error {
+	if m.done == nil {
+		return nil
+	}
+	if m.cmd != nil {
+		_ = m.cmd.Process.Signal(syscall.SIGTERM)
+	} else {
+		m.cancel()
+	}
+	err := <-m.done
+	m.done = nil
+	return err
+}
+
+func (m *member) kill() error {
+	if m.cmd == nil {
+		return errors.New("only processes can be killed")
+	}
+	if m.done == nil {
+		return nil
+	}
+	if err := m.cmd.Process.Kill(); err != nil {
+		return err
+	}
+	<-m.done
+	m.done = nil
+	return nil
+}
+
+// awaitReady asks /readyz until it says yes. A member that ended meanwhile is an error.
+func (m *member) awaitReady(ctx context.Context) error {
+	for {
+		if ready(ctx, m.observe) {
+			return nil
+		}
+		select {
+		case err := <-m.done:
+			m.done = nil
+			return fmt.Errorf("%s ended: %w", m.id, errors.Join(err, errors.New("it should run")))
+		case <-ctx.Done():
+			return fmt.Errorf("%s is not ready: %w", m.id, ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func ready(ctx context.Context, address string) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/readyz", nil)
+	if err != nil {
+		return false
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	defer res.Body.Close()
+	return res.StatusCode == http.StatusOK
+}

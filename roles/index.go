@@ -1,0 +1,92 @@
+package roles
+
+import (
+	"sync"
+	"time"
+
+	"pdns-distribute/broker"
+	"pdns-distribute/powerdns/zone"
+)
+
+// index is what a primary knows to be published. It follows all states on the broker, those of other primaries too.
+type index struct {
+	mu    sync.Mutex
+	zones map[zone.Name]published
+}
+
+// published is the newest state of one zone. After the broker was wiped, seq is 0 until the zone is published anew; the
+// rest is kept, because a primary must not forget how new the content was.
+type published struct {
+	seq    uint64
+	header broker.StateHeader
+}
+
+func (p published) exists() bool { return p.seq > 0 && p.header.Kind == broker.KindZone }
+
+func newIndex() *index { return &index{zones: map[zone.Name]published{}} }
+
+func (x *index) get(name zone.Name) published {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.zones[name]
+}
+
+// set notes a state unless a newer one is known.
+func (x *index) set(name zone.Name, seq uint64, header broker.StateHeader) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if seq > x.zones[name].seq {
+		x.zones[name] = published{seq, header}
+	}
+}
+
+// replace notes what the broker says is the newest state; seq 0 when it has none.
+func (x *index) replace(name zone.Name, seq uint64, header broker.StateHeader) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.zones[name] = published{seq, header}
+}
+
+// reset notes that the broker has nothing any more.
+func (x *index) reset() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for name, p := range x.zones {
+		p.seq = 0
+		x.zones[name] = p
+	}
+}
+
+// existing returns the zones that are published and not gone.
+func (x *index) existing() map[zone.Name]published {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	list := make(map[zone.Name]published, len(x.zones))
+	for name, p := range x.zones {
+		if p.exists() {
+			list[name] = p
+		}
+	}
+	return list
+}
+
+// count is how many zones are published.
+func (x *index) count() int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	n := 0
+	for _, p := range x.zones {
+		if p.exists() {
+			n++
+		}
+	}
+	return n
+}
+
+// after is a time later than that of the state before, whatever the clock says.
+func (p published) after(now time.Time) time.Time {
+	if next := p.header.Published.Add(time.Millisecond); next.After(now) {
+		return next
+	}
+	return now
+}

@@ -1,0 +1,162 @@
+// Package observe is how a role is watched: its log, its metrics, and the HTTP listener that every role has.
+//
+//	/healthz  200 as long as the process answers. It depends on nothing else, the broker least of all: restarting a role
+//	          doesn't bring back what it lost touch with.
+//	/readyz   200 {"ready":true}, or 503 with what is not ready, why, and since when; see [Readiness].
+//	/metrics  the role's registry in the Prometheus format; see [NewRegistry].
+//
+// A role mounts more with [Server.Handle], before it calls [Server.Run].
+package observe
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	stdlog "log"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/rs/zerolog"
+)
+
+// Config is the section [observe].
+type Config struct {
+	// Listen is the address, host:port, of the listener; "" means none. It answers without asking who is there: keep it on
+	// loopback or on a network for monitoring.
+	Listen string `toml:"listen" env:"LISTEN" envDefault:"127.0.0.1:9500" help:"address of /metrics, /healthz and /readyz; \"\" for none"`
+}
+
+// Validate finds an address that can't be listened on.
+func (c Config) Validate() error {
+	if c.Listen == "" {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return fmt.Errorf(`observe.listen: %q is not host:port (for example "127.0.0.1:9500")`, c.Listen)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("observe.listen: %q is not a port between 0 and 65535", port)
+	}
+	return nil
+}
+
+// Limits of the listener. A handler that answers for longer, such as an event stream, moves its own write deadline by
+// http.ResponseController.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 10 * time.Second
+	writeTimeout      = 30 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 16 << 10
+	// shutdownTimeout is what requests get to end in when the role stops.
+	shutdownTimeout = 5 * time.Second
+)
+
+// Server is the HTTP listener of a role.
+type Server struct {
+	listener net.Listener // nil when switched off
+	router   chi.Router
+	log      zerolog.Logger
+}
+
+// New binds the address, so that a role whose port is taken fails at once, not while it runs. Nothing is answered before Run.
+// A role that never gets to Run releases the address by Close.
+func New(cfg Config, reg *prometheus.Registry, ready *Readiness, log zerolog.Logger) (*Server, error) {
+	s := &Server{router: chi.NewRouter(), log: log}
+	s.router.Use(middleware.GetHead) // what load balancers ask with
+	s.router.Get("/healthz", alive)
+	s.router.Get("/readyz", ready.answer)
+	s.router.Method(http.MethodGet, "/metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg}))
+	if cfg.Listen == "" {
+		return s, nil
+	}
+	listener, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("observe.listen: %w", err)
+	}
+	s.listener = listener
+	return s, nil
+}
+
+// Addr is the address that was bound, with its real port where port 0 was asked for; "" when the listener is switched off.
+func (s *Server) Addr() string {
+	if s.listener == nil {
+		return ""
+	}
+	return s.listener.Addr().String()
+}
+
+// Handle mounts a handler at a pattern of chi ("/", "/api/*"). It must not be called after Run.
+func (s *Server) Handle(pattern string, handler http.Handler) { s.router.Handle(pattern, handler) }
+
+// Close releases the address of a Server that will not Run.
+func (s *Server) Close() error {
+	if s.listener == nil {
+		return nil
+	}
+	return s.listener.Close()
+}
+
+// Run answers until ctx is done, then lets running requests end, for five seconds at most, and returns nil. It returns an
+// error only when the listener fails.
+func (s *Server) Run(ctx context.Context) error {
+	if s.listener == nil {
+		<-ctx.Done()
+		return nil
+	}
+	server := s.httpServer()
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(s.listener) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("observe: serve %s: %w", s.Addr(), err)
+	case <-ctx.Done():
+		err := shutDown(server)
+		<-served
+		return err
+	}
+}
+
+func (s *Server) httpServer() *http.Server {
+	return &http.Server{
+		Handler:           s.router,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          stdlog.New(s.log, "", 0),
+	}
+}
+
+// shutDown ends the requests in hand kindly, and those that take too long by closing their connections.
+func shutDown(server *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	if err := server.Shutdown(ctx); errors.Is(err, context.DeadlineExceeded) {
+		return server.Close()
+	} else if err != nil {
+		return fmt.Errorf("observe: shut down: %w", err)
+	}
+	return nil
+}
+
+func alive(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, map[string]bool{"alive": true})
+}
+
+// writeJSON answers with a document that is true for this moment only. A client that left before it was written is its own affair.
+func writeJSON(w http.ResponseWriter, status int, document any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(document)
+}

@@ -1,0 +1,335 @@
+package roles
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"pdns-distribute/broker"
+	"pdns-distribute/health"
+	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/transfer"
+	"pdns-distribute/powerdns/zone"
+	"pdns-distribute/proxy"
+)
+
+// Primary is the role beside the primary PowerDNS: it takes touched zones, transfers each once and publishes it. Any
+// number may run: they share the touch queue, and compare-and-set keeps them from overwriting each other.
+type Primary struct {
+	*node
+	cfg      PrimaryConfig
+	dns      string
+	api      *powerdns.Client
+	powerdns *neighbour
+	index    *index
+	brake    *health.Brake
+	lanes    *lanes[errand]
+	lag      lagging
+	notify   *transfer.NotifyListener // nil when off
+	sweeps   chan struct{}            // asks for a sweep
+	ordered  sweepOrders
+	caughtUp chan struct{} // closed when the index is complete for the first time
+	once     sync.Once
+	metrics  primaryMetrics
+}
+
+// errand is one reason to look at a zone.
+type errand struct {
+	reason string
+	msg    *broker.TouchMsg // nil when it is the primary's own idea
+	hidden bool             // an edit without a new serial is possible: compare signatures, too
+}
+
+const (
+	condIndex   = "index"
+	condDeletes = "deletes"
+	condStreams = "streams"
+
+	laneLimit     = 4096 // touches that may wait in memory; each is some 200 bytes
+	deleteWindow  = time.Hour
+	tombstoneTTL  = 90 * 24 * time.Hour // longer than the longest absence of a secondary that heals by itself
+	transferAlive = 20 * time.Second    // how often a long transfer tells the queue that it is being worked on
+)
+
+// Reasons for touches besides the proxy's.
+const (
+	reasonSweep   = "sweep"
+	reasonNotify  = "notify"
+	reasonGone    = "gone"            // a sweep found it missing, and the brake allowed it
+	reasonConfirm = "confirm-deletes" // on a request to sweep: the operator's word to the brake
+)
+
+// NewPrimary binds the role's listeners. Run does the rest.
+func NewPrimary(cfg Config, deps Deps) (*Primary, error) {
+	api, err := powerdns.NewClient(cfg.PowerDNS)
+	if err != nil {
+		return nil, err
+	}
+	n, err := newNode(cfg, "primary", deps, condIndex, condPowerDNS, condStreams)
+	if err != nil {
+		return nil, err
+	}
+	p := &Primary{
+		node: n, cfg: cfg.Primary, dns: cfg.PowerDNS.DNSAddress, api: api,
+		index: newIndex(), brake: health.NewBrake(cfg.Primary.MaxDeletePercent, deleteWindow),
+		lag: lagging{since: map[zone.Name]time.Time{}}, sweeps: make(chan struct{}, 1), caughtUp: make(chan struct{}),
+	}
+	p.powerdns = newNeighbour(api, n.ready, n.log, p.reviewPowerDNS)
+	p.metrics = newPrimaryMetrics(n.registry, p.index)
+	p.lanes = newLanes(cfg.Primary.Workers, laneLimit, p.work, p.mergeErrands)
+	if cfg.Primary.NotifyListen != "" {
+		if p.notify, err = transfer.NewNotifyListener(cfg.Primary.NotifyListen, nil, p.notified); err != nil {
+			return nil, errors.Join(fmt.Errorf("primary.notify_listen: %w", err), n.close())
+		}
+	}
+	return p, nil
+}
+
+type primaryMetrics struct {
+	published *prometheus.CounterVec
+	took      prometheus.Histogram
+}
+
+func newPrimaryMetrics(reg prometheus.Registerer, x *index) primaryMetrics {
+	m := primaryMetrics{
+		published: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pdns_distribute_primary_errands_total", Help: "Zones looked at, by what came of it: published, gone, unchanged or failed.",
+		}, []string{"result"}),
+		took: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "pdns_distribute_primary_publish_seconds", Help: "From taking a touch to the state being published.",
+			Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .5, 1, 5, 30},
+		}),
+	}
+	reg.MustRegister(m.published, m.took, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "pdns_distribute_primary_zones", Help: "Zones that are published.",
+	}, func() float64 { return float64(x.count()) }))
+	return m
+}
+
+// Run works until ctx ends.
+func (p *Primary) Run(ctx context.Context) error {
+	parts := []func(context.Context) error{
+		p.keepStreams, p.watchStates, p.provisionFeeds, p.takeTouches, p.lanes.run, p.keepSweeping, p.powerdns.watch, p.collectBlobs,
+	}
+	if p.notify != nil {
+		parts = append(parts, p.notify.Run)
+	}
+	return p.run(ctx, func(pr *health.Presence) {
+		pr.Zones, pr.PowerDNS = p.index.count(), p.powerdns.runningVersion()
+	}, parts...)
+}
+
+// watchStates keeps the index.
+func (p *Primary) watchStates(ctx context.Context) error {
+	return p.conn.WatchStates(ctx, broker.StateWatcher{
+		State: func(s broker.StateMsg) { p.index.set(s.Zone, s.Seq, s.Header) },
+		Reset: func() {
+			p.log.Warn().Msg("the broker lost its store: publishing all zones anew")
+			p.index.reset()
+			p.ready.Set(condIndex, "publishing all zones anew after the broker lost its store")
+		},
+		CaughtUp: func() {
+			p.once.Do(func() { close(p.caughtUp) })
+			p.ready.Clear(condIndex)
+			notify(p.sweeps, struct{}{})
+		},
+	})
+}
+
+// takeTouches brings touches into their lanes, once it is known what is published.
+func (p *Primary) takeTouches(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-p.caughtUp:
+	}
+	return p.conn.Touches(ctx, func(t broker.TouchMsg) {
+		if t.Sweep {
+			p.orderSweep(t)
+			return
+		}
+		p.lanes.submit(ctx, t.Zone, errand{reason: t.Reason, msg: &t, hidden: true}, true)
+	}, nil)
+}
+
+// mergeErrands makes one of two that wait for the same zone. A touch that the other one covers is acknowledged. That a
+// zone was created is not forgotten over a later change: it explains a low serial.
+func (p *Primary) mergeErrands(waiting, newer errand) errand {
+	merged := newer
+	merged.hidden = waiting.hidden || newer.hidden
+	switch {
+	case newer.msg == nil:
+		merged.msg, merged.reason = waiting.msg, cmp.Or(waiting.reason, newer.reason)
+	case waiting.msg != nil:
+		p.acknowledge(*waiting.msg)
+	}
+	if waiting.reason == proxy.ReasonCreate && newer.reason == proxy.ReasonChange {
+		merged.reason = waiting.reason
+	}
+	return merged
+}
+
+func (p *Primary) acknowledge(t broker.TouchMsg) {
+	if err := t.Ack(); err != nil {
+		p.log.Debug().Err(err).Stringer("zone", t.Zone).Msg("touch will be delivered again")
+	}
+}
+
+func (p *Primary) notified(name zone.Name) {
+	// A hint that is lost is made good by the sweep.
+	_ = p.lanes.submit(context.Background(), name, errand{reason: reasonNotify, hidden: true}, true)
+}
+
+// work looks at one zone and decides about its touch.
+func (p *Primary) work(ctx context.Context, name zone.Name, e errand) {
+	if !p.powerdns.wait(ctx) {
+		return
+	}
+	begin := time.Now()
+	result, err := p.carry(ctx, name, e)
+	if ctx.Err() != nil {
+		return // not acknowledged: it is delivered again
+	}
+	if err != nil {
+		p.metrics.published.WithLabelValues("failed").Inc()
+		p.postpone(ctx, name, e, err)
+		return
+	}
+	p.metrics.published.WithLabelValues(result).Inc()
+	if result == resultPublished {
+		p.metrics.took.Observe(time.Since(begin).Seconds())
+	}
+	if p.failures.clear(name) {
+		p.log.Info().Stringer("zone", name).Msg("the zone's trouble is over")
+	}
+	if e.msg != nil {
+		p.acknowledge(*e.msg)
+	}
+}
+
+// unavailablePause is how soon a zone is tried again when the trouble is not its own.
+const unavailablePause = time.Second
+
+// postpone has the errand come back later.
+func (p *Primary) postpone(ctx context.Context, name zone.Name, e errand, err error) {
+	pause := unavailablePause
+	switch {
+	case errors.Is(err, errLagging):
+		p.log.Debug().Stringer("zone", name).Err(err).Msg("looking again")
+	case errors.Is(err, powerdns.ErrUnavailable):
+		p.powerdns.doubt()
+		p.failures.add(name, err)
+	case errors.Is(err, broker.ErrDisconnected):
+	default:
+		attempts := p.failures.add(name, err)
+		if attempts == 1 {
+			p.log.Warn().Stringer("zone", name).Err(err).Msg("the zone cannot be published; trying again with growing pauses")
+		}
+		pause = retryPause(attempts)
+	}
+	if e.msg == nil { // from here on the queue remembers it
+		if err := p.conn.PublishTouch(ctx, name, broker.Touch{Reason: e.reason}); err != nil {
+			p.log.Debug().Err(err).Stringer("zone", name).Msg("the next sweep will find it")
+		}
+	} else if err := e.msg.Nak(pause); err != nil {
+		p.log.Debug().Err(err).Stringer("zone", name).Msg("touch will be delivered again")
+	}
+}
+
+// What came of an errand.
+const (
+	resultPublished = "published"
+	resultGone      = "gone"
+	resultUnchanged = "unchanged"
+)
+
+// publishAttempts bounds how often another primary may be quicker with the same zone.
+const publishAttempts = 5
+
+// carry brings what is published in line with what PowerDNS has.
+func (p *Primary) carry(ctx context.Context, name zone.Name, e errand) (result string, err error) {
+	if e.msg != nil {
+		defer p.keepAlive(ctx, *e.msg)()
+	}
+	for range publishAttempts {
+		result, err = p.reconcile(ctx, name, e)
+		if !errors.Is(err, broker.ErrConflict) {
+			return result, err
+		}
+		if err := p.refresh(ctx, name); err != nil {
+			return "", err
+		}
+	}
+	return "", err
+}
+
+// keepAlive tells the queue that the touch is being worked on, until the returned function is called.
+func (p *Primary) keepAlive(ctx context.Context, t broker.TouchMsg) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(transferAlive)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				_ = t.InProgress() // lost: the touch is delivered again, which is harmless
+			}
+		}
+	})
+	return func() {
+		cancel()
+		wg.Wait()
+	}
+}
+
+// refresh reads what the broker has of the zone when the index is behind.
+func (p *Primary) refresh(ctx context.Context, name zone.Name) error {
+	last, err := p.conn.LastState(ctx, name)
+	switch {
+	case errors.Is(err, broker.ErrNotFound):
+		p.index.replace(name, 0, p.index.get(name).header)
+		return nil
+	case err != nil:
+		return err
+	}
+	p.index.replace(name, last.Seq, last.Header)
+	return nil
+}
+
+func (p *Primary) reconcile(ctx context.Context, name zone.Name, e errand) (string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, p.cfg.TransferTimeout, fmt.Errorf("primary.transfer_timeout of %s is over", p.cfg.TransferTimeout))
+	defer cancel()
+	before := p.index.get(name)
+	z, info, err := p.read(ctx, name)
+	if errors.Is(err, errNotHere) {
+		return p.retract(ctx, name, e.reason, before)
+	}
+	if err != nil {
+		return "", err
+	}
+	if err := p.lag.check(time.Now(), name, z.Serial(), before, e.reason == proxy.ReasonCreate); err != nil {
+		return "", err
+	}
+	state, contents := zone.NewState(z, info.Serial, before.after(time.Now()))
+	if before.exists() && unchanged(state, before.header, e.hidden) {
+		return resultUnchanged, nil
+	}
+	return resultPublished, p.publish(ctx, state, contents, before)
+}
+
+// unchanged compares with what is published. Where somebody touched the zone, any difference counts; where the primary
+// only looks, new signature bytes over the same content do not: a restart of PowerDNS makes them.
+func unchanged(s *zone.State, h broker.StateHeader, hidden bool) bool {
+	if h.Serial != s.Serial || h.Stored != s.Stored || h.Stable != fmt.Sprintf("%x", s.Stable) {
+		return false
+	}
+	return !hidden || h.Digest == fmt.Sprintf("%x", s.Digest)
+}

@@ -1,0 +1,108 @@
+package roles
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"pdns-distribute/broker"
+	"pdns-distribute/health"
+	"pdns-distribute/powerdns/zone"
+)
+
+// streamCheck is how often the streams are looked at besides at each connection: someone may delete them by hand.
+const streamCheck = 30 * time.Second
+
+// keepStreams makes the streams when they are missing, at each connection and periodically.
+func (p *Primary) keepStreams(ctx context.Context) error {
+	connected, stop := p.conn.Connections()
+	defer stop()
+	for {
+		if err := p.ensureStreams(ctx); err != nil && ctx.Err() == nil {
+			p.ready.Set(condStreams, err.Error())
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-connected:
+		case <-time.After(streamCheck):
+		}
+	}
+}
+
+func (p *Primary) ensureStreams(ctx context.Context) error {
+	if _, err := p.conn.EnsureStreams(ctx, p.cfg.Replicas); err != nil {
+		if p.conn.Connected() {
+			p.log.Error().Err(err).Msg("the broker's streams are not as they must be")
+		}
+		return err
+	}
+	p.ready.Clear(condStreams)
+	return nil
+}
+
+// provisionFeeds makes the feed of each secondary that announces itself and has none. Only roles of the core account
+// may: who can create consumers could read everything.
+func (p *Primary) provisionFeeds(ctx context.Context) error {
+	known := map[string]bool{}
+	return p.conn.WatchStatuses(ctx, func(id string, status broker.StatusMsg) {
+		var pr health.Presence
+		if err := json.Unmarshal(status.Data, &pr); err != nil || pr.Role != roleSecondary {
+			return
+		}
+		if known[id] && len(pr.Problems) == 0 {
+			return
+		}
+		if err := p.conn.ProvisionFeed(ctx, id); err != nil {
+			p.log.Warn().Err(err).Str("secondary", id).Msg("its feed cannot be provisioned; tried again when it next announces itself")
+			return
+		}
+		if !known[id] {
+			p.log.Info().Str("secondary", id).Msg("feed provisioned")
+		}
+		known[id] = true
+	})
+}
+
+// Blobs are collected at this interval when they are older than this and no state refers to them.
+const (
+	collectInterval = time.Hour
+	collectAge      = time.Hour
+)
+
+// collectBlobs removes chunks of versions that are published no more.
+func (p *Primary) collectBlobs(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(collectInterval):
+		}
+		if removed, err := p.collect(ctx); err != nil {
+			p.log.Debug().Err(err).Msg("chunks were not collected; tried again later")
+		} else if removed > 0 {
+			p.log.Debug().Int("removed", removed).Msg("collected chunks of old versions")
+		}
+	}
+}
+
+func (p *Primary) collect(ctx context.Context) (removed int, err error) {
+	referenced := map[broker.Hash]bool{}
+	for name, known := range p.index.existing() {
+		if known.header.Chunks == 0 {
+			continue
+		}
+		last, err := p.conn.LastState(ctx, name)
+		if err != nil {
+			return 0, err // without all references nothing may be removed
+		}
+		state, err := zone.UnmarshalState(last.Data)
+		if err != nil {
+			return 0, err
+		}
+		for _, c := range state.Chunks() {
+			referenced[c.Hash] = true
+		}
+	}
+	return p.conn.CollectBlobs(ctx, func(h broker.Hash) bool { return referenced[h] }, collectAge)
+}

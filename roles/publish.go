@@ -1,0 +1,206 @@
+package roles
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"pdns-distribute/broker"
+	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/transfer"
+	"pdns-distribute/powerdns/zone"
+	"pdns-distribute/proxy"
+)
+
+var (
+	// errNotHere says that PowerDNS positively has no such zone, or none that is to be distributed.
+	errNotHere = errors.New("not a zone to be distributed")
+
+	// errLagging says that PowerDNS gives an older serial than is published, and may not have caught up yet.
+	errLagging = errors.New("PowerDNS has an older serial than is published")
+)
+
+// readAttempts bounds how often a zone may change while it is being read.
+const readAttempts = 4
+
+// read takes the zone's settings and its content from PowerDNS at the same time, and again when they do not belong
+// together. The stored serial that it returns is never newer than the content: a sweep relies on it to find edits.
+func (p *Primary) read(ctx context.Context, name zone.Name) (*zone.Zone, powerdns.ZoneInfo, error) {
+	for range readAttempts {
+		z, info, err := p.readOnce(ctx, name)
+		if err != nil {
+			return nil, info, err
+		}
+		if z.Serial() != info.EditedSerial {
+			continue // edited between the two
+		}
+		if info.Serial != info.EditedSerial { // SOA-EDIT can hide an edit between the two
+			z, err = p.transfer(ctx, name)
+		}
+		return z, info, err
+	}
+	info, err := p.info(ctx, name) // edited all the time: what is transferred now is at least as new as this
+	if err != nil {
+		return nil, info, err
+	}
+	z, err := p.transfer(ctx, name)
+	return z, info, err
+}
+
+func (p *Primary) readOnce(ctx context.Context, name zone.Name) (z *zone.Zone, info powerdns.ZoneInfo, err error) {
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		info, err = p.info(gctx, name)
+		return err
+	})
+	var refused error
+	g.Go(func() (err error) {
+		z, err = p.transfer(gctx, name)
+		if errors.Is(err, transfer.ErrRefused) { // the API knows better why
+			refused, err = err, nil
+		}
+		return err
+	})
+	return z, info, errors.Join(g.Wait(), refused)
+}
+
+func (p *Primary) transfer(ctx context.Context, name zone.Name) (*zone.Zone, error) {
+	return transfer.Fetch(ctx, transfer.FetchOptions{Address: p.dns, Limit: p.cfg.MaxZoneMB << 20}, name)
+}
+
+func (p *Primary) info(ctx context.Context, name zone.Name) (powerdns.ZoneInfo, error) {
+	info, err := p.api.Zone(ctx, name)
+	if errors.Is(err, powerdns.ErrNotFound) {
+		return info, fmt.Errorf("%w: %w", errNotHere, err)
+	}
+	if err == nil && !p.distributes(info.Kind) {
+		return info, fmt.Errorf("%w: its kind is %s", errNotHere, info.Kind)
+	}
+	return info, err
+}
+
+func (p *Primary) distributes(k powerdns.Kind) bool {
+	return k == powerdns.Native || k == powerdns.Master || k == powerdns.Slave && p.cfg.IncludeSlaves
+}
+
+// publish stores the content and then the state that refers to it.
+func (p *Primary) publish(ctx context.Context, s *zone.State, contents [][]byte, before published) error {
+	if err := p.putChunks(ctx, s, contents, before); err != nil {
+		return err
+	}
+	data, err := s.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	header := broker.StateHeader{
+		Kind: broker.KindZone, Serial: s.Serial, Stored: s.Stored, Published: s.Published, Chunks: len(s.Chunks()),
+		Digest: fmt.Sprintf("%x", s.Digest), Stable: fmt.Sprintf("%x", s.Stable),
+	}
+	return p.store(ctx, s.Name, data, header, before)
+}
+
+func (p *Primary) store(ctx context.Context, name zone.Name, data []byte, header broker.StateHeader, before published) error {
+	seq, err := p.conn.PublishState(ctx, name, data, header, before.seq)
+	if err != nil {
+		return err
+	}
+	p.index.set(name, seq, header)
+	p.log.Debug().Stringer("zone", name).Str("kind", header.Kind).Uint32("serial", header.Serial).Uint64("seq", seq).Msg("published")
+	return nil
+}
+
+// putChunks stores the chunks of a large zone that the state before does not refer to. Those it does are safe from
+// being collected until this state has replaced it.
+func (p *Primary) putChunks(ctx context.Context, s *zone.State, contents [][]byte, before published) error {
+	if len(s.Chunks()) == 0 {
+		return nil
+	}
+	stored, err := p.storedChunks(ctx, s.Name, before)
+	if err != nil {
+		return err
+	}
+	var missing [][]byte
+	for i, c := range s.Chunks() {
+		if !stored[c] {
+			missing = append(missing, contents[i])
+		}
+	}
+	_, err = p.conn.PutBlobs(ctx, missing)
+	return err
+}
+
+func (p *Primary) storedChunks(ctx context.Context, name zone.Name, before published) (map[zone.Chunk]bool, error) {
+	stored := map[zone.Chunk]bool{}
+	if !before.exists() || before.header.Chunks == 0 {
+		return stored, nil
+	}
+	last, err := p.conn.LastState(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if last.Seq != before.seq {
+		return nil, fmt.Errorf("zone %s: %w", name, broker.ErrConflict)
+	}
+	state, err := zone.UnmarshalState(last.Data)
+	if err != nil {
+		return stored, nil // unreadable: store all
+	}
+	for _, c := range state.Chunks() {
+		stored[c] = true
+	}
+	return stored, nil
+}
+
+// retract publishes that the zone is gone, if it was published.
+func (p *Primary) retract(ctx context.Context, name zone.Name, reason string, before published) (string, error) {
+	if !before.exists() {
+		return resultUnchanged, nil
+	}
+	if reason != proxy.ReasonDelete && reason != reasonGone { // nobody told of its deletion
+		if err := p.brake.Allow(time.Now(), 1, p.index.count()); err != nil {
+			p.ready.Set(condDeletes, err.Error())
+			return "", err
+		}
+	}
+	at := before.after(time.Now())
+	data, err := zone.NewTombstone(name, at).MarshalBinary()
+	if err != nil {
+		return "", err
+	}
+	header := broker.StateHeader{Kind: broker.KindGone, Published: at, TTL: tombstoneTTL}
+	return resultGone, p.store(ctx, name, data, header, before)
+}
+
+// lagging remembers since when PowerDNS gives older serials than are published: behind a replica that lags it is soon
+// over, and a zone that was deleted and made again keeps its low serial.
+type lagging struct {
+	mu    sync.Mutex
+	since map[zone.Name]time.Time
+}
+
+// lagPatience is how long a lower serial is not believed.
+const lagPatience = 5 * time.Second
+
+// check returns errLagging while a lower serial is not to be believed. A zone that was just created is new.
+func (l *lagging) check(now time.Time, name zone.Name, serial uint32, before published, created bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lower := before.header.Kind == broker.KindZone && zone.SerialNewer(before.header.Serial, serial)
+	if !lower || created {
+		delete(l.since, name)
+		return nil
+	}
+	since, known := l.since[name]
+	if !known {
+		l.since[name] = now
+	}
+	if !known || now.Sub(since) < lagPatience {
+		return fmt.Errorf("%w: zone %s: %d, published is %d", errLagging, name, serial, before.header.Serial)
+	}
+	delete(l.since, name)
+	return nil
+}
