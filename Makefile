@@ -26,7 +26,7 @@ demo: setup build ## see it work: primary, secondaries and broker on this machin
 
 .PHONY: test
 test: setup ## all tests, with the race detector, against real PowerDNS
-	@go test -race -json ./... | go run ./.ci/count
+	@go test -race -timeout 8m -json ./... | go run ./.ci/count
 
 .PHONY: lint
 lint: ## formatting, go vet, staticcheck, direction of imports

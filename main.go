@@ -106,12 +106,11 @@ func (p *program) report(err error) int {
 	}
 	fmt.Fprintf(p.stderr, "%s: %v\n", programName, err)
 	var (
-		faults  settings.Faults
-		usage   usageError
-		library cli.ExitCoder // by which the cli package refuses "help nonsense"
+		faults settings.Faults
+		usage  usageError
 	)
 	switch {
-	case errors.As(err, &faults), errors.As(err, &usage), errors.As(err, &library):
+	case errors.As(err, &faults), errors.As(err, &usage):
 		return exitUsage
 	case errors.Is(err, ErrNotInOrder):
 		return exitNotInOrder
@@ -141,17 +140,19 @@ func (p *program) app() *cli.App {
 		Description:               appDescription,
 		Version:                   longVersion(),
 		EnableBashCompletion:      true,
-		DisableSliceFlagSeparator: true, // a comma in --set belongs to the value
+		HideHelpCommand:           true,                     // the library's is a global variable that a run alters; see helpCommand
+		DisableSliceFlagSeparator: true,                     // a comma in --set belongs to the value
+		Flags:                     []cli.Flag{cli.HelpFlag}, // which the library leaves out beside another help command
 		Writer:                    p.stdout,
 		ErrWriter:                 p.stderr,
-		Action:                    p.noCommand,
+		Action:                    noCommand,
 		OnUsageError:              wrongFlag,
 		ExitErrHandler:            func(*cli.Context, error) {}, // else the library ends the process by itself
 	}
 	for _, c := range p.commands {
 		app.Commands = append(app.Commands, p.cliCommand(c))
 	}
-	app.Commands = append(app.Commands, completionCommand())
+	app.Commands = append(app.Commands, completionCommand(), helpCommand())
 	return app
 }
 
@@ -180,16 +181,19 @@ func (p *program) cliCommand(c command) *cli.Command {
 }
 
 // noCommand is the action of a command line that names no command of the table.
-func (p *program) noCommand(c *cli.Context) error {
-	name := c.Args().First()
-	if name == "" {
+func noCommand(c *cli.Context) error {
+	if !c.Args().Present() {
 		return wrongUsage(c, "which command?")
 	}
+	return unknownCommand(c, c.Args().First())
+}
+
+func unknownCommand(c *cli.Context, name string) error {
 	var names []string
 	for _, known := range c.App.Commands {
-		names = append(names, known.Names()...)
+		names = append(names, known.Name)
 	}
-	return wrongUsage(c, "unknown command %q%s", name, settings.DidYouMean(name, names))
+	return usageError{fmt.Sprintf("unknown command %q%s", name, settings.DidYouMean(name, names)), c.App.HelpName}
 }
 
 // wrongFlag words what the flag package found wrong with the flags.
@@ -310,6 +314,28 @@ func longVersion() string {
 		}
 	}
 	return fmt.Sprintf("%s (%s)", shortVersion(), strings.Join(details, ", "))
+}
+
+// helpCommand shows the help of the program or of one command.
+func helpCommand() *cli.Command {
+	return &cli.Command{
+		Name:            "help",
+		Category:        asTool,
+		Usage:           "show the help of a command",
+		ArgsUsage:       "[COMMAND]",
+		HideHelpCommand: true,
+		OnUsageError:    wrongFlag,
+		Action: func(c *cli.Context) error {
+			name := c.Args().First()
+			switch {
+			case name == "":
+				return cli.ShowAppHelp(c)
+			case c.App.Command(name) == nil:
+				return unknownCommand(c, name)
+			}
+			return cli.ShowCommandHelp(c, name)
+		},
+	}
 }
 
 // completionCommand prints what makes a shell complete this program's commands and flags.

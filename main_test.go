@@ -51,7 +51,7 @@ func TestWrongUsage(t *testing.T) {
 		{"", "which command?\nsee pdns-distribute --help"},
 		{"proxi", "unknown command \"proxi\", did you mean \"proxy\"?\nsee pdns-distribute --help"},
 		{"quite-different", "unknown command \"quite-different\"\nsee pdns-distribute --help"},
-		{"help quite-different", "No help topic for 'quite-different'"},
+		{"help proxi", "unknown command \"proxi\", did you mean \"proxy\"?\nsee pdns-distribute --help"},
 		{"--verison", "unknown flag \"--verison\", did you mean \"--version\"?\nsee pdns-distribute --help"},
 		{"proxy --cofnig x", "unknown flag \"--cofnig\", did you mean \"--config\"?\nsee pdns-distribute proxy --help"},
 		{"proxy --xyz", "unknown flag \"--xyz\"\nsee pdns-distribute proxy --help"},
@@ -233,6 +233,9 @@ func TestHelp(t *testing.T) {
 	whole := runWith(t, mustNotRun, nil, "--help")
 	if whole.code != 0 || whole.stderr != "" || !strings.Contains(whole.stdout, "Exit codes:") {
 		t.Errorf("got %+v", whole)
+	}
+	if short := runWith(t, mustNotRun, nil, "help"); short != whole {
+		t.Errorf("help is not --help: %+v", short)
 	}
 	for _, c := range commands() {
 		if !strings.Contains(whole.stdout, c.name+"  ") {

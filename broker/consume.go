@@ -77,12 +77,17 @@ func (f *follower) run(ctx context.Context) error {
 // await opens the consumer as soon as that is possible.
 func (f *follower) await(ctx context.Context, connected <-chan struct{}) (jetstream.Consumer, error) {
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		select {
+		case <-connected: // it is this connection that is used now
+		default:
+		}
 		consumer, err := f.tryOpen(ctx)
-		f.tell(err)
 		if err == nil {
 			f.generation.Store(generation(consumer))
+			f.tell(nil)
 			return consumer, nil
 		}
+		f.tell(err)
 		if err := f.pause(ctx, connected, pause); err != nil {
 			return nil, err
 		}

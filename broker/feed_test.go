@@ -75,6 +75,11 @@ func TestFeedsLeavesOutWatches(t *testing.T) {
 	if len(feeds) != 0 {
 		t.Errorf("feeds are %+v", feeds)
 	}
+	s, err := primary.JetStream().Stream(t.Context(), "PDNS_ZONE")
+	must(t, err)
+	if n := s.CachedInfo().State.Consumers; n != 1 {
+		t.Errorf("the watch takes %d consumers", n)
+	}
 }
 
 func TestFeedInOrder(t *testing.T) {

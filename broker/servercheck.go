@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -45,10 +46,13 @@ func checkEncryption(o *server.Options) error {
 		complaint{o.Cluster.Port != 0 && o.Cluster.TLSConfig == nil, "cluster has no tls; add tls { cert_file: …, key_file: …, ca_file: …, verify: true }"},
 		complaint{o.Gateway.Port != 0 && o.Gateway.TLSConfig == nil, "gateway has no tls; add it"},
 		complaint{o.LeafNode.Port != 0 && o.LeafNode.TLSConfig == nil, "leafnodes has no tls; add it"},
+		complaint{slices.ContainsFunc(o.LeafNode.Remotes, unencrypted), "a leafnodes remote has no tls; add it"},
 		complaint{o.Websocket.Port != 0 && o.Websocket.TLSConfig == nil, "websocket has no tls; add it"},
 		complaint{o.MQTT.Port != 0 && o.MQTT.TLSConfig == nil, "mqtt has no tls; add it"},
 	)
 }
+
+func unencrypted(r *server.RemoteLeafOpts) bool { return r.TLSConfig == nil }
 
 func checkUsers(o *server.Options) error {
 	anonymous := len(o.Users)+len(o.Nkeys)+len(o.TrustedOperators) == 0 && o.Username == "" && o.Authorization == ""

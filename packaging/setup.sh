@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what the tests and the demo run beside Go: PowerDNS with two backends, and tools that check its answers.
+# Installs what the tests and the demo need beside Go: PowerDNS with two backends, tools that check its answers, and
+# a C compiler.
 # Changes nothing, and needs no rights, where all of it is there. Leaves no PowerDNS running that wasn't before.
 set -eu
 
@@ -23,6 +24,7 @@ missing() {
 	has sqlite3 || echo sqlite3
 	has ldns-verify-zone || echo ldnsutils
 	has dig || echo bind9-dnsutils
+	has "${CC:-gcc}" || echo gcc libc6-dev # for the race detector
 }
 
 give_up() {

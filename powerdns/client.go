@@ -59,8 +59,8 @@ func NewClient(cfg Config) (*Client, error) {
 	}, nil
 }
 
-// newHTTPClient makes a client that follows no redirects and uses no proxy of the environment, so that the API key goes
-// to the configured address only. PowerDNS closes the connection after each answer; saying so ahead spares the
+// newHTTPClient makes a client that follows no redirects and uses no proxy of the environment, so that the API key
+// goes to the configured address only. PowerDNS closes the connection after each answer; saying so ahead spares the
 // transport the bookkeeping of connections that never come back.
 func newHTTPClient(roots *x509.CertPool) *http.Client {
 	return &http.Client{

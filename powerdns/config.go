@@ -43,8 +43,8 @@ type Config struct {
 	// answers only when it has them all.
 	ListTimeout time.Duration `toml:"list_timeout" env:"LIST_TIMEOUT" envDefault:"5m"`
 
-	// Connections is how many requests may be in work at once, 1 to 256. PowerDNS takes a thread and database connections for
-	// each; changes to zones queue at its database anyway, so more than a few only help reading.
+	// Connections is how many requests may be in work at once, 1 to 256. PowerDNS takes a thread and database
+	// connections for each; changes to zones queue at its database anyway, so more than a few only help reading.
 	Connections int `toml:"api_connections" env:"API_CONNECTIONS" envDefault:"8"`
 }
 

@@ -6,7 +6,8 @@ import "errors"
 var (
 	// ErrUnavailable: no complete answer came in time, or PowerDNS answered that it failed (5xx). Whether the request
 	// took effect is not known. Worth trying again.
-	ErrUnavailable = errors.New("PowerDNS is unavailable (is pdns_server running, with webserver=yes and api=yes, its database well, and powerdns.api_url right?)")
+	ErrUnavailable = errors.New("PowerDNS is unavailable " +
+		"(is pdns_server running, with webserver=yes and api=yes, its database well, and powerdns.api_url right?)")
 
 	// ErrUnauthorized: the API key was refused. Nothing was done.
 	ErrUnauthorized = errors.New("PowerDNS refused the API key (make powerdns.api_key the same as api-key in pdns.conf)")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 
 	"pdns-distribute/powerdns/zone"
 )
@@ -52,8 +53,8 @@ type ZoneSpec struct {
 
 // CreateZoneWith creates a zone with its content. PowerDNS adds a SOA where none is given. It takes requests of up to
 // webserver-max-bodysize (2 MB) and closes the connection on larger ones. A rejected zone may be there all the same,
-// without content: PowerDNS 4.7 creates first and signs then. Questions that were answered REFUSED shortly before are so
-// for another 20 s (cache-ttl); FlushCache ends that.
+// without content: PowerDNS 4.7 creates first and signs then. Questions that were answered REFUSED shortly before go on
+// being so for up to 20 s (cache-ttl); FlushCache ends that.
 func (c *Client) CreateZoneWith(ctx context.Context, spec ZoneSpec) error {
 	if spec.Nameservers == nil {
 		spec.Nameservers = []string{} // PowerDNS wants the list, though empty
@@ -77,4 +78,20 @@ func (c *Client) Patch(ctx context.Context, n zone.Name, sets []RRset) error {
 // Rectify has PowerDNS compute what DNSSEC needs of a zone anew: order of names, empty non-terminals, glue.
 func (c *Client) Rectify(ctx context.Context, n zone.Name) error {
 	return c.do(ctx, zoneCall("rectify zone", n, http.MethodPut, "/rectify", nil), nil)
+}
+
+// Notify has PowerDNS send NOTIFY for a zone of kind Master to its secondaries.
+func (c *Client) Notify(ctx context.Context, n zone.Name) error {
+	return c.do(ctx, zoneCall("notify secondaries of zone", n, http.MethodPut, "/notify", nil), nil)
+}
+
+// SetMetadata replaces one kind of metadata of a zone, such as ALSO-NOTIFY.
+func (c *Client) SetMetadata(ctx context.Context, n zone.Name, kind string, values []string) error {
+	body := map[string]any{"kind": kind, "metadata": values}
+	return c.do(ctx, zoneCall("set metadata of zone", n, http.MethodPut, "/metadata/"+url.PathEscape(kind), body), nil)
+}
+
+// SetKind changes the kind of a zone and nothing else.
+func (c *Client) SetKind(ctx context.Context, n zone.Name, kind Kind) error {
+	return c.do(ctx, zoneCall("change kind of zone", n, http.MethodPut, "", map[string]Kind{"kind": kind}), nil)
 }

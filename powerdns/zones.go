@@ -180,7 +180,8 @@ func (c *Client) CreateZone(ctx context.Context, n zone.Name, kind Kind, masters
 // MakeSlave makes an existing zone of any kind a secondary of masters; its records stay until a transfer replaces
 // them. Keys stay too: a zone that was signed here needs DeleteCryptokey, or its next content is signed again.
 func (c *Client) MakeSlave(ctx context.Context, n zone.Name, masters []string) error {
-	return c.do(ctx, zoneCall("make secondary of zone", n, http.MethodPut, "", settings{Kind: Slave, Masters: masters}), nil)
+	body := settings{Kind: Slave, Masters: masters}
+	return c.do(ctx, zoneCall("make secondary of zone", n, http.MethodPut, "", body), nil)
 }
 
 // DeleteZone deletes a zone with all that belongs to it. It is answered no more when DeleteZone returns.

@@ -52,7 +52,8 @@ func createSQLite(file string) error {
 }
 
 // ErrMissing: a program that this package runs is not installed; the text says how to get it.
-var ErrMissing = errors.New("not found: run 'make setup', or 'apt-get install pdns-server pdns-backend-sqlite3 pdns-backend-lmdb sqlite3'")
+var ErrMissing = errors.New("not found: run 'make setup', or " +
+	"'apt-get install pdns-server pdns-backend-sqlite3 pdns-backend-lmdb sqlite3'")
 
 // find looks for a program in PATH, and where Debian keeps servers, which is not in every user's PATH.
 func find(program string) (string, error) {

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/local"
 	"pdns-distribute/powerdns/transfer"

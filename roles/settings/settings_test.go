@@ -49,7 +49,7 @@ type secondaryConfig struct {
 	Bytes   int64   `toml:"bytes" env:"BYTES"`
 	Strict  bool    `toml:"strict" env:"STRICT" envDefault:"true"`
 
-	ready func() // not a setting
+	Since time.Time // not a setting
 }
 
 func (c *secondaryConfig) Validate() error {

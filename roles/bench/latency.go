@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/local"
+	"pdns-distribute/powerdns/transfer"
+	"pdns-distribute/powerdns/zone"
+)
+
+// Rounds of each measurement. Native NOTIFY takes a second each.
+const (
+	latencyRounds = 200
+	notifyRounds  = 20
+)
+
+// latency: one record of a small zone is changed; from the API's answer until a secondary answers with it.
+func latency(ctx context.Context, b *bench) error {
+	fmt.Println("One record of a small zone (33 records) changed: from the API's answer to the new answer, ms")
+	name := zone.MustParseName("latency.example")
+	api, err := b.Client()
+	if err != nil {
+		return err
+	}
+	if err := create(ctx, api, name, smallZone(name)); err != nil {
+		return err
+	}
+	straight, err := b.Primary.Client()
+	if err != nil {
+		return err
+	}
+	for _, s := range b.alone {
+		if err := follow(ctx, s, b.Primary, name); err != nil {
+			return err
+		}
+	}
+	ours := make([][]time.Duration, len(b.Secondaries))
+	floor := make([][]time.Duration, len(b.alone))
+	round := 0
+	for range latencyRounds { // in turn, so that a noisy machine is noisy to both
+		round++
+		took, err := b.oneChange(ctx, api, name, round)
+		if err != nil {
+			return err
+		}
+		for i, d := range took {
+			ours[i] = append(ours[i], d)
+		}
+		for i, s := range b.alone {
+			round++
+			d, err := oneRetrieve(ctx, straight, s, name, round)
+			if err != nil {
+				return err
+			}
+			floor[i] = append(floor[i], d)
+		}
+	}
+	header("", "p50", "p90", "p99", "max")
+	for i, s := range b.Secondaries {
+		row("pdns-distribute, "+string(s.Backend), quantiles(ours[i])...)
+		row("floor: axfr-retrieve, "+string(b.alone[i].Backend), quantiles(floor[i])...)
+		row("ratio", ratios(ours[i], floor[i])...)
+	}
+	return b.native(ctx, straight, name, round)
+}
+
+// oneChange changes the zone through the proxy and returns when each secondary answered with it.
+func (b *bench) oneChange(ctx context.Context, api *powerdns.Client, name zone.Name, round int) ([]time.Duration, error) {
+	if err := change(ctx, api, name, round); err != nil {
+		return nil, err
+	}
+	begin := time.Now()
+	took := make([]time.Duration, len(b.Secondaries))
+	errs := make([]error, len(b.Secondaries))
+	var wg sync.WaitGroup
+	for i, s := range b.Secondaries {
+		wg.Go(func() {
+			errs[i] = awaitText(ctx, s.DNSAddr, name, round)
+			took[i] = time.Since(begin)
+		})
+	}
+	wg.Wait()
+	return took, errors.Join(errs...)
+}
+
+// oneRetrieve changes the zone at the primary and orders one secondary to transfer it, from which on the time counts.
+func oneRetrieve(ctx context.Context, primary *powerdns.Client, s *local.Server, name zone.Name, round int) (time.Duration, error) {
+	if err := change(ctx, primary, name, round); err != nil {
+		return 0, err
+	}
+	api, err := s.Client()
+	if err != nil {
+		return 0, err
+	}
+	begin := time.Now()
+	if err := api.Retrieve(ctx, name); err != nil {
+		return 0, err
+	}
+	err = awaitText(ctx, s.DNSAddr, name, round)
+	return time.Since(begin), err
+}
+
+// native: PowerDNS's own NOTIFY, asked for by the API so that it is sent at once.
+func (b *bench) native(ctx context.Context, primary *powerdns.Client, name zone.Name, round int) error {
+	var all []time.Duration
+	s := b.alone[0]
+	if err := notifyTo(ctx, primary, name, s.DNSAddr); err != nil {
+		return err
+	}
+	for range notifyRounds {
+		round++
+		if err := change(ctx, primary, name, round); err != nil {
+			return err
+		}
+		begin := time.Now()
+		if err := primary.Notify(ctx, name); err != nil {
+			return err
+		}
+		if err := awaitText(ctx, s.DNSAddr, name, round); err != nil {
+			return err
+		}
+		all = append(all, time.Since(begin))
+	}
+	row("native NOTIFY + AXFR, "+string(s.Backend), quantiles(all)...)
+	fmt.Println()
+	return nil
+}
+
+// awaitText asks until the zone's TXT record says round.
+func awaitText(ctx context.Context, address string, name zone.Name, round int) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	want := fmt.Sprintf("round %d", round)
+	for {
+		answer, err := transfer.Ask(ctx, address, name, dns.TypeTXT, transfer.AskOptions{Unique: true})
+		if err == nil && len(answer.Answer) == 1 && string(answer.Answer[0].Data()[1:]) == want {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s does not answer %q: %w", address, want, errors.Join(ctx.Err(), err))
+		case <-time.After(300 * time.Microsecond):
+		}
+	}
+}
+
+func quantiles(all []time.Duration) []string {
+	cells := make([]string, 0, 4)
+	for _, q := range quantilesOf(all) {
+		cells = append(cells, fmt.Sprintf("%.1f", float64(q)/float64(time.Millisecond)))
+	}
+	return cells
+}
+
+func ratios(a, b []time.Duration) []string {
+	qa, qb := quantilesOf(a), quantilesOf(b)
+	cells := make([]string, 0, 4)
+	for i := range qa {
+		cells = append(cells, fmt.Sprintf("%.2f", float64(qa[i])/float64(qb[i])))
+	}
+	return cells
+}
+
+// quantilesOf returns p50, p90, p99 and the maximum.
+func quantilesOf(all []time.Duration) []time.Duration {
+	sorted := slices.Sorted(slices.Values(all))
+	at := func(q float64) time.Duration { return sorted[int(q*float64(len(sorted)-1))] }
+	return []time.Duration{at(.5), at(.9), at(.99), at(1)}
+}
+
+func header(cells ...string) { row(cells[0], cells[1:]...) }
+
+func row(title string, cells ...string) {
+	fmt.Printf("  %-40s", title)
+	for _, c := range cells {
+		fmt.Printf(" %10s", c)
+	}
+	fmt.Println()
+}

@@ -1,0 +1,103 @@
+// Command bench measures the whole installation, with real PowerDNS servers on loopback, beside what PowerDNS does alone
+// on the same machine in the same run. It prints a table; see `make bench`.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"pdns-distribute/powerdns/local"
+	"pdns-distribute/roles/fleet"
+)
+
+func main() {
+	program := flag.String("program", "", "the program to measure, each role as a process of its own; without it all roles run in this process")
+	only := flag.String("only", "", "measure one thing: latency, bulk or large")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *program, *only); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, program, only string) error {
+	dir, err := os.MkdirTemp("", "pdns-distribute-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	fmt.Printf("%s, %d cores, %s/%s, %s\n\n", cpuModel(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, time.Now().UTC().Format(time.DateOnly))
+	for _, m := range []struct {
+		name    string
+		measure func(context.Context, *bench) error
+	}{{"latency", latency}, {"bulk", bulk}, {"large", large}} {
+		if only != "" && only != m.name {
+			continue
+		}
+		if err := measure(ctx, filepath.Join(dir, m.name), program, m.measure); err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
+		}
+	}
+	return nil
+}
+
+// bench is a fleet, and beside it secondary PowerDNS servers that take zones straight from the primary PowerDNS.
+type bench struct {
+	*fleet.Fleet
+	alone []*local.Server
+}
+
+// backends of the secondaries; the reference servers have the same.
+var backends = []local.Backend{local.SQLite, local.LMDB}
+
+func measure(ctx context.Context, dir, program string, m func(context.Context, *bench) error) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	log, err := os.Create(filepath.Join(dir, "roles.log"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	f, err := fleet.Start(ctx, fleet.Options{
+		Dir: filepath.Join(dir, "fleet"), Primary: local.SQLite, Secondaries: backends, Program: program, Log: log,
+		Set: map[string]string{"log.level": "warn"},
+	})
+	if err != nil {
+		return err
+	}
+	defer f.Stop()
+	b := &bench{Fleet: f}
+	for _, backend := range backends {
+		s, err := local.Start(ctx, local.Options{Dir: filepath.Join(dir, "alone-"+string(backend)), Backend: backend})
+		if err != nil {
+			return err
+		}
+		defer s.Stop()
+		b.alone = append(b.alone, s)
+	}
+	if err := m(ctx, b); err != nil {
+		text, _ := os.ReadFile(log.Name())
+		return fmt.Errorf("%w\n%s", err, text)
+	}
+	return nil
+}
+
+func cpuModel() string {
+	info, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(info)) {
+		if name, is := strings.CutPrefix(line, "model name"); is {
+			return strings.Trim(name, "\t :\n")
+		}
+	}
+	return "unknown processor"
+}
