@@ -58,7 +58,7 @@ type program struct {
 type command struct {
 	name, category string
 	usage          string // in a line
-	arguments      string // what stands behind the flags; "" if nothing may
+	arguments      string // what stands behind the flags, such as "DIR", or "[ZONE]" if it may be left out; "" if nothing may
 	description    string
 	configured     bool // by --config and --set
 	flags          []cli.Flag
@@ -235,10 +235,26 @@ func configFlags() []cli.Flag {
 	}
 }
 
+// checkArguments refuses arguments that nobody asked for, and their lack.
+func checkArguments(c *cli.Context, wanted string) error {
+	switch given := c.Args(); {
+	case wanted == "" && given.Present():
+		return wrongUsage(c, "unexpected argument %q", given.First())
+	case wanted != "" && !strings.HasPrefix(wanted, "[") && !given.Present():
+		return wrongUsage(c, "%s is missing", wanted)
+	}
+	for _, argument := range c.Args().Slice() {
+		if strings.HasPrefix(argument, "-") {
+			return wrongUsage(c, "flag %q stands behind an argument: flags come first", argument)
+		}
+	}
+	return nil
+}
+
 // invocation gathers what the command is given.
 func (p *program) invocation(c *cli.Context, of command) (Invocation, error) {
-	if of.arguments == "" && c.Args().Present() {
-		return Invocation{}, wrongUsage(c, "unexpected argument %q", c.Args().First())
+	if err := checkArguments(c, of.arguments); err != nil {
+		return Invocation{}, err
 	}
 	in := Invocation{
 		Args:    c.Args().Slice(),
@@ -532,18 +548,20 @@ Example:
    pdns-distribute broker --config /etc/pdns-distribute/pdns-distribute.toml`,
 		},
 		{
-			name:     "init",
-			category: asTool,
-			usage:    "write keys, certificates and configuration for a whole installation",
-			run:      unwired,
-			description: `Writes what every host of an installation needs: keys and certificates, the broker's configuration, and one file for
-each role. Run again on the same directory it adds nodes and leaves what is there alone.
+			name:      "init",
+			category:  asTool,
+			usage:     "write keys, certificates and configuration for a whole installation",
+			arguments: "DIR",
+			flags:     initFlags(),
+			run:       unwired,
+			description: `Writes a new folder DIR with what every host of an installation needs: keys and certificates, the broker's
+configuration, and a configuration for each role. It says which part belongs on which host.
 
-Runs   once, on an operator's machine; copy each host its directory.
+Runs   once, on an operator's machine. The folder holds the key of the installation's CA: keep it to yourself.
 
 Example:
 
-   pdns-distribute init`,
+   pdns-distribute init --broker broker.example.net --secondary ns1 --secondary ns2 ./installation`,
 		},
 		{
 			name:     "demo",
@@ -566,6 +584,7 @@ Example:
 			category:   asTool,
 			usage:      "show what is where, and how far behind",
 			configured: true,
+			flags:      []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON, for programs"}},
 			run:        unwired,
 			description: `Asks the broker who is there, and shows each node with what it lacks and why. Ends with 3 if not everything is in
 order, so that a script can wait for it or raise an alarm.
@@ -577,6 +596,18 @@ Example:
 
    until pdns-distribute status; do sleep 1; done`,
 		},
+	}
+}
+
+// initFlags say what the installation consists of.
+func initFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "broker", Value: "127.0.0.1", Usage: "`HOST`, a name or an address, by which all nodes reach the broker"},
+		&cli.StringSliceFlag{Name: "secondary", Usage: "`ID` of a secondary; give one for each"},
+		&cli.StringFlag{Name: "primary", Value: "primary", Usage: "`ID` of the primary"},
+		&cli.StringFlag{Name: "proxy", Value: "proxy", Usage: "`ID` of the proxy"},
+		&cli.StringFlag{Name: "health", Value: "health", Usage: "`ID` of the health role"},
+		&cli.StringFlag{Name: "home", Usage: "`PATH` of the folder on the hosts (default: where it is written)"},
 	}
 }
 

@@ -58,6 +58,8 @@ func TestWrongUsage(t *testing.T) {
 		{"proxy --config", "flag needs an argument: -config\nsee pdns-distribute proxy --help"},
 		{"proxy now", "unexpected argument \"now\"\nsee pdns-distribute proxy --help"},
 		{"proxy --set log.level", "--set log.level: there is no value: write --set SECTION.KEY=VALUE\nsee pdns-distribute proxy --help"},
+		{"init", "DIR is missing\nsee pdns-distribute init --help"},
+		{"init dir --broker x", "flag \"--broker\" stands behind an argument: flags come first\nsee pdns-distribute init --help"},
 		{"demo --once=perhaps", "invalid boolean value \"perhaps\" for -once: parse error\nsee pdns-distribute demo --help"},
 		{"demo --config x", "unknown flag \"--config\"\nsee pdns-distribute demo --help"},
 		{"completion csh", "completion is for bash, zsh or fish, not \"csh\"\nsee pdns-distribute completion --help"},
@@ -203,6 +205,11 @@ func TestSettingFlags(t *testing.T) {
 
 func TestCommandsOwnFlags(t *testing.T) {
 	if in := invocationOf(t, nil, "demo", "--once"); !in.Options.Bool("once") || in.Version == "" {
+		t.Errorf("got %+v", in)
+	}
+	in := invocationOf(t, nil, "init", "--secondary", "ns1", "--secondary", "ns2", "dir")
+	if !slices.Equal(in.Options.StringSlice("secondary"), []string{"ns1", "ns2"}) || in.Options.String("primary") != "primary" ||
+		!slices.Equal(in.Args, []string{"dir"}) {
 		t.Errorf("got %+v", in)
 	}
 	if in := invocationOf(t, nil, "demo"); in.Options.Bool("once") {

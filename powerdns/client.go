@@ -84,7 +84,7 @@ func zoneCall(verb string, n zone.Name, method, path string, body any) call {
 	return call{
 		what:   fmt.Sprintf("%s %q", verb, n),
 		method: method,
-		path:   "/zones/" + ZoneID(n) + path,
+		path:   "/zones/" + n.ID() + path,
 		body:   body,
 		inZone: true,
 	}

@@ -82,8 +82,8 @@ func checkUnusualNames(t *testing.T, _ *local.Server, c *powerdns.Client) {
 		must(t, c.CreateZone(t.Context(), name, powerdns.Native, nil))
 		info, err := c.Zone(t.Context(), name)
 		must(t, err)
-		if info.Name != name || info.ID != powerdns.ZoneID(name) {
-			t.Errorf("%s: is %s with id %s, want id %s", text, info.Name, info.ID, powerdns.ZoneID(name))
+		if info.Name != name || info.ID != name.ID() {
+			t.Errorf("%s: is %s with id %s, want id %s", text, info.Name, info.ID, name.ID())
 		}
 		must(t, c.DeleteZone(t.Context(), name))
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
 )
 
@@ -23,7 +24,7 @@ type applier struct {
 
 	mu      sync.Mutex
 	ours    map[zone.Name]time.Time // zones known to be in PowerDNS as secondaries of the loopback server, and since when
-	caching bool                    // PowerDNS keeps caches that can outlive a transfer, see takeTwice
+	caching bool                    // PowerDNS keeps caches that can outlive a transfer, see flush
 }
 
 func newApplier(api *powerdns.Client, dns, master string, s *shelf) *applier {
@@ -36,10 +37,9 @@ const (
 	begunPatience  = time.Second            // from the order to PowerDNS's question for the zone: idle it takes 2 ms
 	commitPatience = 3 * time.Second        // from the last message to the new answer, and for each MB of the zone ...
 	commitPerMB    = 500 * time.Millisecond // ... this much more
-	settlePause    = 250 * time.Millisecond // from the last message of a second transfer to its end
 )
 
-var errNotTaken = errors.New("PowerDNS does not take the zone; its log says why")
+var errNotTaken = errors.New("PowerDNS does not take the zone")
 
 // apply has PowerDNS take z and returns when z is what it answers. before is the apex of what it served until now, nil
 // when that isn't known.
@@ -50,15 +50,15 @@ func (a *applier) apply(ctx context.Context, z *zone.Zone, before zone.Apex) err
 	if err != nil {
 		return err
 	}
-	proof := newProof(a.dns, z, before, created)
+	proof := transfer.NewProof(a.dns, z, before, created)
 	for range attempts {
 		if err = a.take(ctx, o); err == nil {
-			err = proof.await(ctx, commitTime(z))
+			err = proof.Await(ctx, commitTime(z))
 		}
 		if err == nil {
-			return a.takeTwice(ctx, o)
+			return a.flush(ctx, z.Name())
 		}
-		if !errors.Is(err, errNotTaken) {
+		if !errors.Is(err, errNotTaken) && !errors.Is(err, transfer.ErrNotServed) {
 			return err
 		}
 		a.forget(z.Name()) // somebody may have changed the zone's kind or master
@@ -118,22 +118,17 @@ func drain[T any](ch chan T) {
 	}
 }
 
-// takeTwice has PowerDNS take the version again where its query caches are on: at a commit it empties the packet cache
-// first and the query cache then, so that a question in between brings the old answer back for up to 20 seconds. The
-// second commit empties the packet cache with nothing old left behind it.
-func (a *applier) takeTwice(ctx context.Context, o *offer) error {
+// flush empties what PowerDNS caches of the zone, where its query cache is on: at a commit it empties the packet cache
+// first and the query cache then, so that a question in between brings the old answer back for up to 20 seconds. After
+// one flush nothing old is in the query cache, and after the second nothing old is in the packet cache.
+func (a *applier) flush(ctx context.Context, name zone.Name) error {
 	if !a.isCaching() {
 		return nil
 	}
-	if err := a.take(ctx, o); err != nil {
+	if err := a.api.FlushCache(ctx, name); err != nil {
 		return err
 	}
-	select {
-	case <-time.After(settlePause + time.Duration(o.zone.Size()>>20)*commitPerMB):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return a.api.FlushCache(ctx, name)
 }
 
 // ensure makes the zone a secondary of the loopback server, whatever it was, and tells whether it created it.
@@ -206,7 +201,7 @@ func (a *applier) remove(ctx context.Context, name zone.Name) error {
 		return err
 	}
 	a.forget(name)
-	return proveGone(ctx, a.dns, name)
+	return transfer.ProveGone(ctx, a.dns, name)
 }
 
 // adopt takes what PowerDNS listed, from begin on, as the truth about which zones are ours, and returns those with their

@@ -1,4 +1,4 @@
-package roles
+package transfer
 
 import (
 	"bytes"
@@ -11,22 +11,26 @@ import (
 
 	"github.com/miekg/dns"
 
-	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
 )
 
-// proof asks PowerDNS over DNS until it answers with one version of a zone. Which questions show that depends on what
+// ErrNotServed says that a server does not answer with the version that it was given.
+var ErrNotServed = errors.New("not what is answered")
+
+// Proof asks a server over DNS until it answers with one version of a zone. Which questions show that depends on what
 // it served before: mostly the SOA, or its signature, is another one. Where it isn't, the whole zone is compared.
-type proof struct {
-	dns     string
+type Proof struct {
+	address string
 	zone    *zone.Zone
 	apex    zone.Apex
 	bySOA   bool // the SOA's RRset tells the version from the one before
 	denials bool // the proof of non-existence is of another kind than before
 }
 
-func newProof(dnsAddress string, z *zone.Zone, before zone.Apex, created bool) proof {
-	p := proof{dns: dnsAddress, zone: z, apex: z.Apex()}
+// NewProof prepares to prove that the server at address answers with z. before is the apex of what it served until now,
+// nil when that is not known; created says that it had no such zone.
+func NewProof(address string, z *zone.Zone, before zone.Apex, created bool) Proof {
+	p := Proof{address: address, zone: z, apex: z.Apex()}
 	p.bySOA = created || before != nil && !sameSOA(p.apex, before)
 	p.denials = before == nil || p.apex.Denial() != before.Denial()
 	return p
@@ -46,8 +50,9 @@ func sameRecords(a, b []zone.Record) bool {
 	return slices.EqualFunc(order(a), order(b), func(x, y zone.Record) bool { return bytes.Equal(x, y) })
 }
 
-// await asks with growing pauses until the version is answered or patience is used up.
-func (p proof) await(ctx context.Context, patience time.Duration) error {
+// Await asks with growing pauses until the version is answered (nil), patience is used up (ErrNotServed, with the
+// reason), or ctx ends.
+func (p Proof) Await(ctx context.Context, patience time.Duration) error {
 	deadline := time.Now().Add(patience)
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		err := p.check(ctx)
@@ -55,7 +60,7 @@ func (p proof) await(ctx context.Context, patience time.Duration) error {
 			return errors.Join(err, ctx.Err())
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%w: after %s %w", errNotTaken, patience, err)
+			return fmt.Errorf("%w after %s: %w", ErrNotServed, patience, err)
 		}
 		select {
 		case <-ctx.Done():
@@ -66,7 +71,7 @@ func (p proof) await(ctx context.Context, patience time.Duration) error {
 }
 
 // check returns why the version is not what is answered.
-func (p proof) check(ctx context.Context) error {
+func (p Proof) check(ctx context.Context) error {
 	if err := p.checkSOA(ctx); err != nil {
 		return err
 	}
@@ -81,8 +86,8 @@ func (p proof) check(ctx context.Context) error {
 	return nil
 }
 
-func (p proof) checkSOA(ctx context.Context) error {
-	answer, err := transfer.Ask(ctx, p.dns, p.zone.Name(), dns.TypeSOA, transfer.AskOptions{DNSSEC: true, Unique: true})
+func (p Proof) checkSOA(ctx context.Context) error {
+	answer, err := Ask(ctx, p.address, p.zone.Name(), dns.TypeSOA, AskOptions{DNSSEC: true, Unique: true})
 	if err != nil {
 		return err
 	}
@@ -94,8 +99,8 @@ func (p proof) checkSOA(ctx context.Context) error {
 }
 
 // checkContent transfers the zone out of PowerDNS. What it makes anew itself is left out.
-func (p proof) checkContent(ctx context.Context) error {
-	is, err := transfer.Fetch(ctx, transfer.FetchOptions{Address: p.dns}, p.zone.Name())
+func (p Proof) checkContent(ctx context.Context) error {
+	is, err := Fetch(ctx, FetchOptions{Address: p.address}, p.zone.Name())
 	if err != nil {
 		return err
 	}
@@ -112,8 +117,8 @@ func (p proof) checkContent(ctx context.Context) error {
 const typeNone = 65285
 
 // checkDenial asks for what does not exist: PowerDNS caches for 60 s how a zone denies (4.7.3), and API flushes do not help.
-func (p proof) checkDenial(ctx context.Context) error {
-	answer, err := transfer.Ask(ctx, p.dns, p.zone.Name(), typeNone, transfer.AskOptions{DNSSEC: true, Unique: true})
+func (p Proof) checkDenial(ctx context.Context) error {
+	answer, err := Ask(ctx, p.address, p.zone.Name(), typeNone, AskOptions{DNSSEC: true, Unique: true})
 	if err != nil {
 		return err
 	}
@@ -133,15 +138,15 @@ func (p proof) checkDenial(ctx context.Context) error {
 	return nil
 }
 
-// proveGone asks whether the zone's SOA is still answered.
-func proveGone(ctx context.Context, dnsAddress string, name zone.Name) error {
-	answer, err := transfer.Ask(ctx, dnsAddress, name, dns.TypeSOA, transfer.AskOptions{Unique: true})
+// ProveGone asks once whether the server at address still answers with a SOA of the zone (ErrNotServed).
+func ProveGone(ctx context.Context, address string, name zone.Name) error {
+	answer, err := Ask(ctx, address, name, dns.TypeSOA, AskOptions{Unique: true})
 	if err != nil {
 		return err
 	}
 	for _, r := range answer.Answer {
 		if r.Type() == dns.TypeSOA && r.Owner() == name {
-			return fmt.Errorf("%w: it still answers for the deleted zone %s", errNotTaken, name)
+			return fmt.Errorf("%w: the deleted zone %s is", ErrNotServed, name)
 		}
 	}
 	return nil
