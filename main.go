@@ -18,6 +18,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"pdns-distribute/roles"
+	"pdns-distribute/roles/demo"
 	"pdns-distribute/roles/settings"
 )
 
@@ -62,7 +64,7 @@ type command struct {
 	description    string
 	configured     bool // by --config and --set
 	flags          []cli.Flag
-	run            func(context.Context, Invocation) error
+	run            func(context.Context, roles.Invocation) error
 }
 
 // run starts the command and waits for its end, or for the second signal.
@@ -112,7 +114,7 @@ func (p *program) report(err error) int {
 	switch {
 	case errors.As(err, &faults), errors.As(err, &usage):
 		return exitUsage
-	case errors.Is(err, ErrNotInOrder):
+	case errors.Is(err, roles.ErrNotInOrder):
 		return exitNotInOrder
 	default:
 		return exitFailed
@@ -235,28 +237,28 @@ func configFlags() []cli.Flag {
 	}
 }
 
-// checkArguments refuses arguments that nobody asked for, and their lack.
+// checkArguments refuses arguments that nobody asked for, flags among them, and their lack.
 func checkArguments(c *cli.Context, wanted string) error {
-	switch given := c.Args(); {
-	case wanted == "" && given.Present():
-		return wrongUsage(c, "unexpected argument %q", given.First())
-	case wanted != "" && !strings.HasPrefix(wanted, "[") && !given.Present():
+	given := c.Args().Slice()
+	switch {
+	case len(given) > 0 && wanted == "":
+		return wrongUsage(c, "unexpected argument %q", given[0])
+	case len(given) == 0 && wanted != "" && !strings.HasPrefix(wanted, "["):
 		return wrongUsage(c, "%s is missing", wanted)
 	}
-	for _, argument := range c.Args().Slice() {
-		if strings.HasPrefix(argument, "-") {
-			return wrongUsage(c, "flag %q stands behind an argument: flags come first", argument)
-		}
+	isFlag := func(argument string) bool { return strings.HasPrefix(argument, "-") }
+	if i := slices.IndexFunc(given, isFlag); i >= 0 {
+		return wrongUsage(c, "flag %q stands behind an argument: flags come first", given[i])
 	}
 	return nil
 }
 
 // invocation gathers what the command is given.
-func (p *program) invocation(c *cli.Context, of command) (Invocation, error) {
+func (p *program) invocation(c *cli.Context, of command) (roles.Invocation, error) {
 	if err := checkArguments(c, of.arguments); err != nil {
-		return Invocation{}, err
+		return roles.Invocation{}, err
 	}
-	in := Invocation{
+	in := roles.Invocation{
 		Args:    c.Args().Slice(),
 		Options: c,
 		Stdout:  p.stdout,
@@ -468,7 +470,7 @@ func commands() []command {
 			category:   asRole,
 			usage:      "stand in front of the primary's API and mark the zones that are written to",
 			configured: true,
-			run:        unwired,
+			run:        roles.RunProxy,
 			description: `Serves HTTPS in front of the API of the primary PowerDNS. Requests and answers pass unchanged; when one changed a
 zone, the zone is marked in the broker before the client gets its answer, so that nothing acknowledged is lost.
 With the broker away it answers all the same and keeps the marks until they are stored.
@@ -486,7 +488,7 @@ Example:
 			category:   asRole,
 			usage:      "transfer marked zones from the primary PowerDNS and publish them",
 			configured: true,
-			run:        unwired,
+			run:        roles.RunPrimary,
 			description: `Takes each marked zone from PowerDNS by one AXFR, signed and without keys, however many secondaries there are, and
 publishes it. Finds changes that were made behind the proxy's back by sweeping over all zones, and by NOTIFY.
 
@@ -502,7 +504,7 @@ Example:
 			category:   asRole,
 			usage:      "make a secondary PowerDNS serve what was published, and prove it",
 			configured: true,
-			run:        unwired,
+			run:        roles.RunSecondary,
 			description: `Follows the published zones, keeps a copy of each, and offers them to its PowerDNS by AXFR on loopback. A zone counts
 as applied when PowerDNS answers for it with the new content. Goes on alone when broker and primary are gone.
 
@@ -518,7 +520,7 @@ Example:
 			category:   asRole,
 			usage:      "watch all secondaries, heal what is behind, and show it",
 			configured: true,
-			run:        unwired,
+			run:        roles.RunHealth,
 			description: `Compares what was published with what every secondary holds and answers: some seconds after each change, and
 periodically. Sends again what is missing, has signatures renewed in time, and shows all of it as a page, as
 metrics and as an API.
@@ -535,7 +537,7 @@ Example:
 			category:   asRole,
 			usage:      "run a NATS server, where there is none yet",
 			configured: true,
-			run:        unwired,
+			run:        roles.RunBroker,
 			description: `The real nats-server, built in, with its own configuration file: one node, or one of a cluster. "init" writes that
 file together with its keys and certificates. An existing NATS with JetStream does as well, and then this
 command is not needed.
@@ -553,7 +555,7 @@ Example:
 			usage:     "write keys, certificates and configuration for a whole installation",
 			arguments: "DIR",
 			flags:     initFlags(),
-			run:       unwired,
+			run:       roles.Init,
 			description: `Writes a new folder DIR with what every host of an installation needs: keys and certificates, the broker's
 configuration, and a configuration for each role. It says which part belongs on which host.
 
@@ -568,7 +570,7 @@ Example:
 			category: asTool,
 			usage:    "run everything on loopback, with real PowerDNS servers, to see and to play with",
 			flags:    []cli.Flag{&cli.BoolFlag{Name: "once", Usage: "make changes, wait until all secondaries serve them, and end: with 1 if something did not arrive"}},
-			run:      unwired,
+			run:      demo.Run,
 			description: `Starts a primary and secondaries of PowerDNS, a broker and all roles in a temporary directory, says how to reach
 them, and cleans up when it is stopped.
 
@@ -585,7 +587,7 @@ Example:
 			usage:      "show what is where, and how far behind",
 			configured: true,
 			flags:      []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON, for programs"}},
-			run:        unwired,
+			run:        roles.Status,
 			description: `Asks the broker who is there, and shows each node with what it lacks and why. Ends with 3 if not everything is in
 order, so that a script can wait for it or raise an alarm.
 
@@ -609,28 +611,4 @@ func initFlags() []cli.Flag {
 		&cli.StringFlag{Name: "health", Value: "health", Usage: "`ID` of the health role"},
 		&cli.StringFlag{Name: "home", Usage: "`PATH` of the folder on the hosts (default: where it is written)"},
 	}
-}
-
-// Invocation is what a command is given.
-type Invocation struct {
-	Settings settings.Sources // for settings.Load
-	Args     []string         // what stood behind the flags
-	Options  Options          // the command's own flags
-	Stdout   io.Writer        // for what the command was asked for
-	Stderr   io.Writer        // for the log
-	Version  string           // of this program, such as "1.2.3"
-}
-
-// Options gives the values of a command's own flags, by their names.
-type Options interface {
-	Bool(name string) bool
-	String(name string) string
-	StringSlice(name string) []string
-}
-
-// ErrNotInOrder is what status returns, wrapped, when it worked but did not like what it saw.
-var ErrNotInOrder = errors.New("not everything is in order")
-
-func unwired(context.Context, Invocation) error {
-	return errors.New("this command is not part of this build")
 }

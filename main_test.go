@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"testing"
 
+	"pdns-distribute/roles"
 	"pdns-distribute/roles/settings"
 )
 
@@ -32,7 +33,7 @@ type result struct {
 }
 
 // runWith runs the command line with the real table of commands, each of which calls the given function instead.
-func runWith(t *testing.T, command func(context.Context, Invocation) error, environ []string, args ...string) result {
+func runWith(t *testing.T, command func(context.Context, roles.Invocation) error, environ []string, args ...string) result {
 	t.Helper()
 	table := commands()
 	for i := range table {
@@ -44,7 +45,7 @@ func runWith(t *testing.T, command func(context.Context, Invocation) error, envi
 	return result{code, stdout.String(), stderr.String()}
 }
 
-func mustNotRun(context.Context, Invocation) error { return errors.New("the command ran") }
+func mustNotRun(context.Context, roles.Invocation) error { return errors.New("the command ran") }
 
 func TestWrongUsage(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
@@ -83,9 +84,9 @@ func TestExitCodeOfError(t *testing.T) {
 		{errors.New("disk full"), 1, "pdns-distribute: disk full\n"},
 		{context.Canceled, 1, "pdns-distribute: context canceled\n"}, // nobody sent a signal
 		{settings.Load(new(struct{}), settings.Sources{File: "/none"}), 2, "pdns-distribute: /none: there is no such file\n"},
-		{fmt.Errorf("2 of 3 nodes: %w", ErrNotInOrder), 3, "pdns-distribute: 2 of 3 nodes: not everything is in order\n"},
+		{fmt.Errorf("2 of 3 nodes: %w", roles.ErrNotInOrder), 3, "pdns-distribute: 2 of 3 nodes: not everything is in order\n"},
 	} {
-		got := runWith(t, func(context.Context, Invocation) error { return tt.err }, nil, "status")
+		got := runWith(t, func(context.Context, roles.Invocation) error { return tt.err }, nil, "status")
 		if want := (result{tt.code, "", tt.stderr}); got != want {
 			t.Errorf("got  %+v\nwant %+v", got, want)
 		}
@@ -102,7 +103,7 @@ func kill(t *testing.T, s syscall.Signal) {
 
 func TestSignals(t *testing.T) {
 	t.Run("ended in order", func(t *testing.T) {
-		got := runWith(t, func(ctx context.Context, _ Invocation) error {
+		got := runWith(t, func(ctx context.Context, _ roles.Invocation) error {
 			kill(t, syscall.SIGTERM)
 			<-ctx.Done()
 			return nil
@@ -112,7 +113,7 @@ func TestSignals(t *testing.T) {
 		}
 	})
 	t.Run("interrupted", func(t *testing.T) {
-		got := runWith(t, func(ctx context.Context, _ Invocation) error {
+		got := runWith(t, func(ctx context.Context, _ roles.Invocation) error {
 			kill(t, syscall.SIGTERM)
 			<-ctx.Done()
 			return fmt.Errorf("ask the nodes: %w", ctx.Err())
@@ -122,7 +123,7 @@ func TestSignals(t *testing.T) {
 		}
 	})
 	t.Run("failed while stopping", func(t *testing.T) {
-		got := runWith(t, func(ctx context.Context, _ Invocation) error {
+		got := runWith(t, func(ctx context.Context, _ roles.Invocation) error {
 			kill(t, syscall.SIGINT)
 			<-ctx.Done()
 			return errors.New("disk full")
@@ -132,7 +133,7 @@ func TestSignals(t *testing.T) {
 		}
 	})
 	t.Run("second signal", func(t *testing.T) {
-		got := runWith(t, func(ctx context.Context, _ Invocation) error {
+		got := runWith(t, func(ctx context.Context, _ roles.Invocation) error {
 			kill(t, syscall.SIGTERM)
 			<-ctx.Done()
 			kill(t, syscall.SIGINT)
@@ -146,10 +147,10 @@ func TestSignals(t *testing.T) {
 }
 
 // invocationOf is what a command is given by a command line.
-func invocationOf(t *testing.T, environ []string, args ...string) Invocation {
+func invocationOf(t *testing.T, environ []string, args ...string) roles.Invocation {
 	t.Helper()
-	var in Invocation
-	got := runWith(t, func(_ context.Context, given Invocation) error {
+	var in roles.Invocation
+	got := runWith(t, func(_ context.Context, given roles.Invocation) error {
 		in = given
 		return nil
 	}, environ, args...)
@@ -184,8 +185,8 @@ func TestDefaultConfigFileIsReadIfItExists(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var in Invocation
-	p := &program{file: path, commands: []command{{name: "proxy", configured: true, run: func(_ context.Context, given Invocation) error {
+	var in roles.Invocation
+	p := &program{file: path, commands: []command{{name: "proxy", configured: true, run: func(_ context.Context, given roles.Invocation) error {
 		in = given
 		return nil
 	}}}}
@@ -224,7 +225,7 @@ func TestAllFaultsOfConfigurationAreShown(t *testing.T) {
 			Lines int    `toml:"lines" env:"LINES"`
 		} `toml:"log" envPrefix:"LOG_"`
 	}
-	got := runWith(t, func(_ context.Context, in Invocation) error {
+	got := runWith(t, func(_ context.Context, in roles.Invocation) error {
 		return settings.Load(new(config), in.Settings, "log")
 	}, []string{"PDNS_DISTRIBUTE_LOG_LEVLE=info"}, "proxy", "--set", "log.lines=many")
 	want := result{code: 2, stderr: `pdns-distribute: 2 faults in the configuration:

@@ -54,8 +54,15 @@ func (c Config) Validate() error {
 }
 
 func fault(key, format string, args ...any) error {
-	return fmt.Errorf("%w: broker.%s: %s", ErrConfig, key, fmt.Sprintf(format, args...))
+	return configFault{fmt.Sprintf("broker.%s: %s", key, fmt.Sprintf(format, args...))}
 }
+
+// configFault is an ErrConfig whose text begins with the key, by which whoever read the file can tell the line.
+type configFault struct{ text string }
+
+func (f configFault) Error() string { return f.text }
+
+func (f configFault) Unwrap() error { return ErrConfig }
 
 func (c Config) checkURLs() error {
 	if len(c.URLs) == 0 {

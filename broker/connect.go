@@ -65,7 +65,10 @@ func Connect(cfg Config, opt Options) (*Conn, error) {
 	c.unlink(ErrDisconnected) // until there is a connection
 	c.apiPrefix = cmp.Or(cfg.APIPrefix, defaultAPIPrefix)
 	inbox := cmp.Or(cfg.InboxPrefix, "_INBOX_"+opt.Node)
-	return c, c.dial(strings.Join(cfg.URLs, ","), append(c.options(inbox), security...))
+	if err := c.dial(strings.Join(cfg.URLs, ","), append(c.options(inbox), security...)); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 func (c *Conn) dial(urls string, options []nats.Option) error {

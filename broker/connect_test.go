@@ -83,6 +83,23 @@ func TestConnectRefusesReadableSecret(t *testing.T) {
 	}
 }
 
+func TestConnectRefusesUnreadableCertificates(t *testing.T) {
+	b := brokertest.Start(t, brokertest.Options{Core: []string{"primary1"}})
+	for name, spoil := range map[string]func(*broker.Config){
+		"missing CA":          func(c *broker.Config) { c.CAFile += ".none" },
+		"CA is a seed":        func(c *broker.Config) { c.CAFile = c.NKeyFile },
+		"nkey is no key":      func(c *broker.Config) { must(t, os.Chmod(c.CAFile, 0o600)); c.NKeyFile = c.CAFile },
+		"missing certificate": func(c *broker.Config) { c.CertFile, c.KeyFile = c.CAFile+".none", c.NKeyFile },
+	} {
+		cfg := b.Config("primary1")
+		spoil(&cfg)
+		conn, err := broker.Connect(cfg, broker.Options{Node: "primary1"})
+		if !errors.Is(err, broker.ErrConfig) || conn != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestConnectRefusesBadNode(t *testing.T) {
 	b := brokertest.Start(t, brokertest.Options{Core: []string{"primary1"}})
 	if _, err := broker.Connect(b.Config("primary1"), broker.Options{Node: "a.b"}); !errors.Is(err, broker.ErrConfig) {

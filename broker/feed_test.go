@@ -151,8 +151,13 @@ func TestFeedResumesAfterWipe(t *testing.T) {
 	flow := make(chan error, 100)
 	got, _ := feed(t, sec, func(err error) { flow <- err })
 	must(t, receive(t, flow))
+	publish(t, primary, "other.example", "")
+	other := receive(t, got)
 	publish(t, primary, "old.example", "")
-	must(t, receive(t, got).Ack())
+	old := receive(t, got)
+	if !old.Newer(other) || other.Newer(old) || old.Newer(old) {
+		t.Error("the order of publishing is lost")
+	}
 	b.Wipe()
 	reconnect(t, primary)
 	for err := receive(t, flow); !errors.Is(err, broker.ErrGone); {
@@ -163,8 +168,12 @@ func TestFeedResumesAfterWipe(t *testing.T) {
 	for receive(t, flow) != nil {
 	}
 	publish(t, primary, "new.example", "")
-	if m := receive(t, got); m.Zone != zone.MustParseName("new.example") || m.Seq != 1 {
+	m := receive(t, got)
+	if m.Zone != zone.MustParseName("new.example") || m.Seq != 1 {
 		t.Errorf("got %+v", m)
+	}
+	if !m.Newer(old) || old.Newer(m) {
+		t.Error("a state from before the wipe is taken for newer")
 	}
 }
 

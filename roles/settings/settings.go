@@ -208,13 +208,13 @@ func (l *loader) invalid(s section, text string) Fault {
 	return Fault{v.origin, name, problem}
 }
 
-// single takes joined errors apart.
+// single takes apart what errors.Join has joined, and nothing else: an error of several %w is one sentence.
 func single(err error) []error {
 	if err == nil {
 		return nil
 	}
 	joined, is := err.(interface{ Unwrap() []error })
-	if !is {
+	if !is || err.Error() != errors.Join(joined.Unwrap()...).Error() {
 		return []error{err}
 	}
 	var all []error

@@ -36,8 +36,11 @@ type powerdnsConfig struct {
 }
 
 func (c powerdnsConfig) Validate() error {
-	if c.APIURL == "" {
+	switch c.APIURL {
+	case "":
 		return errors.New("powerdns.api_url: must say where the API is")
+	case "nonsense":
+		return errors.Join(nil, fmt.Errorf("powerdns.api_url: %w: %w", errors.New("no URL"), errors.New("no scheme")))
 	}
 	return nil
 }
@@ -218,6 +221,7 @@ func TestFaultOfFile(t *testing.T) {
 		{"UTF-16", "\xff\xfe[\x00n\x00", `pdns.toml: is in UTF-16: save it as UTF-8`},
 		{"garbage", strings.Repeat("garbage\n", 10<<20/8), `pdns.toml: is larger than 256 KiB: this is not a configuration file`},
 		{"validate, set", "[secondary]\n# none\nworkers = 0", `pdns.toml:3: secondary.workers: must be 1 or more`},
+		{"validate, error of several", "[powerdns]\napi_url = \"nonsense\"", `pdns.toml:2: powerdns.api_url: no URL: no scheme`},
 		{"validate, not about a key", "[secondary]\nbytes = -1", `secondary: strict does not go with negative bytes`},
 	}
 	for _, tt := range tests {

@@ -1,0 +1,179 @@
+package fleet_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/local"
+	"pdns-distribute/powerdns/zone"
+	"pdns-distribute/roles/fleet"
+)
+
+func proxyClient(certFile string) (*http.Client, error) {
+	pem, err := os.ReadFile(certFile)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}, nil
+}
+
+// A secondary that was away, in part or as a whole, catches up by itself.
+func TestAway(t *testing.T) {
+	const zones, changed, deleted = 220, 200, 20
+	for what, away := range map[string]struct{ role, powerdns bool }{
+		"the role":     {role: true},
+		"its PowerDNS": {powerdns: true},
+		"both":         {role: true, powerdns: true},
+	} {
+		t.Run(what, func(t *testing.T) {
+			i := start(t, fleet.Options{})
+			must(t, createMany(i.ctx, i.api, "away", zones, 4))
+			i.eventually("created", i.allSame)
+			s := i.Secondaries[1]
+			if away.role {
+				must(t, i.StopRole(s.ID))
+			}
+			if away.powerdns {
+				s.Server.Stop()
+			}
+			for n := range changed {
+				name := numbered("away", n)
+				must(t, i.api.Patch(i.ctx, name, []powerdns.RRset{text(name, "changed")}))
+			}
+			for n := range deleted {
+				must(t, i.api.DeleteZone(i.ctx, numbered("away", changed+n)))
+			}
+			if away.powerdns {
+				must(t, s.Restart(i.ctx))
+			}
+			if away.role {
+				must(t, i.Launch(s.ID))
+			}
+			i.eventually("caught up", i.allSame)
+		})
+	}
+}
+
+// With the broker gone, a secondary goes on serving, also after a restart of its own or of its PowerDNS, and refills a
+// PowerDNS that lost everything.
+func TestTheEdgeStandsAlone(t *testing.T) {
+	i := start(t, fleet.Options{})
+	must(t, createMany(i.ctx, i.api, "edge", 100, 4))
+	name := zone.MustParseName("signed.example")
+	must(t, i.api.CreateZoneWith(i.ctx, signed(spec(name, manyTypes(name)...), "1 0 0 -")))
+	i.eventually("created", i.allSame)
+
+	must(t, i.StopRole(fleet.Primary))
+	must(t, i.StopRole(fleet.Broker))
+	for _, s := range i.Secondaries {
+		must(t, i.StopRole(s.ID))
+		must(t, s.Restart(i.ctx))
+		must(t, i.Launch(s.ID))
+	}
+	i.eventually("after restarts", i.allSame)
+
+	for _, s := range i.Secondaries {
+		must(t, s.Wipe(i.ctx))
+	}
+	i.eventually("refilled", i.allSame)
+	i.sameAnswers(name)
+}
+
+// A broker that lost its disk is filled again from PowerDNS, and what happened meanwhile arrives.
+func TestBrokerWiped(t *testing.T) {
+	i := start(t, fleet.Options{})
+	must(t, createMany(i.ctx, i.api, "wiped", 100, 4))
+	i.eventually("created", i.allSame)
+	must(t, i.StopRole(fleet.Broker))
+	for n := range 10 {
+		name := numbered("wiped", n)
+		must(t, i.api.Patch(i.ctx, name, []powerdns.RRset{text(name, "while the broker was away")}))
+	}
+	must(t, i.WipeBroker())
+	must(t, i.StartRole(i.ctx, fleet.Broker))
+	i.eventually("the writes during the outage", i.allSame)
+
+	name := numbered("wiped", 50)
+	must(t, i.api.Patch(i.ctx, name, []powerdns.RRset{text(name, "after it")}))
+	i.eventually("a write after it", i.allSame)
+}
+
+// A secondary whose own copy is lost fills it again.
+func TestStoreLost(t *testing.T) {
+	i := start(t, fleet.Options{})
+	must(t, createMany(i.ctx, i.api, "store", 50, 4))
+	i.eventually("created", i.allSame)
+	s := i.Secondaries[0]
+	must(t, i.StopRole(s.ID))
+	must(t, i.WipeStore(s.ID))
+	must(t, i.StartRole(i.ctx, s.ID))
+	name := numbered("store", 5)
+	must(t, i.api.Patch(i.ctx, name, []powerdns.RRset{text(name, "after the loss")}))
+	i.eventually("after the loss", i.allSame)
+}
+
+// Each process is killed in the middle of 500 creates, and started again.
+func TestKilled(t *testing.T) {
+	path, err := program()
+	must(t, err)
+	i := start(t, fleet.Options{Program: path, Secondaries: []local.Backend{local.SQLite, local.LMDB}})
+	const zones, clients = 500, 4
+	victims := []string{fleet.Primary, i.Secondaries[0].ID, fleet.Proxy, fleet.Broker, i.Secondaries[1].ID}
+
+	var created atomic.Int64
+	var writing sync.WaitGroup
+	for c := range clients {
+		writing.Go(func() {
+			for n := c; n < zones; n += clients {
+				if err := i.insist(numbered("killed", n)); err != nil {
+					t.Error(err)
+					return
+				}
+				created.Add(1)
+			}
+		})
+	}
+	for k, id := range victims {
+		share := int64((k + 1) * zones / (len(victims) + 1))
+		i.eventually(fmt.Sprintf("%d created", share), func(context.Context) error {
+			if n := created.Load(); n < share && !t.Failed() {
+				return fmt.Errorf("only %d", n)
+			}
+			return nil
+		})
+		must(t, i.KillRole(id))
+		must(t, i.Launch(id))
+		must(t, i.AwaitReady(i.ctx, id))
+	}
+	writing.Wait()
+	i.eventually("nothing missing, nothing stale", i.allSame)
+}
+
+// insist creates a zone as a client does that repeats what was not answered.
+func (i *installation) insist(name zone.Name) error {
+	ctx, cancel := context.WithTimeout(i.ctx, patience)
+	defer cancel()
+	for {
+		err := i.api.CreateZoneWith(ctx, spec(name, text(name, "kept")))
+		if err == nil || errors.Is(err, powerdns.ErrExists) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}

@@ -1,0 +1,227 @@
+package fleet_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/sync/errgroup"
+
+	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/zone"
+	"pdns-distribute/roles/fleet"
+)
+
+// kinds of zones that differ in how they deny.
+var kinds = map[string]func(powerdns.ZoneSpec) powerdns.ZoneSpec{
+	"plain":      func(s powerdns.ZoneSpec) powerdns.ZoneSpec { return s },
+	"nsec":       func(s powerdns.ZoneSpec) powerdns.ZoneSpec { return signed(s, "") },
+	"nsec3":      func(s powerdns.ZoneSpec) powerdns.ZoneSpec { return signed(s, "1 0 0 -") },
+	"nsec3-salt": func(s powerdns.ZoneSpec) powerdns.ZoneSpec { return signed(s, "1 0 5 ab12") },
+}
+
+func TestZonesOfEveryKind(t *testing.T) {
+	i := start(t, fleet.Options{})
+	told := i.observe()
+	for label, make := range kinds {
+		name := zone.MustParseName(label + ".Example")
+		must(t, i.api.CreateZoneWith(i.ctx, make(spec(name, manyTypes(name)...))))
+		told.await(i, name, i.serial(name), false)
+		must(t, i.same(i.ctx, name))
+		i.sameAnswers(name)
+		if label != "plain" {
+			i.verify(name)
+		}
+
+		must(t, i.api.Patch(i.ctx, name, []powerdns.RRset{text(below("www", name), "changed"), {Name: below("alias", name), Type: "CNAME"}}))
+		told.await(i, name, i.serial(name), false)
+		must(t, i.same(i.ctx, name))
+		i.sameAnswers(name)
+
+		must(t, i.api.DeleteZone(i.ctx, name))
+		told.await(i, name, 0, true)
+		must(t, i.allSame(i.ctx))
+	}
+}
+
+// A zone that is deleted and made again begins with a lower serial.
+func TestDeletedAndMadeAgain(t *testing.T) {
+	i := start(t, fleet.Options{})
+	told := i.observe()
+	name := zone.MustParseName("again.example")
+	must(t, i.api.CreateZoneWith(i.ctx, spec(name)))
+	for n := range 5 {
+		must(t, i.api.Patch(i.ctx, name, []powerdns.RRset{text(name, fmt.Sprint(n))}))
+	}
+	told.await(i, name, i.serial(name), false)
+	must(t, i.api.DeleteZone(i.ctx, name))
+	must(t, i.api.CreateZoneWith(i.ctx, spec(name, text(name, "another zone"))))
+	i.eventually("made again", func(ctx context.Context) error { return i.same(ctx, name) })
+}
+
+func TestSigningAndUnsigning(t *testing.T) {
+	i := start(t, fleet.Options{})
+	name := zone.MustParseName("switch.example")
+	must(t, i.api.CreateZoneWith(i.ctx, spec(name, manyTypes(name)...)))
+	i.eventually("plain", func(ctx context.Context) error { return i.same(ctx, name) })
+	for _, body := range []string{`{"dnssec":true}`, `{"nsec3param":"1 0 0 -"}`, `{"nsec3param":""}`, `{"dnssec":false}`} {
+		must(t, i.put(name, body))
+		i.eventually(body, func(ctx context.Context) error { return i.same(ctx, name) })
+		i.sameAnswers(name)
+		if body != `{"dnssec":false}` {
+			i.verify(name)
+		}
+	}
+}
+
+// A zone of the same name that a secondary PowerDNS already has, signed by its own keys, is taken over.
+func TestTakesOver(t *testing.T) {
+	i := start(t, fleet.Options{})
+	name := zone.MustParseName("taken.example")
+	for _, s := range i.Secondaries {
+		api, err := s.Client()
+		must(t, err)
+		must(t, api.CreateZoneWith(i.ctx, signed(spec(name, text(name, "the edge's own")), "")))
+	}
+	must(t, i.api.CreateZoneWith(i.ctx, spec(name, text(name, "the primary's"))))
+	i.eventually("taken over", func(ctx context.Context) error { return i.same(ctx, name) })
+	i.sameAnswers(name)
+	for _, s := range i.Secondaries {
+		api, err := s.Client()
+		must(t, err)
+		keys, err := api.Cryptokeys(i.ctx, name)
+		must(t, err)
+		if len(keys) > 0 {
+			t.Errorf("%s still has %d keys of the zone that was there before", s.ID, len(keys))
+		}
+	}
+}
+
+func TestManyZonesByManyClients(t *testing.T) {
+	i := start(t, fleet.Options{})
+	const zones, clients = 1000, 8
+	must(t, createMany(i.ctx, i.api, "many", zones, clients))
+	i.eventually("many zones", i.allSame)
+}
+
+// createMany creates plain zones PREFIX0.example, PREFIX1.example and so on.
+func createMany(ctx context.Context, api *powerdns.Client, prefix string, zones, clients int) error {
+	var next atomic.Int64
+	g, ctx := errgroup.WithContext(ctx)
+	for range clients {
+		g.Go(func() error {
+			for n := next.Add(1) - 1; int(n) < zones; n = next.Add(1) - 1 {
+				name := numbered(prefix, int(n))
+				if err := api.CreateZoneWith(ctx, spec(name, text(name, "first"))); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+func numbered(prefix string, n int) zone.Name {
+	return zone.MustParseName(fmt.Sprintf("%s%d.example", prefix, n))
+}
+
+func TestLargeZone(t *testing.T) {
+	i := start(t, fleet.Options{})
+	told := i.observe()
+	name := zone.MustParseName("large.example")
+	must(t, i.api.CreateZoneWith(i.ctx, spec(name)))
+	const records, part = 100_000, 10_000
+	for from := 0; from < records; from += part {
+		sets := make([]powerdns.RRset, 0, part)
+		for n := from; n < from+part; n++ {
+			sets = append(sets, powerdns.RRset{Name: below(fmt.Sprintf("h%d", n), name), Type: "A", TTL: 300, Content: []string{fmt.Sprintf("10.%d.%d.%d", n>>16, n>>8&255, n&255)}})
+		}
+		must(t, i.api.Patch(i.ctx, name, sets))
+	}
+	told.await(i, name, i.serial(name), false)
+	must(t, i.same(i.ctx, name))
+	must(t, i.api.Patch(i.ctx, name, []powerdns.RRset{{Name: below("h50000", name), Type: "A", TTL: 300, Content: []string{"192.0.2.50"}}}))
+	told.await(i, name, i.serial(name), false)
+	must(t, i.same(i.ctx, name))
+}
+
+// Changes that nobody told the proxy of are found by the sweep.
+func TestChangesBehindTheProxy(t *testing.T) {
+	i := start(t, fleet.Options{Set: map[string]string{"primary.sweep_interval": "1s"}})
+	for n := range 20 {
+		name := numbered("behind", n)
+		must(t, i.own.CreateZoneWith(i.ctx, spec(name, text(name, "by the API itself"))))
+	}
+	i.eventually("created", i.allSame)
+	must(t, i.own.Patch(i.ctx, numbered("behind", 3), []powerdns.RRset{text(numbered("behind", 3), "changed")}))
+	must(t, i.own.DeleteZone(i.ctx, numbered("behind", 4)))
+	i.eventually("changed and deleted", i.allSame)
+}
+
+// A primary PowerDNS that lost its zones deletes nothing anywhere.
+func TestEmptiedPrimary(t *testing.T) {
+	i := start(t, fleet.Options{Set: map[string]string{"primary.sweep_interval": "1s"}})
+	must(t, createMany(i.ctx, i.api, "kept", 30, 4))
+	i.eventually("created", i.allSame)
+	before := map[string]*zone.Zone{}
+	for _, s := range i.Secondaries {
+		z, err := fetch(i.ctx, s.DNSAddr, numbered("kept", 7))
+		must(t, err)
+		before[s.ID] = z
+	}
+	must(t, i.Primary.Wipe(i.ctx))
+	i.eventually("the brake shows", func(context.Context) error { return i.notReady(fleet.Primary, "deletes") })
+	for _, s := range i.Secondaries {
+		for n := range 30 {
+			if _, err := fetch(i.ctx, s.DNSAddr, numbered("kept", n)); err != nil {
+				t.Errorf("%s: %v", s.ID, err)
+			}
+		}
+		z, err := fetch(i.ctx, s.DNSAddr, numbered("kept", 7))
+		must(t, err)
+		must(t, equal(z, before[s.ID]))
+	}
+}
+
+// One zone that cannot be transferred shows with its reason and holds up nobody.
+func TestOneBadZone(t *testing.T) {
+	i := start(t, fleet.Options{})
+	bad := zone.MustParseName("bad.example")
+	must(t, i.own.CreateZoneWith(i.ctx, spec(bad)))
+	must(t, i.own.Patch(i.ctx, bad, []powerdns.RRset{{Name: bad, Type: "SOA"}})) // PowerDNS refuses to transfer it then
+	must(t, i.api.SetMetadata(i.ctx, bad, "X-TOUCHED", []string{"1"}))
+	must(t, createMany(i.ctx, i.api, "good", 99, 4))
+	i.eventually("the 99", func(ctx context.Context) error {
+		for n := range 99 {
+			if err := i.same(ctx, numbered("good", n)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	i.eventually("the bad one shows", func(context.Context) error { return i.failing(fleet.Primary, bad) })
+}
+
+// verify has an independent tool check the signatures and the chain of denial, on every secondary.
+func (i *installation) verify(name zone.Name) {
+	i.t.Helper()
+	for _, s := range i.Secondaries {
+		z, err := fetch(i.ctx, s.DNSAddr, name)
+		must(i.t, err)
+		var b strings.Builder
+		for r := range z.Records() {
+			b.WriteString(r.String() + "\n")
+		}
+		file := filepath.Join(i.t.TempDir(), "zone")
+		must(i.t, os.WriteFile(file, []byte(b.String()), 0o600))
+		if out, err := exec.Command("ldns-verify-zone", file).CombinedOutput(); err != nil {
+			i.t.Errorf("%s: %s: ldns-verify-zone: %v\n%s", s.ID, name, err, out)
+		}
+	}
+}
