@@ -17,7 +17,8 @@ const (
 	lastPause  = 2 * time.Second        // the pauses double up to this
 	lookup     = 2 * time.Second        // for an answer of the broker to that
 
-	heartbeat = 5 * time.Second // the broker says that often that a pull is alive; two missing ones are an error
+	heartbeat  = 5 * time.Second  // the broker says that often that a pull is alive; two missing ones are an error
+	pullExpiry = 10 * time.Second // then it is renewed; short, because the pull of a client that was killed may linger
 )
 
 // follower keeps a pull consumer running through lost connections, through the consumer being deleted, and through
@@ -121,10 +122,17 @@ func (f *follower) pause(ctx context.Context, connected <-chan struct{}, d time.
 func (f *follower) consume(ctx context.Context, consumer jetstream.Consumer, connected <-chan struct{}) error {
 	broken := make(chan error, 1)
 	from := generation(consumer)
+	drained := make(chan struct{})
 	running, err := consumer.Consume(
-		func(msg jetstream.Msg) { f.handle(ctx, delivery{msg, from, &f.generation}) },
+		func(msg jetstream.Msg) {
+			f.handle(ctx, delivery{msg, from, &f.generation})
+			if ctx.Err() != nil {
+				<-drained // or more might be pulled, see end
+			}
+		},
 		f.limit,
 		jetstream.PullHeartbeat(heartbeat),
+		jetstream.PullExpiry(pullExpiry),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
 			select {
 			case broken <- err:
@@ -136,8 +144,11 @@ func (f *follower) consume(ctx context.Context, consumer jetstream.Consumer, con
 		return nil
 	}
 	ended := running.Closed()
-	defer func() { <-ended }()
-	defer f.end(running)
+	defer func() {
+		f.end(ctx, running)
+		close(drained)
+		<-ended
+	}()
 	for {
 		select {
 		case <-ctx.Done():
@@ -158,12 +169,17 @@ func (f *follower) consume(ctx context.Context, consumer jetstream.Consumer, con
 
 // end lets handle see the messages that are already here, so that it can hand them back. Without a connection it
 // can't, and the end would be waited for in vain.
-func (f *follower) end(running jetstream.ConsumeContext) {
-	if f.durable && f.conn.Connected() {
-		running.Drain()
-	} else {
+//
+// A pull from another account that the broker reads after its inbox has ended is taken for alive (nats-server 2.15.2):
+// it swallows messages until it expires, and those come again only after ackWait. So the last pull must have been read
+// before the inbox ends, which the answer to a lookup shows.
+func (f *follower) end(ctx context.Context, running jetstream.ConsumeContext) {
+	if !f.durable || !f.conn.Connected() {
 		running.Stop()
+		return
 	}
+	_, _ = f.tryOpen(context.WithoutCancel(ctx)) // that it was answered matters, not what
+	running.Drain()
 }
 
 // same tells whether the consumer is still there after a reconnection or an error.

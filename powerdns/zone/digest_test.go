@@ -1,6 +1,7 @@
 package zone
 
 import (
+	"context"
 	"encoding/hex"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -16,21 +18,18 @@ const apexText = `@ 3600 IN SOA ns1.example.net. hostmaster.example.net. 7 10800
 @ 3600 IN NS ns1.example.net.
 `
 
-// everyType has most of what a zone can hold, at names that are hard to sort and to read.
-func everyType() string {
+// common are the types whose text ldns 1.8.3 and miekg/dns read from each other.
+var common = strings.Fields(`A AAAA AFSDB CAA CDNSKEY CDS CERT DNSKEY DS EUI48 HINFO HTTPS KX LOC MB MG MINFO MR MX NAPTR NS
+OPENPGPKEY PTR PX RP RT SMIMEA SPF SRV SSHFP SVCB TLSA TXT URI TYPE65280`)
+
+// manyTypes has them at names that are hard to sort and to read.
+func manyTypes() string {
 	owners := []string{"www", "WWW.Sub", "*.wild", `a\.b`, `\000\001`, `sp\032ace`, `\200x`, "a.b.c.d", "_sip._tcp"}
 	var text strings.Builder
 	text.WriteString(apexText)
-	i := 0
-	for name, rdata := range rdataTexts {
-		switch name {
-		case "SOA", "CNAME", "DNAME", "RRSIG", "SIG", "NSEC", "NSEC3", "NSEC3PARAM", "NXT": // alone at their name, or checked by the tool
-			continue
-		}
-		for range 2 {
-			fmt.Fprintf(&text, "%s 60 IN %s %s\n", owners[i%len(owners)], name, rdata)
-			i++
-		}
+	for i, name := range common {
+		fmt.Fprintf(&text, "%s 60 IN %s %s\n", owners[i%len(owners)], name, rdataTexts[name])
+		fmt.Fprintf(&text, "%s 60 IN %s %s\n", owners[(i+4)%len(owners)], name, rdataTexts[name])
 	}
 	return text.String()
 }
@@ -42,7 +41,7 @@ func TestDigestAgainstLDNS(t *testing.T) {
 		t.Skip("ldns-signzone is not installed: apt-get install ldnsutils")
 	}
 	for origin, text := range map[string]string{
-		"example.":                     everyType(),
+		"example.":                     manyTypes(),
 		".":                            apexText + "net. 60 IN NS a.net.\na.net. 60 IN A 192.0.2.1\n",
 		"128/26.2.0.192.in-addr.arpa.": apexText + "129 60 IN PTR Host.example.\n",
 	} {
@@ -52,7 +51,9 @@ func TestDigestAgainstLDNS(t *testing.T) {
 			if err := os.WriteFile(in, []byte("$ORIGIN "+origin+"\n"+text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if msg, err := exec.CommandContext(t.Context(), ldns, "-Z", "-z", "sha384", "-o", origin, "-f", out, in).CombinedOutput(); err != nil {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // it can go round in circles
+			defer cancel()
+			if msg, err := exec.CommandContext(ctx, ldns, "-Z", "-z", "sha384", "-o", origin, "-f", out, in).CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, msg)
 			}
 			made, err := os.ReadFile(out)

@@ -54,7 +54,7 @@ func questions(name zone.Name) (list []dns.Question) {
 	return list
 }
 
-// sameAnswers compares every secondary's answers with the primary's, signatures included.
+// sameAnswers compares every secondary's answers with the primary's, but for the bytes of signatures.
 func (i *installation) sameAnswers(name zone.Name) {
 	i.t.Helper()
 	ask := func(address string, q dns.Question) string {
@@ -77,7 +77,11 @@ func (i *installation) sameAnswers(name zone.Name) {
 func sorted(records []zone.Record) string {
 	var lines []string
 	for _, r := range records {
-		lines = append(lines, strings.ToLower(r.String())+"\n")
+		line := strings.ToLower(r.String())
+		if r.Covered() != 0 { // ldns-verify-zone looks at the signatures
+			line = line[:strings.LastIndexByte(line, ' ')]
+		}
+		lines = append(lines, line+"\n")
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "")

@@ -24,7 +24,8 @@ type Options struct {
 	Dir         string            // to be made; everything is kept below it
 	Primary     local.Backend     // of the primary PowerDNS
 	Secondaries []local.Backend   // of the secondary ones
-	Settings    map[string]string // pdns.conf lines for the secondary PowerDNS servers
+	Settings    map[string]string // pdns.conf lines for the secondary PowerDNS servers ...
+	OfPrimary   map[string]string // ... and for the primary one
 
 	// Program is the path of the program: each role then is a process of its own. "" runs all in this process.
 	Program string
@@ -86,7 +87,7 @@ func Start(ctx context.Context, o Options) (f *Fleet, err error) {
 }
 
 func (f *Fleet) startServers(ctx context.Context) (err error) {
-	f.Primary, err = local.Start(ctx, local.Options{Dir: filepath.Join(f.Dir, "powerdns-primary"), Backend: f.options.Primary, Primary: true})
+	f.Primary, err = local.Start(ctx, local.Options{Dir: filepath.Join(f.Dir, "powerdns-primary"), Backend: f.options.Primary, Primary: true, Settings: f.options.OfPrimary})
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 // spec makes a zone with a SOA, two name servers and more.
 func spec(name zone.Name, more ...powerdns.RRset) powerdns.ZoneSpec {
 	return powerdns.ZoneSpec{
-		Name: name, Kind: powerdns.Native, SOAEditAPI: "INCREASE",
+		Name: name, Kind: powerdns.Native, SOAEditAPI: "INCREASE", APIRectify: true,
 		RRsets: append([]powerdns.RRset{
 			{Name: name, Type: "SOA", TTL: 3600, Content: []string{"ns1.example.net. hostmaster.example.net. 1 10800 3600 604800 300"}},
 			{Name: name, Type: "NS", TTL: 3600, Content: []string{"ns1.example.net.", "ns2.example.net."}},
@@ -20,7 +20,7 @@ func spec(name zone.Name, more ...powerdns.RRset) powerdns.ZoneSpec {
 }
 
 func signed(s powerdns.ZoneSpec, nsec3 string) powerdns.ZoneSpec {
-	s.DNSSEC, s.NSEC3Param, s.APIRectify = true, nsec3, true
+	s.DNSSEC, s.NSEC3Param = true, nsec3
 	return s
 }
 
