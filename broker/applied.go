@@ -39,7 +39,9 @@ func (c *Conn) SubscribeApplied(ctx context.Context, fn func(node string, notice
 
 // settle waits until the broker knows of a new subscription. Without a connection it will when there is one.
 func (c *Conn) settle(ctx context.Context) {
-	if err := c.ask(ctx, requestTimeout, c.nc.FlushWithContext); err != nil {
+	ctx, cancel := within(ctx, requestTimeout)
+	defer cancel()
+	if err := c.ask(ctx, c.nc.FlushWithContext); err != nil {
 		c.log.Debug().Err(err).Msg("subscription waits for the connection")
 	}
 }

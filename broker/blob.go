@@ -54,14 +54,25 @@ func (c *Conn) PutBlobs(ctx context.Context, blobs [][]byte) ([]Hash, error) {
 
 // HasBlob tells whether a blob is stored, without reading it. CORE account only. A blob that no published state refers
 // to may be collected at any time: put it rather than rely on it.
-func (c *Conn) HasBlob(ctx context.Context, hash Hash) (bool, error) {
+func (c *Conn) HasBlob(ctx context.Context, hash Hash) (has bool, err error) {
+	err = c.ask(ctx, func(ctx context.Context) error {
+		has, err = c.hasBlob(ctx, hash)
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("look for blob %s: %w", hash, err)
+	}
+	return has, nil
+}
+
+func (c *Conn) hasBlob(ctx context.Context, hash Hash) (bool, error) {
 	stream, err := c.js.Stream(ctx, blobStream)
 	if err != nil {
-		return false, fmt.Errorf("look for blob %s: %w", hash, explain(err))
+		return false, err
 	}
 	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(hash.subject()))
 	if err != nil {
-		return false, fmt.Errorf("look for blob %s: %w", hash, explain(err))
+		return false, err
 	}
 	return len(info.State.Subjects) > 0, nil
 }
@@ -98,13 +109,13 @@ func directError(msg *nats.Msg) error {
 // clock. referenced is asked right before each deletion. The age must cover the time from putting the blobs of a
 // state to publishing it; an hour does. A blob put again meanwhile stays. CORE account only.
 func (c *Conn) CollectBlobs(ctx context.Context, referenced func(Hash) bool, olderThan time.Duration) (removed int, err error) {
-	stream, err := c.js.Stream(ctx, blobStream)
+	var old []storedBlob
+	err = c.ask(ctx, func(ctx context.Context) error {
+		old, err = c.blobsBefore(ctx, time.Now().Add(-olderThan))
+		return err
+	})
 	if err != nil {
-		return 0, fmt.Errorf("collect blobs: %w", explain(err))
-	}
-	old, err := c.blobsBefore(ctx, stream, time.Now().Add(-olderThan))
-	if err != nil {
-		return 0, fmt.Errorf("collect blobs: %w", explain(err))
+		return 0, fmt.Errorf("collect blobs: %w", err)
 	}
 	for _, b := range old {
 		if referenced(b.hash) {
@@ -134,9 +145,13 @@ type storedBlob struct {
 	seq  uint64
 }
 
-func (c *Conn) blobsBefore(ctx context.Context, stream jetstream.Stream, limit time.Time) ([]storedBlob, error) {
+func (c *Conn) blobsBefore(ctx context.Context, limit time.Time) ([]storedBlob, error) {
+	stream, err := c.js.Stream(ctx, blobStream)
+	if err != nil {
+		return nil, err
+	}
 	var blobs []storedBlob
-	err := scan(ctx, stream, func(subject string, meta *jetstream.MsgMetadata) error {
+	err = scan(ctx, stream, func(subject string, meta *jetstream.MsgMetadata) error {
 		hash, err := subjectHash(subject)
 		if err == nil && meta.Timestamp.Before(limit) {
 			blobs = append(blobs, storedBlob{hash, meta.Sequence.Stream})

@@ -19,7 +19,7 @@ const (
 	reconnectWait  = 250 * time.Millisecond // between two attempts at one URL; recovery is at most this late
 	reconnectSpray = 500 * time.Millisecond // added at random, so that a fleet doesn't shake hands at one instant
 	pingInterval   = 20 * time.Second       // a dead peer is noticed after two unanswered pings
-	requestTimeout = 5 * time.Second        // for an answer of the broker, when the caller's context sets none
+	requestTimeout = 5 * time.Second        // for an answer of the broker, when the caller's context sets none; as in nats.go
 )
 
 // Options is what Connect needs beside the configuration file.
@@ -29,9 +29,8 @@ type Options struct {
 }
 
 // Conn is one node's connection to the broker. All methods may be called concurrently. Methods that ask the broker
-// wait for its answer until ctx ends, or five seconds if ctx has no deadline. Those that publish or read content fail
-// at once with ErrDisconnected while there is no connection, or when it is lost before the answer came; nothing is
-// buffered to be sent later.
+// wait for each answer until ctx ends, or five seconds if ctx has no deadline. They fail at once with ErrDisconnected
+// while there is no connection, or when it is lost before the answer came; nothing is buffered to be sent later.
 type Conn struct {
 	nc        *nats.Conn
 	js        jetstream.JetStream
@@ -216,14 +215,8 @@ func (c *Conn) Close(ctx context.Context) error {
 	return nil
 }
 
-// ask makes a request that the broker answers, within limit unless ctx has a deadline. It gives up when the connection
-// is lost, since the answer is lost with it.
-func (c *Conn) ask(ctx context.Context, limit time.Duration, request func(context.Context) error) error {
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, limit)
-		defer cancel()
-	}
+// ask makes requests that the broker answers. It gives up when the connection is lost, since the answer is lost with it.
+func (c *Conn) ask(ctx context.Context, request func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	link := c.present()
@@ -251,10 +244,18 @@ func (c *Conn) lost(link context.Context) error {
 	}
 }
 
+// within gives ctx a deadline if it has none. Methods of jetstream.JetStream do that themselves.
+func within(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, limit)
+}
+
 // publish stores a message in a stream and returns its sequence.
 func (c *Conn) publish(ctx context.Context, stream string, msg *nats.Msg, options ...jetstream.PublishOpt) (uint64, error) {
 	var ack *jetstream.PubAck
-	err := c.ask(ctx, requestTimeout, func(ctx context.Context) (err error) {
+	err := c.ask(ctx, func(ctx context.Context) (err error) {
 		ack, err = c.js.PublishMsg(ctx, msg, append(options, jetstream.WithExpectStream(stream))...)
 		return err
 	})
@@ -266,8 +267,10 @@ func (c *Conn) publish(ctx context.Context, stream string, msg *nats.Msg, option
 
 // request asks the JetStream API.
 func (c *Conn) request(ctx context.Context, subject string, body []byte) (*nats.Msg, error) {
+	ctx, cancel := within(ctx, requestTimeout)
+	defer cancel()
 	var answer *nats.Msg
-	err := c.ask(ctx, requestTimeout, func(ctx context.Context) (err error) {
+	err := c.ask(ctx, func(ctx context.Context) (err error) {
 		answer, err = c.nc.RequestWithContext(ctx, c.apiPrefix+"."+subject, body)
 		return err
 	})

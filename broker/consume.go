@@ -96,7 +96,9 @@ func (f *follower) await(ctx context.Context, connected <-chan struct{}) (jetstr
 }
 
 func (f *follower) tryOpen(ctx context.Context) (consumer jetstream.Consumer, err error) {
-	err = f.conn.ask(ctx, lookup, func(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, lookup)
+	defer cancel()
+	err = f.conn.ask(ctx, func(ctx context.Context) error {
 		consumer, err = f.open(ctx)
 		return err
 	})
@@ -207,13 +209,22 @@ func (f *follower) tell(reason error) {
 	}
 }
 
-// Message is the broker's hold on a message: until it is acknowledged it is delivered again, a minute after it was
+// Message is the broker's hold on a message: until it is acknowledged it is delivered again, AckWait after it was
 // delivered or last said to be in progress. The methods send without waiting; if one fails, or what it sent gets
 // lost, the message is delivered again. They do nothing (ErrGone) when the broker was wiped since.
 type Message struct {
 	NumDelivered uint64 // 1 for the first delivery
 	NumPending   uint64 // messages that were waiting behind this one when it was delivered
+	seq          uint64
 	hold         delivery
+}
+
+// AckWait is how long a message may be in hand without a word before it is delivered again.
+const AckWait = ackWait
+
+// Same tells whether both are deliveries of one message, which acknowledging either does away with.
+func (m Message) Same(other Message) bool {
+	return m.seq == other.seq && m.hold.from == other.hold.from
 }
 
 func newMessage(d delivery) (Message, *jetstream.MsgMetadata, error) {
@@ -221,7 +232,7 @@ func newMessage(d delivery) (Message, *jetstream.MsgMetadata, error) {
 	if err != nil {
 		return Message{}, nil, err
 	}
-	return Message{NumDelivered: meta.NumDelivered, NumPending: meta.NumPending, hold: d}, meta, nil
+	return Message{NumDelivered: meta.NumDelivered, NumPending: meta.NumPending, seq: meta.Sequence.Stream, hold: d}, meta, nil
 }
 
 // Ack says that the message is done with.
@@ -232,7 +243,7 @@ func (m Message) Nak(pause time.Duration) error {
 	return m.reply(func() error { return m.hold.NakWithDelay(pause) })
 }
 
-// InProgress asks for another minute.
+// InProgress asks for another AckWait.
 func (m Message) InProgress() error { return m.reply(m.hold.InProgress) }
 
 // Term says that the message can never be handled and must not be delivered again.

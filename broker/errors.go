@@ -48,7 +48,7 @@ const (
 // explain puts the sentinel that a caller can act on before an error of the NATS client.
 func explain(err error) error {
 	kind := sentinel(err)
-	if kind == nil {
+	if kind == nil || errors.Is(err, kind) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", kind, err)

@@ -64,7 +64,9 @@ func (c *Conn) ProvisionFeed(ctx context.Context, node string) error {
 	if err := CheckNodeID(node); err != nil {
 		return err
 	}
-	return c.ensureConsumer(ctx, stateStream, feedConsumer(node))
+	return c.ask(ctx, func(ctx context.Context) error {
+		return c.ensureConsumer(ctx, stateStream, feedConsumer(node))
+	})
 }
 
 func feedConsumer(node string) jetstream.ConsumerConfig {
@@ -78,9 +80,9 @@ func feedConsumer(node string) jetstream.ConsumerConfig {
 
 // RemoveFeed removes the feed of a secondary that is no more. Removing one that isn't there is no error.
 func (c *Conn) RemoveFeed(ctx context.Context, node string) error {
-	err := c.js.DeleteConsumer(ctx, stateStream, node)
+	err := c.ask(ctx, func(ctx context.Context) error { return c.js.DeleteConsumer(ctx, stateStream, node) })
 	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return fmt.Errorf("remove feed of node %s: %w", node, explain(err))
+		return fmt.Errorf("remove feed of node %s: %w", node, err)
 	}
 	return nil
 }
@@ -101,10 +103,21 @@ type FeedInfo struct {
 func (f FeedInfo) Behind() uint64 { return f.Pending + uint64(f.InHand) }
 
 // Feeds lists all provisioned feeds, which are also the secondaries that are expected. CORE account only.
-func (c *Conn) Feeds(ctx context.Context) ([]FeedInfo, error) {
+func (c *Conn) Feeds(ctx context.Context) (feeds []FeedInfo, err error) {
+	err = c.ask(ctx, func(ctx context.Context) error {
+		feeds, err = c.feeds(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list feeds: %w", err)
+	}
+	return feeds, nil
+}
+
+func (c *Conn) feeds(ctx context.Context) ([]FeedInfo, error) {
 	stream, err := c.js.Stream(ctx, stateStream)
 	if err != nil {
-		return nil, fmt.Errorf("list feeds: %w", explain(err))
+		return nil, err
 	}
 	var feeds []FeedInfo
 	list := stream.ListConsumers(ctx)
@@ -113,10 +126,7 @@ func (c *Conn) Feeds(ctx context.Context) ([]FeedInfo, error) {
 			feeds = append(feeds, newFeedInfo(info))
 		}
 	}
-	if err := list.Err(); err != nil {
-		return nil, fmt.Errorf("list feeds: %w", explain(err))
-	}
-	return feeds, nil
+	return feeds, list.Err()
 }
 
 func newFeedInfo(info *jetstream.ConsumerInfo) FeedInfo {

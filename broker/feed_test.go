@@ -132,9 +132,7 @@ func TestFeedSurvivesRestart(t *testing.T) {
 	publish(t, primary, "a.example", "")
 	must(t, receive(t, got).Ack())
 	for i := range 3 {
-		b.Stop()
-		b.Start()
-		reconnect(t, primary)
+		restart(t, stopAndStart(b), primary)
 		publish(t, primary, fmt.Sprintf("z%d.example", i), "")
 		m := receive(t, got)
 		if m.Zone != zone.MustParseName(fmt.Sprintf("z%d.example", i)) {
@@ -158,8 +156,7 @@ func TestFeedResumesAfterWipe(t *testing.T) {
 	if !old.Newer(other) || other.Newer(old) || old.Newer(old) {
 		t.Error("the order of publishing is lost")
 	}
-	b.Wipe()
-	reconnect(t, primary)
+	restart(t, b.Wipe, primary)
 	for err := receive(t, flow); !errors.Is(err, broker.ErrGone); {
 		err = receive(t, flow)
 	}

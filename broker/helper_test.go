@@ -31,7 +31,30 @@ func ensure(t testing.TB, c *broker.Conn) broker.Streams {
 	return streams
 }
 
-// reconnect waits until a connection has found a broker that was restarted.
+// restart runs b.Wipe, or stops and starts the broker, and waits until the connections have found it again.
+func restart(t testing.TB, how func(), conns ...*broker.Conn) {
+	t.Helper()
+	var found []<-chan struct{}
+	for _, c := range conns {
+		connected, stop := c.Connections()
+		defer stop()
+		receive(t, connected) // the present one
+		found = append(found, connected)
+	}
+	how()
+	for _, connected := range found {
+		receive(t, connected)
+	}
+}
+
+func stopAndStart(b *brokertest.Broker) func() {
+	return func() {
+		b.Stop()
+		b.Start()
+	}
+}
+
+// reconnect waits until there is a connection.
 func reconnect(t testing.TB, c *broker.Conn) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

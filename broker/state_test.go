@@ -148,9 +148,7 @@ func TestWatchStates(t *testing.T) {
 		t.Errorf("told %+v", s)
 	}
 	// A restart: nothing again, nothing left out.
-	b.Stop()
-	b.Start()
-	reconnect(t, primary)
+	restart(t, stopAndStart(b), primary)
 	live = publish(t, primary, "restarted.example", "")
 	if s := expectEvent(t, ch, "state").state; s.Seq != live {
 		t.Errorf("told %+v", s)
@@ -165,8 +163,7 @@ func TestWatchStatesAfterWipe(t *testing.T) {
 	expectEvent(t, ch, "state")
 	expectEvent(t, ch, "state")
 	expectEvent(t, ch, "caught up")
-	b.Wipe()
-	reconnect(t, primary)
+	restart(t, b.Wipe, primary)
 	ensure(t, primary)
 	expectEvent(t, ch, "reset")
 	expectEvent(t, ch, "caught up")

@@ -26,7 +26,9 @@ func (c *Conn) PublishStatus(ctx context.Context, data []byte) error {
 
 // Statuses returns the stored status of each node, at most 1,024 of them (a limit of NATS). CORE and API accounts.
 func (c *Conn) Statuses(ctx context.Context) (statuses map[string]StatusMsg, err error) {
-	err = c.ask(ctx, requestTimeout, func(ctx context.Context) error {
+	ctx, cancel := within(ctx, requestTimeout)
+	defer cancel()
+	err = c.ask(ctx, func(ctx context.Context) error {
 		statuses, err = c.statuses(ctx)
 		return err
 	})

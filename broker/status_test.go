@@ -64,10 +64,7 @@ func TestWatchStatuses(t *testing.T) {
 			await("sec1", "live")
 			must(t, primary.PublishStatus(t.Context(), []byte("live")))
 			await("primary1", "live")
-			b.Wipe()
-			for _, c := range []*broker.Conn{primary, sec, conn} {
-				reconnect(t, c)
-			}
+			restart(t, b.Wipe, primary, sec, conn)
 			ensure(t, primary)
 			// The watcher's subscription may be a moment later than the rest.
 			must(t, conn.NATS().Flush())

@@ -20,11 +20,11 @@ const (
 )
 
 const (
-	maxContent = 640 << 10       // bytes of a state or blob with its headers; the program makes them up to 512 KB
-	maxNote    = 4 << 10         // bytes of a touch
-	maxStatus  = 256 << 10       // bytes of a status
-	statusAge  = 2 * time.Minute // a node silent for longer is not present
-	ackWait    = time.Minute     // a message not acknowledged in this time is delivered again
+	maxContent = 640 << 10        // bytes of a state or blob with its headers; the program makes them up to 512 KB
+	maxNote    = 4 << 10          // bytes of a touch
+	maxStatus  = 256 << 10        // bytes of a status
+	statusAge  = 2 * time.Minute  // a node silent for longer is not present
+	ackWait    = 15 * time.Second // a message not acknowledged in this time is delivered again: so long a killed role is missed
 
 	// dedupWindow is short since nothing relies on Nats-Msg-Id, and the broker keeps a table of the window.
 	dedupWindow = time.Second
@@ -42,8 +42,15 @@ type Streams struct {
 // EnsureStreams creates the streams and the touch queue's consumer where they are missing, kept on the given number
 // of brokers (1, 3 or 5). What exists is never altered: settings that endanger the guarantees are reported
 // (ErrDeviates), each with stream, setting, value and wanted value. Call it at each connection, from the CORE account.
-func (c *Conn) EnsureStreams(ctx context.Context, replicas int) (Streams, error) {
-	var found Streams
+func (c *Conn) EnsureStreams(ctx context.Context, replicas int) (found Streams, err error) {
+	err = c.ask(ctx, func(ctx context.Context) error {
+		found, err = c.ensureStreams(ctx, replicas)
+		return err
+	})
+	return found, err
+}
+
+func (c *Conn) ensureStreams(ctx context.Context, replicas int) (found Streams, err error) {
 	var faults []error
 	for _, want := range wantedStreams(replicas) {
 		info, isNew, err := c.ensureStream(ctx, want)

@@ -21,14 +21,11 @@ func TestEnsureStreams(t *testing.T) {
 	if again := ensure(t, primary); again.New || !again.Created.Equal(first.Created) {
 		t.Errorf("again: %+v, first %+v", again, first)
 	}
-	b.Stop()
-	b.Start()
-	reconnect(t, primary)
+	restart(t, stopAndStart(b), primary)
 	if restarted := ensure(t, primary); restarted.New || !restarted.Created.Equal(first.Created) {
 		t.Errorf("after a restart: %+v, first %+v", restarted, first)
 	}
-	b.Wipe()
-	reconnect(t, primary)
+	restart(t, b.Wipe, primary)
 	if wiped := ensure(t, primary); !wiped.New || wiped.Created.Equal(first.Created) {
 		t.Errorf("after a wipe: %+v, first %+v", wiped, first)
 	}

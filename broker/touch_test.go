@@ -110,13 +110,14 @@ func TestTouchesSurviveRestart(t *testing.T) {
 	touch(t, primary, "before.example", "")
 	got, _ := touches(t, primary, nil)
 	before := receive(t, got)
-	b.Stop()
-	err := primary.PublishTouch(t.Context(), zone.MustParseName("away.example"), broker.Touch{})
-	if !errors.Is(err, broker.ErrDisconnected) {
-		t.Errorf("publishing to a broker that is away: %v", err)
-	}
-	b.Start()
-	reconnect(t, primary)
+	restart(t, func() {
+		b.Stop()
+		err := primary.PublishTouch(t.Context(), zone.MustParseName("away.example"), broker.Touch{})
+		if !errors.Is(err, broker.ErrDisconnected) {
+			t.Errorf("publishing to a broker that is away: %v", err)
+		}
+		b.Start()
+	}, primary)
 	must(t, before.Ack()) // taken before the restart, and the queue is the same
 	touch(t, primary, "after.example", "")
 	if m := receive(t, got); m.Zone != zone.MustParseName("after.example") {
@@ -158,8 +159,7 @@ func TestTouchesResumeAfterWipe(t *testing.T) {
 	must(t, receive(t, flow))
 	touch(t, primary, "old.example", "")
 	old := receive(t, got)
-	b.Wipe()
-	reconnect(t, primary)
+	restart(t, b.Wipe, primary)
 	for err := receive(t, flow); !errors.Is(err, broker.ErrGone); {
 		err = receive(t, flow)
 	}

@@ -69,10 +69,15 @@ func checkServer(t *testing.T, s *local.Server, c *powerdns.Client) {
 	if settings["launch"] != string(s.Backend) || settings["query-cache-ttl"] == "" {
 		t.Errorf("launch=%q query-cache-ttl=%q", settings["launch"], settings["query-cache-ttl"])
 	}
-	up, err := c.Uptime(t.Context())
+	life, err := c.Life(t.Context())
 	must(t, err)
-	if up < 0 || up > time.Hour {
-		t.Errorf("up for %v", up)
+	if life.Uptime < 0 || life.Uptime > time.Hour || life.CPU <= 0 {
+		t.Errorf("alive for %+v", life)
+	}
+	later, err := c.Life(t.Context())
+	must(t, err)
+	if !later.Continues(life) || (powerdns.Life{CPU: life.CPU - 1}).Continues(life) {
+		t.Errorf("%+v should continue %+v, and what used less should not", later, life)
 	}
 }
 

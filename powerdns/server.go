@@ -2,10 +2,12 @@ package powerdns
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"pdns-distribute/powerdns/zone"
@@ -50,21 +52,41 @@ func (c *Client) Config(ctx context.Context) (map[string]string, error) {
 	return settings, nil
 }
 
-// Uptime is the time since the server's start, to the second: where it went down, PowerDNS was restarted.
-func (c *Client) Uptime(ctx context.Context) (time.Duration, error) {
-	var list []nameValue
-	q := call{what: "read uptime", method: http.MethodGet, path: "/statistics?statistic=uptime"}
+// Life tells one run of a server from another: within a run its values only grow.
+type Life struct {
+	Uptime time.Duration // to the second
+	CPU    time.Duration // used so far, to the millisecond
+}
+
+// Continues tells whether l can be a later moment of the same run. A restart right after another one, in between of
+// which the server did nothing, can be missed.
+func (l Life) Continues(before Life) bool { return l.Uptime >= before.Uptime && l.CPU >= before.CPU }
+
+// Life asks how long the server has been running.
+func (c *Client) Life(ctx context.Context) (Life, error) {
+	var list []struct {
+		Name  string          `json:"name"`
+		Value json.RawMessage `json:"value"` // a string, or more complicated
+	}
+	q := call{what: "read statistics", method: http.MethodGet, path: "/statistics?includerings=false"}
 	if err := c.do(ctx, q, into(&list)); err != nil {
-		return 0, err
+		return Life{}, err
 	}
-	if len(list) != 1 {
-		return 0, fmt.Errorf("read uptime at %s: %w: %d values", c.server, ErrProtocol, len(list))
+	var life Life
+	for _, s := range list {
+		value, err := strconv.ParseInt(strings.Trim(string(s.Value), `"`), 10, 64)
+		switch {
+		case err != nil:
+		case s.Name == "uptime":
+			life.Uptime = time.Duration(value) * time.Second
+		case s.Name == "user-msec" || s.Name == "sys-msec":
+			life.CPU += time.Duration(value) * time.Millisecond
+		}
 	}
-	seconds, err := strconv.ParseInt(list[0].Value, 10, 32)
-	if err != nil {
-		return 0, fmt.Errorf("read uptime at %s: %w: %w", c.server, ErrProtocol, err)
+	if life.CPU == 0 {
+		return Life{}, fmt.Errorf("read statistics at %s: %w: no user-msec and sys-msec", c.server, ErrProtocol)
 	}
-	return time.Duration(seconds) * time.Second, nil
+	return life, nil
 }
 
 // FlushCache drops what PowerDNS's packet and query caches hold for n and for all names below it. What it caches of how

@@ -44,19 +44,19 @@ const (
 
 // watch looks after PowerDNS until ctx ends.
 func (n *neighbour) watch(ctx context.Context) error {
-	uptime := time.Duration(-1)
+	var before *powerdns.Life // nil while PowerDNS is away
 	for {
 		now, err := n.look(ctx)
-		if err == nil && (now < uptime || uptime < 0) {
+		if err == nil && (before == nil || !now.Continues(*before)) {
 			n.shut() // whatever comes next is about another process
 			err = n.welcome(ctx)
 		}
 		pause := lookWhileHere
 		if err != nil {
-			uptime, pause = -1, lookWhileAway
+			before, pause = nil, lookWhileAway
 			n.away(ctx, err)
 		} else {
-			uptime = now
+			before = &now
 			n.here()
 		}
 		select {
@@ -71,10 +71,10 @@ func (n *neighbour) watch(ctx context.Context) error {
 // lookPatience is how long PowerDNS may take to say that it is there.
 const lookPatience = 5 * time.Second
 
-func (n *neighbour) look(ctx context.Context) (uptime time.Duration, err error) {
+func (n *neighbour) look(ctx context.Context) (powerdns.Life, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookPatience)
 	defer cancel()
-	return n.api.Uptime(ctx)
+	return n.api.Life(ctx)
 }
 
 func (n *neighbour) welcome(ctx context.Context) error {

@@ -53,7 +53,7 @@ const (
 	laneLimit     = 4096 // touches that may wait in memory; each is some 200 bytes
 	deleteWindow  = time.Hour
 	tombstoneTTL  = 90 * 24 * time.Hour // longer than the longest absence of a secondary that heals by itself
-	transferAlive = 20 * time.Second    // how often a long transfer tells the queue that it is being worked on
+	transferAlive = broker.AckWait / 3  // how often a long transfer tells the queue that it is being worked on
 )
 
 // Reasons for touches besides the proxy's.
@@ -165,7 +165,7 @@ func (p *Primary) mergeErrands(waiting, newer errand) errand {
 	switch {
 	case newer.msg == nil:
 		merged.msg, merged.reason = waiting.msg, cmp.Or(waiting.reason, newer.reason)
-	case waiting.msg != nil:
+	case waiting.msg != nil && !waiting.msg.Same(newer.msg.Message):
 		p.acknowledge(*waiting.msg)
 	}
 	if waiting.reason == proxy.ReasonCreate && newer.reason == proxy.ReasonChange {

@@ -10,22 +10,28 @@ import (
 	"pdns-distribute/powerdns/zone"
 )
 
-// streamCheck is how often the streams are looked at besides at each connection: someone may delete them by hand.
-const streamCheck = 30 * time.Second
+// The streams are looked at besides at each connection, because someone may delete them by hand, and sooner when they
+// could not be made.
+const (
+	streamCheck = 30 * time.Second
+	streamRetry = time.Second
+)
 
 // keepStreams makes the streams when they are missing, at each connection and periodically.
 func (p *Primary) keepStreams(ctx context.Context) error {
 	connected, stop := p.conn.Connections()
 	defer stop()
 	for {
+		pause := streamCheck
 		if err := p.ensureStreams(ctx); err != nil && ctx.Err() == nil {
 			p.ready.Set(condStreams, err.Error())
+			pause = streamRetry
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-connected:
-		case <-time.After(streamCheck):
+		case <-time.After(pause):
 		}
 	}
 }

@@ -122,12 +122,12 @@ func (s *Secondary) refillDue(ctx context.Context) error {
 	}
 }
 
-// agenda holds zones that are due at a time. It is safe for concurrent use.
+// agenda holds zones that are due at a time, until they are done. It is safe for concurrent use.
 type agenda struct {
 	added chan struct{}
 
 	mu  sync.Mutex
-	due map[zone.Name]time.Time
+	due map[zone.Name]time.Time // the zero time once taken
 }
 
 func newAgenda() *agenda {
@@ -141,15 +141,24 @@ func (a *agenda) add(name zone.Name, due time.Time) {
 	notify(a.added, struct{}{})
 }
 
-// take removes and returns what is due.
+// take returns what has become due.
 func (a *agenda) take(now time.Time) (names []zone.Name) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for name, due := range a.due {
-		if !due.After(now) {
+		if !due.IsZero() && !due.After(now) {
 			names = append(names, name)
-			delete(a.due, name)
+			a.due[name] = time.Time{}
 		}
 	}
 	return names
+}
+
+// done removes the zone and tells whether it was there.
+func (a *agenda) done(name zone.Name) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, was := a.due[name]
+	delete(a.due, name)
+	return was
 }

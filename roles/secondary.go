@@ -98,6 +98,13 @@ func NewSecondary(cfg Config, deps Deps) (*Secondary, error) {
 		return nil, errors.Join(err, s.store.Close())
 	}
 	s.apply = newApplier(api, cfg.PowerDNS.DNSAddress, s.server.Addr().String(), s.shelf)
+	parked, err := s.store.Parked()
+	if err != nil {
+		return nil, errors.Join(err, s.close(), s.store.Close())
+	}
+	for _, name := range parked {
+		s.refills.add(name, time.Now())
+	}
 	s.powerdns = newNeighbour(api, s.ready, s.log, s.review)
 	s.lanes = newLanes(cfg.Secondary.Workers, feedLimit, s.work, s.mergeDeliveries)
 	s.metrics = newSecondaryMetrics(s.registry, func() float64 { return float64(s.zones()) })
@@ -137,7 +144,7 @@ func (s *Secondary) mergeDeliveries(waiting, newer delivery) delivery {
 	if newer.msg == nil || waiting.msg != nil && waiting.msg.Newer(*newer.msg) {
 		waiting, newer = newer, waiting
 	}
-	if waiting.msg != nil {
+	if waiting.msg != nil && !waiting.msg.Same(newer.msg.Message) {
 		s.acknowledge(*waiting.msg)
 	}
 	return newer
@@ -171,12 +178,19 @@ func (s *Secondary) work(ctx context.Context, name zone.Name, d delivery) {
 	if s.failures.clear(name) {
 		s.log.Info().Stringer("zone", name).Msg("the zone's trouble is over")
 	}
+	if s.refills.done(name) || d.msg == nil {
+		err = s.store.Unpark(name)
+	}
+	if err != nil {
+		s.log.Warn().Err(err).Stringer("zone", name).Msg("the store cannot be written; the zone will be applied once more")
+	}
 	if d.msg != nil {
 		s.acknowledge(*d.msg)
 	}
 }
 
-// postpone has the state come back later.
+// postpone has the state come back later. Once the store has it, it waits there and not at the broker, where too many
+// zones in trouble would hold up all others.
 func (s *Secondary) postpone(name zone.Name, d delivery, err error) {
 	attempts := s.failures.add(name, err)
 	pause := retryPause(attempts)
@@ -187,11 +201,33 @@ func (s *Secondary) postpone(name zone.Name, d delivery, err error) {
 	if attempts == 1 {
 		s.log.Warn().Stringer("zone", name).Err(err).Msg("the zone cannot be applied; trying again with growing pauses")
 	}
-	if d.msg == nil {
+	switch {
+	case d.msg == nil:
 		s.refills.add(name, time.Now().Add(pause))
-	} else if err := d.msg.Nak(pause); err != nil {
-		s.log.Debug().Err(err).Stringer("zone", name).Msg("state will be delivered again")
+	case s.park(d.msg) == nil:
+		s.refills.add(name, time.Now().Add(pause))
+		s.acknowledge(*d.msg)
+	default:
+		if err := d.msg.Nak(pause); err != nil {
+			s.log.Debug().Err(err).Stringer("zone", name).Msg("state will be delivered again")
+		}
 	}
+}
+
+// park returns nil when the store has the state and knows that PowerDNS has not.
+func (s *Secondary) park(m *broker.FeedMsg) error {
+	state, err := zone.UnmarshalState(m.Data)
+	if err != nil {
+		return err
+	}
+	if state.Gone {
+		if err := s.store.Put(state, nil, nil); err != nil {
+			return err
+		}
+	} else if !s.stored(state) {
+		return store.ErrNotFound
+	}
+	return s.store.Park(state.Name)
 }
 
 // What came of a state.
@@ -328,6 +364,9 @@ func (s *Secondary) refill(ctx context.Context, name zone.Name) (string, error) 
 	}
 	if err != nil {
 		return "", err
+	}
+	if state.Gone {
+		return resultRemoved, s.remove(ctx, state, 0)
 	}
 	if s.holds(state) {
 		return resultHeld, nil

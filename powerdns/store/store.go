@@ -2,8 +2,9 @@
 // the secondary serve its PowerDNS with the broker gone and refill an emptied one, and saves large zones from being
 // sent again whole.
 //
-// Three buckets: states holds each zone's encoded [zone.State], chunks the compressed chunks of the large ones under
-// zone and hash, apex each zone's [zone.Apex], so that a question for the SOA costs nothing. One transaction
+// Four buckets: states holds each zone's encoded [zone.State], chunks the compressed chunks of the large ones under
+// zone and hash, apex each zone's [zone.Apex], so that a question for the SOA costs
+// nothing, and parked the names of zones that PowerDNS has not taken yet. One transaction
 // replaces a zone: a crash leaves the old version or the new one.
 package store
 
@@ -28,6 +29,7 @@ var (
 	statesBucket = []byte("states")
 	chunksBucket = []byte("chunks")
 	apexBucket   = []byte("apex")
+	parkedBucket = []byte("parked")
 )
 
 // Store is safe for concurrent use.
@@ -48,7 +50,7 @@ func Open(file string) (*Store, error) {
 		return nil, fmt.Errorf("store %s: %w; if it is damaged, remove it: it is filled again from the broker", file, err)
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{statesBucket, chunksBucket, apexBucket} {
+		for _, name := range [][]byte{statesBucket, chunksBucket, apexBucket, parkedBucket} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -123,16 +125,39 @@ func putApex(tx *bbolt.Tx, name zone.Name, z *zone.Zone) error {
 	return tx.Bucket(apexBucket).Put([]byte(name), joined)
 }
 
+// Park notes that PowerDNS has still to take the zone's state, until Unpark is called.
+func (s *Store) Park(name zone.Name) error {
+	return s.db.Batch(func(tx *bbolt.Tx) error { return tx.Bucket(parkedBucket).Put([]byte(name), []byte{}) })
+}
+
+// Unpark removes the note.
+func (s *Store) Unpark(name zone.Name) error {
+	return s.db.Batch(func(tx *bbolt.Tx) error { return tx.Bucket(parkedBucket).Delete([]byte(name)) })
+}
+
+// Parked returns the zones that are parked.
+func (s *Store) Parked() (names []zone.Name, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		return tx.Bucket(parkedBucket).ForEach(func(name, _ []byte) error {
+			names = append(names, zone.Name(name))
+			return nil
+		})
+	})
+	return names, err
+}
+
 // Forget removes the zone's state, a tombstone for instance.
 func (s *Store) Forget(name zone.Name) error {
 	return s.db.Batch(func(tx *bbolt.Tx) error {
 		if err := dropChunks(tx, zone.NewTombstone(name, time.Time{})); err != nil {
 			return err
 		}
-		if err := tx.Bucket(apexBucket).Delete([]byte(name)); err != nil {
-			return err
+		for _, bucket := range [][]byte{apexBucket, parkedBucket, statesBucket} {
+			if err := tx.Bucket(bucket).Delete([]byte(name)); err != nil {
+				return err
+			}
 		}
-		return tx.Bucket(statesBucket).Delete([]byte(name))
+		return nil
 	})
 }
 

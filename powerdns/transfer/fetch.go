@@ -186,7 +186,7 @@ func (in *incoming) record(r zone.Record) error {
 	switch {
 	case in.soa == nil && r.Type() != dns.TypeSOA:
 		return fmt.Errorf("%w: it does not begin with the SOA", ErrIncomplete)
-	case !r.Owner().Under(in.name):
+	case !r.Under(in.name):
 		return fmt.Errorf("%w: %s lies outside the zone", ErrForeign, r.Owner())
 	case r.Type() != dns.TypeSOA:
 		return nil

@@ -27,7 +27,6 @@ const (
 )
 
 // flagDO asks for signatures; it stands in the upper half of what is the TTL of other records (RFC 3225 §3).
-
 const flagDO = 1 << 15
 
 // errMessage tells that bytes are no DNS message.

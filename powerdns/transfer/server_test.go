@@ -97,7 +97,6 @@ func TestServerAnswers(t *testing.T) {
 	}
 	edns := func(m *dns.Msg) { m.SetEdns0(4096, false) }
 	do := func(m *dns.Msg) { m.SetEdns0(4096, true) }
-	const none = -1
 	for _, c := range []struct {
 		name     string
 		question *dns.Msg

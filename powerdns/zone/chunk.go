@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -39,9 +40,7 @@ func compress(records []byte) []byte { return encoder.EncodeAll(records, nil) }
 
 // decompress appends exactly size bytes to dst, never more.
 func decompress(dst, data []byte, size int) ([]byte, error) {
-	if dst == nil || cap(dst)-len(dst) < size {
-		dst = append(make([]byte, 0, len(dst)+size), dst...)
-	}
+	dst = slices.Grow(dst, size)
 	out, err := decoder.DecodeAll(data, dst[len(dst):len(dst):len(dst)+size])
 	if err != nil {
 		return nil, fmt.Errorf("%w: zstd: %w", ErrCorrupt, err)

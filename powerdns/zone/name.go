@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/miekg/dns"
 )
@@ -85,14 +84,16 @@ func (n Name) Labels() []string {
 }
 
 // Under tells whether n is parent or lies below it.
-func (n Name) Under(parent Name) bool {
-	if !strings.HasSuffix(string(n), string(parent)) {
+func (n Name) Under(parent Name) bool { return under(n, parent) }
+
+func under[T Name | []byte](name T, parent Name) bool {
+	cut := len(name) - len(parent)
+	if cut < 0 || string(name[cut:]) != string(parent) {
 		return false
 	}
-	cut := len(n) - len(parent)
 	i := 0
 	for i < cut {
-		i += 1 + int(n[i])
+		i += 1 + int(name[i])
 	}
 	return i == cut // the suffix begins at a label, not inside one
 }

@@ -97,6 +97,9 @@ func (r Record) owner() []byte { return r[:r.ownerLen()] }
 // Owner is the name that the record stands at.
 func (r Record) Owner() Name { return Name(r.owner()) }
 
+// Under tells whether the record stands at parent or below it.
+func (r Record) Under(parent Name) bool { return under(r.owner(), parent) }
+
 // Type is the record's type (RFC 1035 §3.2.2).
 func (r Record) Type() uint16 { return binary.BigEndian.Uint16(r[r.ownerLen():]) }
 

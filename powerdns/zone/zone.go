@@ -89,16 +89,16 @@ func (z *Zone) RRset(owner Name, typ uint16) (records, signatures []Record) {
 // FirstExpiry is the earliest end of a signature, in seconds of the epoch modulo 2^32 (RFC 4034 §3.1.5); false when
 // nothing is signed.
 func (z *Zone) FirstExpiry() (uint32, bool) {
-	first, any := uint32(0), false
+	first, signed := uint32(0), false
 	for r := range z.Records() {
 		if r.Covered() == 0 {
 			continue
 		}
-		if end := binary.BigEndian.Uint32(r.Data()[8:]); !any || SerialNewer(first, end) {
-			first, any = end, true
+		if end := binary.BigEndian.Uint32(r.Data()[8:]); !signed || SerialNewer(first, end) {
+			first, signed = end, true
 		}
 	}
-	return first, any
+	return first, signed
 }
 
 // Diff tells what must be removed from old and added to it to get z. A changed TTL is a removal and an addition.
@@ -161,19 +161,18 @@ func (z *Zone) check() error {
 
 // admit checks one record by itself and against what came before it.
 func (z *Zone) admit(r Record) error {
-	owner := r.Owner()
-	if !owner.Under(z.name) {
-		return fmt.Errorf("%w: %s: %s lies outside", ErrZone, z.name, owner)
+	if !r.Under(z.name) {
+		return fmt.Errorf("%w: %s: %s lies outside", ErrZone, z.name, r.Owner())
 	}
-	n := len(owner)
+	n := r.ownerLen()
 	if err := checkType(r.Type(), binary.BigEndian.Uint16(r[n+2:])); err != nil {
-		return fmt.Errorf("zone %s: %s: %w", z.name, owner, err)
+		return fmt.Errorf("zone %s: %s: %w", z.name, r.Owner(), err)
 	}
 	if r.Type() != dns.TypeSOA {
 		return nil
 	}
-	if owner != z.name || z.soa >= 0 {
-		return fmt.Errorf("%w: %s: a second SOA at %s", ErrZone, z.name, owner)
+	if r.Owner() != z.name || z.soa >= 0 {
+		return fmt.Errorf("%w: %s: a second SOA at %s", ErrZone, z.name, r.Owner())
 	}
 	return checkSOA(r)
 }

@@ -85,7 +85,7 @@ func start(t *testing.T, o fleet.Options) *installation {
 		if err := f.Stop(); err != nil {
 			t.Error(err)
 		}
-		if t.Failed() {
+		if t.Failed() || os.Getenv("KEEP") != "" {
 			keepLogs(t, f, &log)
 		}
 		os.RemoveAll(dir)
