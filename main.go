@@ -598,6 +598,24 @@ Example:
 
    until pdns-distribute status; do sleep 1; done`,
 		},
+		{
+			name:       "sync",
+			category:   asTool,
+			usage:      "let deletions pass that are held",
+			configured: true,
+			flags:      []cli.Flag{&cli.BoolFlag{Name: "confirm-deletes", Usage: "yes, the zones that are gone from PowerDNS shall be deleted everywhere"}},
+			run:        roles.Sync,
+			description: `When more zones are found missing in the primary PowerDNS than primary.max_delete_percent allows, or all of them,
+the primary deletes none and says so in "status" and on /readyz. This is your word that they shall be deleted: the
+primary compares all zones at once, and for ten minutes it believes every deletion that PowerDNS confirms.
+
+Runs   anywhere.
+Needs  [broker], with the credentials of health or primary.
+
+Example:
+
+   pdns-distribute sync --confirm-deletes`,
+		},
 	}
 }
 

@@ -34,7 +34,8 @@ func newApplier(api *powerdns.Client, dns, master string, s *shelf) *applier {
 // How long the steps of one attempt may take. Whoever calls apply tries again later.
 const (
 	attempts       = 3
-	begunPatience  = time.Second            // from the order to PowerDNS's question for the zone: idle it takes 2 ms
+	firstPatience  = 30 * time.Millisecond  // from the order to PowerDNS's question for the zone: idle it takes 2 ms;
+	lastPatience   = 2 * time.Second        // doubled with each order up to this
 	commitPatience = 3 * time.Second        // from the last message to the new answer, and for each MB of the zone ...
 	commitPerMB    = 500 * time.Millisecond // ... this much more
 )
@@ -73,35 +74,44 @@ func commitTime(z *zone.Zone) time.Duration {
 	return commitPatience + time.Duration(z.Size()>>20)*commitPerMB
 }
 
-// take orders a transfer and returns when PowerDNS has got all of it. The commit comes after. A transfer that PowerDNS
-// began by itself does as well: orders given meanwhile are dropped by it (4.7.3, with a 200).
+// take orders a transfer and returns when PowerDNS has got all of it. The commit comes after. PowerDNS drops orders while
+// a transfer of the zone runs, and sometimes shortly after one, with a 200 (4.7.3): so they are repeated until it begins.
+// A transfer that it began by itself does as well.
 func (a *applier) take(ctx context.Context, o *offer) error {
-	name := o.zone.Name()
 	drain(o.begun)
 	drain(o.sent)
+	for patience := firstPatience; ; patience *= 2 {
+		if err := a.order(ctx, o.zone.Name()); err != nil {
+			return err
+		}
+		select {
+		case <-o.begun:
+		case err := <-o.sent:
+			return sentError(err)
+		case <-time.After(patience):
+			if patience < lastPatience {
+				continue
+			}
+			return fmt.Errorf("%w: it did not ask for the zone at %s", errNotTaken, a.master)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		select { // the loopback server ends transfers that stand still
+		case err := <-o.sent:
+			return sentError(err)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (a *applier) order(ctx context.Context, name zone.Name) error {
 	err := a.api.Retrieve(ctx, name)
 	if errors.Is(err, powerdns.ErrNotFound) {
 		a.forget(name)
 		return fmt.Errorf("%w: it vanished there", errNotTaken)
 	}
-	if err != nil {
-		return err
-	}
-	select {
-	case <-o.begun:
-	case err := <-o.sent:
-		return sentError(err)
-	case <-time.After(begunPatience):
-		return fmt.Errorf("%w: it did not ask for the zone at %s", errNotTaken, a.master)
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	select { // the loopback server ends transfers that stand still
-	case err := <-o.sent:
-		return sentError(err)
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return err
 }
 
 func sentError(err error) error {

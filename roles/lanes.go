@@ -14,6 +14,7 @@ type lanes[J any] struct {
 	limit   int // lanes that may wait before submit blocks
 	work    func(context.Context, zone.Name, J)
 	merge   func(waiting, newer J) J // makes one job of two; called under the lock
+	abandon func(J)                  // told of jobs that wait when run ends; may be nil
 
 	mu         sync.Mutex
 	changed    *sync.Cond
@@ -97,7 +98,7 @@ func (l *lanes[J]) wakeAll() {
 	l.changed.Broadcast()
 }
 
-// run works until ctx ends and returns when the last job has. Waiting jobs are left undone then.
+// run works until ctx ends and returns when the last job has. Jobs that still wait are abandoned.
 func (l *lanes[J]) run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() {
 		l.mu.Lock()
@@ -120,6 +121,13 @@ func (l *lanes[J]) run(ctx context.Context) error {
 		})
 	}
 	wg.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, n := range l.lanes {
+		if n.waiting && l.abandon != nil {
+			l.abandon(n.job)
+		}
+	}
 	return nil
 }
 

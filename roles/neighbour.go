@@ -38,8 +38,11 @@ const condPowerDNS = "powerdns"
 
 // Pauses between two looks at PowerDNS.
 const (
-	lookWhileHere = 2 * time.Second
-	lookWhileAway = 250 * time.Millisecond
+	lookWhileHere  = 2 * time.Second
+	lookWhileYoung = 250 * time.Millisecond // a restart soon after a start can be told by little
+	lookWhileAway  = 250 * time.Millisecond
+
+	young = 10 * time.Second
 )
 
 // watch looks after PowerDNS until ctx ends.
@@ -57,6 +60,9 @@ func (n *neighbour) watch(ctx context.Context) error {
 			n.away(ctx, err)
 		} else {
 			before = &now
+			if now.Uptime < young {
+				pause = lookWhileYoung
+			}
 			n.here()
 		}
 		select {

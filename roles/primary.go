@@ -82,6 +82,7 @@ func NewPrimary(cfg Config, deps Deps) (*Primary, error) {
 	p.powerdns = newNeighbour(api, n.ready, n.log, p.reviewPowerDNS)
 	p.metrics = newPrimaryMetrics(n.registry, p.index)
 	p.lanes = newLanes(cfg.Primary.Workers, laneLimit, p.work, p.mergeErrands)
+	p.lanes.abandon = p.handBack
 	if cfg.Primary.NotifyListen != "" {
 		if p.notify, err = transfer.NewNotifyListener(cfg.Primary.NotifyListen, nil, p.notified); err != nil {
 			return nil, errors.Join(fmt.Errorf("primary.notify_listen: %w", err), n.close())
@@ -188,12 +189,14 @@ func (p *Primary) notified(name zone.Name) {
 // work looks at one zone and decides about its touch.
 func (p *Primary) work(ctx context.Context, name zone.Name, e errand) {
 	if !p.powerdns.wait(ctx) {
+		p.handBack(e)
 		return
 	}
 	begin := time.Now()
 	result, err := p.carry(ctx, name, e)
-	if ctx.Err() != nil {
-		return // not acknowledged: it is delivered again
+	if ctx.Err() != nil && err != nil {
+		p.handBack(e)
+		return
 	}
 	if err != nil {
 		p.metrics.published.WithLabelValues("failed").Inc()
@@ -209,6 +212,13 @@ func (p *Primary) work(ctx context.Context, name zone.Name, e errand) {
 	}
 	if e.msg != nil {
 		p.acknowledge(*e.msg)
+	}
+}
+
+// handBack has the queue deliver a touch to whoever comes next.
+func (p *Primary) handBack(e errand) {
+	if e.msg != nil {
+		_ = e.msg.Nak(0) // lost: it is delivered again a little later
 	}
 }
 

@@ -107,6 +107,7 @@ func NewSecondary(cfg Config, deps Deps) (*Secondary, error) {
 	}
 	s.powerdns = newNeighbour(api, s.ready, s.log, s.review)
 	s.lanes = newLanes(cfg.Secondary.Workers, feedLimit, s.work, s.mergeDeliveries)
+	s.lanes.abandon = s.handBack
 	s.metrics = newSecondaryMetrics(s.registry, func() float64 { return float64(s.zones()) })
 	return s, nil
 }
@@ -159,12 +160,14 @@ func (s *Secondary) acknowledge(m broker.FeedMsg) {
 // work applies one state and decides about its message.
 func (s *Secondary) work(ctx context.Context, name zone.Name, d delivery) {
 	if !s.powerdns.wait(ctx) {
+		s.handBack(d)
 		return
 	}
 	begin := time.Now()
 	result, err := s.deliver(ctx, name, d)
-	if ctx.Err() != nil {
-		return // not acknowledged: it is delivered again
+	if ctx.Err() != nil && err != nil {
+		s.handBack(d)
+		return
 	}
 	if err != nil {
 		s.metrics.applied.WithLabelValues("failed").Inc()
@@ -186,6 +189,13 @@ func (s *Secondary) work(ctx context.Context, name zone.Name, d delivery) {
 	}
 	if d.msg != nil {
 		s.acknowledge(*d.msg)
+	}
+}
+
+// handBack has the broker deliver a state again as soon as this role is back.
+func (s *Secondary) handBack(d delivery) {
+	if d.msg != nil {
+		_ = d.msg.Nak(0) // lost: it is delivered again a little later
 	}
 }
 

@@ -187,6 +187,8 @@ func TestEmptiedPrimary(t *testing.T) {
 		must(t, err)
 		must(t, equal(z, before[s.ID]))
 	}
+	i.confirmDeletes()
+	i.eventually("deleted after the operator's word", i.allSame)
 }
 
 // One zone that cannot be transferred shows with its reason and holds up nobody.

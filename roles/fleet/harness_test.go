@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,7 +23,9 @@ import (
 	"pdns-distribute/powerdns/local"
 	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
+	"pdns-distribute/roles"
 	"pdns-distribute/roles/fleet"
+	"pdns-distribute/roles/settings"
 )
 
 // patience is longer than anything takes on a busy machine.
@@ -334,6 +337,22 @@ func (o *observer) await(i *installation, name zone.Name, serial uint32, gone bo
 		}
 	}
 }
+
+// confirmDeletes is what an operator types.
+func (i *installation) confirmDeletes() {
+	i.t.Helper()
+	file, set := i.Config(fleet.Health)
+	must(i.t, roles.Sync(i.ctx, roles.Invocation{
+		Settings: settings.Sources{File: file, Flags: set}, Options: flags{"confirm-deletes": true}, Stdout: io.Discard, Stderr: io.Discard,
+	}))
+}
+
+// flags are those that are set on a command line.
+type flags map[string]bool
+
+func (f flags) Bool(name string) bool     { return f[name] }
+func (flags) String(string) string        { return "" }
+func (flags) StringSlice(string) []string { return nil }
 
 // serial is the zone's in the primary PowerDNS.
 func (i *installation) serial(name zone.Name) uint32 {
