@@ -22,6 +22,8 @@ type applier struct {
 	master string // where PowerDNS finds the loopback server
 	shelf  *shelf
 
+	deleting sync.Mutex // held while a zone is deleted
+
 	mu      sync.Mutex
 	ours    map[zone.Name]time.Time // zones known to be in PowerDNS as secondaries of the loopback server, and since when
 	caching bool                    // PowerDNS keeps caches that can outlive a transfer, see flush
@@ -207,11 +209,35 @@ func (a *applier) remove(ctx context.Context, name zone.Name) error {
 	if !a.owns(info) {
 		return fmt.Errorf("zone %s was deleted, but PowerDNS here has it as %s with masters %v: not made by this program; delete it by hand", name, info.Kind, info.Masters)
 	}
-	if err := a.api.DeleteZone(ctx, name); err != nil && !errors.Is(err, powerdns.ErrNotFound) {
+	if err := a.delete(ctx, name); err != nil && !errors.Is(err, powerdns.ErrNotFound) {
 		return err
 	}
 	a.forget(name)
 	return transfer.ProveGone(ctx, a.dns, name)
+}
+
+// Pauses before a deletion that PowerDNS could not do is tried again.
+const (
+	firstDeletePause = 10 * time.Millisecond
+	lastDeletePause  = 500 * time.Millisecond
+)
+
+// delete deletes one zone at a time, and tries again: SQLite gives up at once (500, "database is locked") when a
+// deletion comes together with another one, or with a transfer's commit.
+func (a *applier) delete(ctx context.Context, name zone.Name) error {
+	a.deleting.Lock()
+	defer a.deleting.Unlock()
+	for pause := firstDeletePause; ; pause *= 2 {
+		err := a.api.DeleteZone(ctx, name)
+		if !errors.Is(err, powerdns.ErrUnavailable) || pause > lastDeletePause {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
 }
 
 // adopt takes what PowerDNS listed, from begin on, as the truth about which zones are ours, and returns those with their
