@@ -40,9 +40,9 @@ func TestFeed(t *testing.T) {
 	publish(t, primary, "b.example", "b")
 	must(t, receive(t, got).Ack())
 
-	eventually(t, func() bool { return feedOf(t, primary, "sec1").Behind() == 0 })
+	eventually(t, func() bool { return feedOf(t, primary, "sec1").Behind() == 0 && feedOf(t, primary, "sec1").Pulling })
 	info := feedOf(t, primary, "sec1")
-	if !info.Pulling || info.AckFloor != 2 || time.Since(info.LastActive) > time.Minute || info.Created.IsZero() {
+	if info.AckFloor != 2 || time.Since(info.LastActive) > time.Minute || info.Created.IsZero() {
 		t.Errorf("feed is %+v", info)
 	}
 	stop()
@@ -131,6 +131,7 @@ func TestFeedSurvivesRestart(t *testing.T) {
 	got, _ := feed(t, sec, nil)
 	publish(t, primary, "a.example", "")
 	must(t, receive(t, got).Ack())
+	created := feedOf(t, primary, "sec1").Created
 	for i := range 3 {
 		restart(t, stopAndStart(b), primary)
 		publish(t, primary, fmt.Sprintf("z%d.example", i), "")
@@ -139,6 +140,9 @@ func TestFeedSurvivesRestart(t *testing.T) {
 			t.Errorf("got %+v", m)
 		}
 		must(t, m.Ack())
+		if now := feedOf(t, primary, "sec1").Created; !now.Equal(created) { // that tells a restart from a wipe
+			t.Errorf("created %v, and after a restart %v", created, now)
+		}
 	}
 }
 

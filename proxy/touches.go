@@ -39,6 +39,9 @@ func touches(method, escapedPath string) (t touch, create, ok bool) {
 	if len(segments) == 5 {
 		return touch{reason: ReasonCreate}, true, method == http.MethodPost
 	}
+	if len(segments) > 6 && strings.ContainsAny(segments[6], ".=%") { // no endpoint: PowerDNS takes ids with a bare slash, too
+		segments = append(segments[:5], strings.Join(segments[5:], "/"))
+	}
 	name, err := zoneOf(segments[5])
 	if err != nil {
 		return touch{}, false, false // PowerDNS will not know such a zone either
@@ -95,8 +98,9 @@ func (n *nameReader) Close() error {
 // name waits for the search to end; it does once the body was read or closed.
 func (n *nameReader) name() (zone.Name, error) { return zone.ParseName(<-n.found) }
 
-// jsonName returns the string member "name" of the object in r, "" if there is none.
-func jsonName(r io.Reader) string {
+// jsonName returns the string member "name" of the object in r, "" if there is none. Of several the last one counts, as
+// in PowerDNS.
+func jsonName(r io.Reader) (name string) {
 	dec := json.NewDecoder(r)
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
 		return ""
@@ -104,18 +108,20 @@ func jsonName(r io.Reader) string {
 	for dec.More() {
 		key, err := dec.Token()
 		if err != nil {
-			return ""
-		}
-		if key == "name" {
-			var name string
-			_ = dec.Decode(&name)
 			return name
 		}
-		if err := skipValue(dec); err != nil {
-			return ""
+		if key == "name" {
+			var value any
+			err = dec.Decode(&value)
+			name, _ = value.(string)
+		} else {
+			err = skipValue(dec)
+		}
+		if err != nil {
+			return name
 		}
 	}
-	return ""
+	return name
 }
 
 // skipValue reads one value token by token, so that a huge one takes no memory.

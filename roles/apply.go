@@ -20,7 +20,6 @@ type applier struct {
 	api    *powerdns.Client
 	dns    string // where PowerDNS answers
 	master string // where PowerDNS finds the loopback server
-	shelf  *shelf
 
 	deleting sync.Mutex // held while a zone is deleted
 
@@ -29,8 +28,8 @@ type applier struct {
 	caching bool                    // PowerDNS keeps caches that can outlive a transfer, see flush
 }
 
-func newApplier(api *powerdns.Client, dns, master string, s *shelf) *applier {
-	return &applier{api: api, dns: dns, master: master, shelf: s, ours: map[zone.Name]time.Time{}}
+func newApplier(api *powerdns.Client, dns, master string) *applier {
+	return &applier{api: api, dns: dns, master: master, ours: map[zone.Name]time.Time{}}
 }
 
 // How long the steps of one attempt may take. Whoever calls apply tries again later.
@@ -44,11 +43,10 @@ const (
 
 var errNotTaken = errors.New("PowerDNS does not take the zone")
 
-// apply has PowerDNS take z and returns when z is what it answers. before is the apex of what it served until now, nil
-// when that isn't known.
-func (a *applier) apply(ctx context.Context, z *zone.Zone, before zone.Apex) error {
-	o, withdraw := a.shelf.offer(z)
-	defer withdraw()
+// apply has PowerDNS take the offered version and returns when that is what it answers. before is the apex of what it
+// served until now, nil when that isn't known.
+func (a *applier) apply(ctx context.Context, o *offer, before zone.Apex) error {
+	z := o.zone
 	created, err := a.ensure(ctx, z.Name())
 	if err != nil {
 		return err

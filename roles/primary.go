@@ -30,6 +30,7 @@ type Primary struct {
 	brake    *health.Brake
 	lanes    *lanes[errand]
 	lag      lagging
+	checks   *agenda                  // zones whose settings are still to be looked at
 	notify   *transfer.NotifyListener // nil when off
 	sweeps   chan struct{}            // asks for a sweep
 	ordered  sweepOrders
@@ -40,9 +41,10 @@ type Primary struct {
 
 // errand is one reason to look at a zone.
 type errand struct {
-	reason string
-	msg    *broker.TouchMsg // nil when it is the primary's own idea
-	hidden bool             // an edit without a new serial is possible: compare signatures, too
+	reason   string
+	msg      *broker.TouchMsg // nil when it is the primary's own idea
+	hidden   bool             // an edit without a new serial is possible: compare signatures, too
+	thorough bool             // the zone's settings are to be looked at before its content is published
 }
 
 const (
@@ -59,6 +61,7 @@ const (
 // Reasons for touches besides the proxy's.
 const (
 	reasonSweep   = "sweep"
+	reasonCheck   = "settings" // a zone's settings do not fit what was published
 	reasonNotify  = "notify"
 	reasonGone    = "gone"            // a sweep found it missing, and the brake allowed it
 	reasonConfirm = "confirm-deletes" // on a request to sweep: the operator's word to the brake
@@ -77,7 +80,7 @@ func NewPrimary(cfg Config, deps Deps) (*Primary, error) {
 	p := &Primary{
 		node: n, cfg: cfg.Primary, dns: cfg.PowerDNS.DNSAddress, api: api,
 		index: newIndex(), brake: health.NewBrake(cfg.Primary.MaxDeletePercent, deleteWindow),
-		lag: lagging{since: map[zone.Name]time.Time{}}, sweeps: make(chan struct{}, 1), caughtUp: make(chan struct{}),
+		lag: lagging{since: map[zone.Name]time.Time{}}, checks: newAgenda(), sweeps: make(chan struct{}, 1), caughtUp: make(chan struct{}),
 	}
 	p.powerdns = newNeighbour(api, n.ready, n.log, p.reviewPowerDNS)
 	p.metrics = newPrimaryMetrics(n.registry, p.index)
@@ -115,7 +118,7 @@ func newPrimaryMetrics(reg prometheus.Registerer, x *index) primaryMetrics {
 // Run works until ctx ends.
 func (p *Primary) Run(ctx context.Context) error {
 	parts := []func(context.Context) error{
-		p.keepStreams, p.watchStates, p.provisionFeeds, p.takeTouches, p.lanes.run, p.keepSweeping, p.powerdns.watch, p.collectBlobs,
+		p.keepStreams, p.watchStates, p.provisionFeeds, p.takeTouches, p.lanes.run, p.keepSweeping, p.powerdns.watch, p.checkSettings, p.collectBlobs,
 	}
 	if p.notify != nil {
 		parts = append(parts, p.notify.Run)
@@ -163,6 +166,7 @@ func (p *Primary) takeTouches(ctx context.Context) error {
 func (p *Primary) mergeErrands(waiting, newer errand) errand {
 	merged := newer
 	merged.hidden = waiting.hidden || newer.hidden
+	merged.thorough = waiting.thorough || newer.thorough
 	switch {
 	case newer.msg == nil:
 		merged.msg, merged.reason = waiting.msg, cmp.Or(waiting.reason, newer.reason)
@@ -318,7 +322,7 @@ func (p *Primary) reconcile(ctx context.Context, name zone.Name, e errand) (stri
 	ctx, cancel := context.WithTimeoutCause(ctx, p.cfg.TransferTimeout, fmt.Errorf("primary.transfer_timeout of %s is over", p.cfg.TransferTimeout))
 	defer cancel()
 	before := p.index.get(name)
-	z, info, err := p.read(ctx, name)
+	z, stored, err := p.read(ctx, name, before, e.thorough)
 	if errors.Is(err, errNotHere) {
 		return p.retract(ctx, name, e.reason, before)
 	}
@@ -328,7 +332,7 @@ func (p *Primary) reconcile(ctx context.Context, name zone.Name, e errand) (stri
 	if err := p.lag.check(time.Now(), name, z.Serial(), before, e.reason == proxy.ReasonCreate); err != nil {
 		return "", err
 	}
-	state, contents := zone.NewState(z, info.Serial, before.after(time.Now()))
+	state, contents := zone.NewState(z, stored, before.after(time.Now()))
 	if before.exists() && unchanged(state, before.header, e.hidden) {
 		return resultUnchanged, nil
 	}

@@ -24,16 +24,33 @@ var (
 	errLagging = errors.New("PowerDNS has an older serial than is published")
 )
 
+// read takes the zone's content and the serial that PowerDNS stores for it, which is never newer than the content: a
+// sweep relies on it to find edits. Of a zone that is published and has no SOA-EDIT the content says it all; its
+// settings are looked at a little later, see checkSettings, because the API takes as long as the transfer.
+func (p *Primary) read(ctx context.Context, name zone.Name, before published, thorough bool) (*zone.Zone, uint32, error) {
+	if thorough || !before.exists() || before.header.Stored != before.header.Serial {
+		return p.readThoroughly(ctx, name)
+	}
+	z, err := p.transfer(ctx, name)
+	switch {
+	case errors.Is(err, transfer.ErrRefused):
+		return p.readThoroughly(ctx, name) // which says why
+	case err != nil:
+		return nil, 0, err
+	}
+	p.checks.add(name, time.Now().Add(checkDelay))
+	return z, z.Serial(), nil
+}
+
 // readAttempts bounds how often a zone may change while it is being read.
 const readAttempts = 4
 
-// read takes the zone's settings and its content from PowerDNS at the same time, and again when they do not belong
-// together. The stored serial that it returns is never newer than the content: a sweep relies on it to find edits.
-func (p *Primary) read(ctx context.Context, name zone.Name) (*zone.Zone, powerdns.ZoneInfo, error) {
+// readThoroughly takes the zone's settings and its content at the same time, and again when they do not belong together.
+func (p *Primary) readThoroughly(ctx context.Context, name zone.Name) (*zone.Zone, uint32, error) {
 	for range readAttempts {
 		z, info, err := p.readOnce(ctx, name)
 		if err != nil {
-			return nil, info, err
+			return nil, 0, err
 		}
 		if z.Serial() != info.EditedSerial {
 			continue // edited between the two
@@ -41,14 +58,40 @@ func (p *Primary) read(ctx context.Context, name zone.Name) (*zone.Zone, powerdn
 		if info.Serial != info.EditedSerial { // SOA-EDIT can hide an edit between the two
 			z, err = p.transfer(ctx, name)
 		}
-		return z, info, err
+		return z, info.Serial, err
 	}
 	info, err := p.info(ctx, name) // edited all the time: what is transferred now is at least as new as this
 	if err != nil {
-		return nil, info, err
+		return nil, 0, err
 	}
 	z, err := p.transfer(ctx, name)
-	return z, info, err
+	return z, info.Serial, err
+}
+
+// checkDelay keeps the look at a zone's settings out of the way of the change, and makes one of many changes.
+const checkDelay = time.Second
+
+// checkSettings looks at the settings of zones that were published by their content alone. What does not fit, such as
+// another kind or a SOA-EDIT that was just set, has the zone read thoroughly.
+func (p *Primary) checkSettings(ctx context.Context) error {
+	tick := time.NewTicker(checkDelay)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		for _, name := range p.checks.take(time.Now()) {
+			p.checks.done(name)
+			info, err := p.info(ctx, name)
+			if errors.Is(err, powerdns.ErrUnavailable) {
+				p.checks.add(name, time.Now().Add(checkDelay))
+			} else if err != nil || info.Serial != p.index.get(name).header.Stored {
+				p.lanes.submit(ctx, name, errand{reason: reasonCheck, thorough: true}, false)
+			}
+		}
+	}
 }
 
 func (p *Primary) readOnce(ctx context.Context, name zone.Name) (z *zone.Zone, info powerdns.ZoneInfo, err error) {

@@ -97,7 +97,7 @@ func NewSecondary(cfg Config, deps Deps) (*Secondary, error) {
 	if s.node, err = newNode(cfg, roleSecondary, deps, condFeed, condPowerDNS); err != nil {
 		return nil, errors.Join(err, s.store.Close())
 	}
-	s.apply = newApplier(api, cfg.PowerDNS.DNSAddress, s.server.Addr().String(), s.shelf)
+	s.apply = newApplier(api, cfg.PowerDNS.DNSAddress, s.server.Addr().String())
 	parked, err := s.store.Parked()
 	if err != nil {
 		return nil, errors.Join(err, s.close(), s.store.Close())
@@ -272,25 +272,22 @@ func (s *Secondary) deliver(ctx context.Context, name zone.Name, d delivery) (re
 	return resultApplied, s.take(ctx, state, d.msg)
 }
 
-// take fetches and verifies the content, then has PowerDNS serve it and the store keep it at the same time. Only when
-// both are done the state counts as applied.
+// take fetches and verifies the content, has PowerDNS serve it, and then has the store keep it: in this order, because
+// the store's disk would be in PowerDNS's way. A crash in between leaves the state unacknowledged. What PowerDNS does not
+// take is kept, too, to be tried from there.
 func (s *Secondary) take(ctx context.Context, state *zone.State, m *broker.FeedMsg) error {
 	z, fresh, err := s.content(ctx, state)
 	if err != nil {
 		return err
 	}
-	before := s.before(state.Name, m.NumDelivered)
-	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.store.Put(state, z, fresh) })
-	g.Go(func() error {
-		if err := s.apply.apply(gctx, z, before); err != nil {
-			return err
-		}
+	o, withdraw := s.shelf.offer(z)
+	defer withdraw() // when the store has it
+	err = s.apply.apply(ctx, o, s.before(state.Name, m.NumDelivered))
+	if err == nil {
 		s.served(state, m)
 		s.tell(state, m.Seq)
-		return nil
-	})
-	return g.Wait()
+	}
+	return errors.Join(err, s.store.Put(state, z, fresh))
 }
 
 // before is the apex of what PowerDNS serves now, nil when that is not sure: an attempt that failed may have left
@@ -385,7 +382,9 @@ func (s *Secondary) refill(ctx context.Context, name zone.Name) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	if err := s.apply.apply(ctx, z, nil); err != nil {
+	o, withdraw := s.shelf.offer(z)
+	defer withdraw()
+	if err := s.apply.apply(ctx, o, nil); err != nil {
 		return "", err
 	}
 	s.served(state, nil)

@@ -94,7 +94,7 @@ func (p *Primary) sweep(ctx context.Context) error {
 			continue
 		}
 		if before := missing[info.Name]; !before.exists() || before.header.Stored != info.Serial {
-			p.lanes.submit(ctx, info.Name, errand{reason: reasonSweep}, false)
+			p.lanes.submit(ctx, info.Name, errand{reason: reasonSweep, thorough: true}, false)
 		}
 		delete(missing, info.Name)
 	}

@@ -54,7 +54,7 @@ func sameRecords(a, b []zone.Record) bool {
 // reason), or ctx ends.
 func (p Proof) Await(ctx context.Context, patience time.Duration) error {
 	deadline := time.Now().Add(patience)
-	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+	for pause := 500 * time.Microsecond; ; pause = min(pause*3/2, 100*time.Millisecond) {
 		err := p.check(ctx)
 		if err == nil || ctx.Err() != nil {
 			return errors.Join(err, ctx.Err())

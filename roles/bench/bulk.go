@@ -74,19 +74,9 @@ func (b *bench) bulkAlone(ctx context.Context, names []zone.Name) error {
 		row("reference: create + AXFR alone, "+string(s.Backend), rate(begin))
 	}
 	begin = time.Now()
-	for _, s := range b.alone {
-		api, err := s.Client()
-		if err != nil {
-			return err
-		}
-		if err := each(ctx, other, api.DeleteZone); err != nil {
-			return err
-		}
-	}
-	begin = time.Now()
 	g, gctx := errgroup.WithContext(ctx)
-	for _, s := range b.alone {
-		g.Go(func() error { return takeIn(gctx, s, b.Primary, other) })
+	for _, s := range b.alone { // the zones that the primary has already
+		g.Go(func() error { return takeIn(gctx, s, b.Primary, names) })
 	}
 	if err := g.Wait(); err != nil {
 		return err

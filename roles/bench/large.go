@@ -42,21 +42,18 @@ func large(ctx context.Context, b *bench) error {
 	}
 	ours := make([][]time.Duration, len(b.Secondaries))
 	alone := make([][]time.Duration, len(b.alone))
-	for round := 1; round <= 2*largeRounds*len(b.alone); {
-		for i := range b.Secondaries {
-			round++
-			took, err := b.oneChange(ctx, api, name, round)
-			if err != nil {
-				return err
-			}
-			ours[i] = append(ours[i], took[i])
+	for round := 1; round <= 2*largeRounds; round += 2 { // in turn, so that a noisy machine is noisy to both
+		took, err := b.oneChange(ctx, api, name, round)
+		if err != nil {
+			return err
 		}
-		for i, s := range b.alone {
-			round++
-			d, err := oneRetrieve(ctx, straight, s, name, round)
-			if err != nil {
-				return err
-			}
+		for i, d := range took {
+			ours[i] = append(ours[i], d)
+		}
+		if took, err = b.bothRetrieve(ctx, straight, name, round+1); err != nil {
+			return err
+		}
+		for i, d := range took {
 			alone[i] = append(alone[i], d)
 		}
 	}

@@ -44,6 +44,7 @@ func latency(ctx context.Context, b *bench) error {
 	}
 	ours := make([][]time.Duration, len(b.Secondaries))
 	floor := make([][]time.Duration, len(b.alone))
+	both := make([][]time.Duration, len(b.alone))
 	round := 0
 	for range latencyRounds { // in turn, so that a noisy machine is noisy to both
 		round++
@@ -62,12 +63,21 @@ func latency(ctx context.Context, b *bench) error {
 			}
 			floor[i] = append(floor[i], d)
 		}
+		round++
+		if took, err = b.bothRetrieve(ctx, straight, name, round); err != nil {
+			return err
+		}
+		for i, d := range took {
+			both[i] = append(both[i], d)
+		}
 	}
 	header("", "p50", "p90", "p99", "max")
 	for i, s := range b.Secondaries {
 		row("pdns-distribute, "+string(s.Backend), quantiles(ours[i])...)
-		row("floor: axfr-retrieve, "+string(b.alone[i].Backend), quantiles(floor[i])...)
-		row("ratio", ratios(ours[i], floor[i])...)
+		row("  floor: axfr-retrieve, this one alone", quantiles(floor[i])...)
+		row("  ratio", ratios(ours[i], floor[i])...)
+		row("  floor: axfr-retrieve, all at once", quantiles(both[i])...)
+		row("  ratio", ratios(ours[i], both[i])...)
 	}
 	return b.native(ctx, straight, name, round)
 }
@@ -78,17 +88,10 @@ func (b *bench) oneChange(ctx context.Context, api *powerdns.Client, name zone.N
 		return nil, err
 	}
 	begin := time.Now()
-	took := make([]time.Duration, len(b.Secondaries))
-	errs := make([]error, len(b.Secondaries))
-	var wg sync.WaitGroup
-	for i, s := range b.Secondaries {
-		wg.Go(func() {
-			errs[i] = awaitText(ctx, s.DNSAddr, name, round)
-			took[i] = time.Since(begin)
-		})
-	}
-	wg.Wait()
-	return took, errors.Join(errs...)
+	return atOnce(len(b.Secondaries), func(i int) (time.Duration, error) {
+		err := awaitText(ctx, b.Secondaries[i].DNSAddr, name, round)
+		return time.Since(begin), err
+	})
 }
 
 // oneRetrieve changes the zone at the primary and orders one secondary to transfer it, from which on the time counts.
@@ -96,6 +99,18 @@ func oneRetrieve(ctx context.Context, primary *powerdns.Client, s *local.Server,
 	if err := change(ctx, primary, name, round); err != nil {
 		return 0, err
 	}
+	return retrieve(ctx, s, name, round)
+}
+
+// bothRetrieve orders all servers at once, as one change reaches all secondaries at once.
+func (b *bench) bothRetrieve(ctx context.Context, primary *powerdns.Client, name zone.Name, round int) ([]time.Duration, error) {
+	if err := change(ctx, primary, name, round); err != nil {
+		return nil, err
+	}
+	return atOnce(len(b.alone), func(i int) (time.Duration, error) { return retrieve(ctx, b.alone[i], name, round) })
+}
+
+func retrieve(ctx context.Context, s *local.Server, name zone.Name, round int) (time.Duration, error) {
 	api, err := s.Client()
 	if err != nil {
 		return 0, err
@@ -106,6 +121,17 @@ func oneRetrieve(ctx context.Context, primary *powerdns.Client, s *local.Server,
 	}
 	err = awaitText(ctx, s.DNSAddr, name, round)
 	return time.Since(begin), err
+}
+
+// atOnce runs n measurements at the same time.
+func atOnce(n int, measure func(i int) (time.Duration, error)) ([]time.Duration, error) {
+	took, errs := make([]time.Duration, n), make([]error, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { took[i], errs[i] = measure(i) })
+	}
+	wg.Wait()
+	return took, errors.Join(errs...)
 }
 
 // native: PowerDNS's own NOTIFY, asked for by the API so that it is sent at once.

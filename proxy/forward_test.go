@@ -1,0 +1,372 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/rs/zerolog"
+
+	"pdns-distribute/powerdns/local"
+)
+
+// patience is longer than anything takes on a busy machine.
+const patience = 30 * time.Second
+
+// running is a proxy that serves until the test ends.
+type runningProxy struct {
+	*Proxy
+	cfg Config
+}
+
+func newProxy(cfg Config, upstream string, m Marker) (*Proxy, error) {
+	to, err := url.Parse(upstream)
+	if err != nil {
+		return nil, err
+	}
+	return New(cfg, to, m, prometheus.NewRegistry(), zerolog.Nop())
+}
+
+func startProxy(t *testing.T, upstream string, m Marker, change func(*Config)) *runningProxy {
+	t.Helper()
+	cfg := Config{Listen: "127.0.0.1:0", StateDir: filepath.Join(t.TempDir(), "state"), UpstreamTimeout: patience, StorePatience: patience}
+	if change != nil {
+		change(&cfg)
+	}
+	p, err := newProxy(cfg, upstream, m)
+	must(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error("proxy ended: ", err)
+		}
+	})
+	return &runningProxy{p, cfg}
+}
+
+// dial connects as a client does that was given the proxy's certificate.
+func (p *runningProxy) dial(t *testing.T) *tls.Conn {
+	t.Helper()
+	file := p.cfg.TLSCert
+	if file == "" {
+		file = filepath.Join(p.cfg.StateDir, "proxy.crt")
+	}
+	cert, err := os.ReadFile(file)
+	must(t, err)
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(cert)
+	conn, err := tls.Dial("tcp", p.Addr().String(), &tls.Config{RootCAs: roots})
+	must(t, err)
+	return conn
+}
+
+// call is a request, as it goes over the wire.
+type call struct {
+	method, target, body string
+	header               http.Header
+}
+
+// answer is what a client sees, without what is about the connection only.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (c call) over(t *testing.T, conn net.Conn) answer {
+	t.Helper()
+	defer conn.Close()
+	must(t, conn.SetDeadline(time.Now().Add(patience)))
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s %s HTTP/1.1\r\nHost: dns.example.net\r\nConnection: close\r\nContent-Length: %d\r\n", c.method, c.target, len(c.body))
+	must(t, c.header.Write(&text))
+	_, err := conn.Write([]byte(text.String() + "\r\n" + c.body))
+	must(t, err)
+	res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: c.method})
+	must(t, err)
+	body, err := io.ReadAll(res.Body)
+	must(t, err)
+	for _, name := range []string{"Connection", "Date"} {
+		res.Header.Del(name)
+	}
+	return answer{res.StatusCode, res.Header, string(body)}
+}
+
+// powerDNS is a real one, as it answers directly and through a proxy.
+type powerDNS struct {
+	*local.Server
+	proxy *runningProxy
+	queue *queue
+}
+
+func startPowerDNS(t *testing.T) powerDNS {
+	t.Helper()
+	s, err := local.Start(t.Context(), local.Options{Dir: t.TempDir(), Primary: true})
+	must(t, err)
+	t.Cleanup(s.Stop)
+	q := &queue{more: make(chan struct{}, 1000)}
+	p := powerDNS{s, startProxy(t, s.APIURL, q, nil), q}
+	await(t, q.more)
+	q.want(t, "sweep")
+	return p
+}
+
+func await(t *testing.T, event <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-event:
+	case <-time.After(patience):
+		t.Fatal("waited in vain")
+	}
+}
+
+func (p powerDNS) call(method, target, body string) call {
+	return call{method, target, body, http.Header{"X-Api-Key": {p.APIKey.Reveal()}, "Accept": {"application/json"}}}
+}
+
+func (p powerDNS) proxied(t *testing.T, c call) answer {
+	t.Helper()
+	return c.over(t, p.proxy.dial(t))
+}
+
+func (p powerDNS) direct(t *testing.T, c call) answer {
+	t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(p.APIURL, "http://"))
+	must(t, err)
+	return c.over(t, conn)
+}
+
+func (p powerDNS) create(t *testing.T, name string) {
+	t.Helper()
+	body := fmt.Sprintf(`{"rrsets":[{"name":"www.%[1]s","type":"A","ttl":60,"records":[{"content":"192.0.2.1"}]}],"kind":"Native","nameservers":["ns.%[1]s"],"name":%[1]q}`, name)
+	if a := p.proxied(t, p.call("POST", zonesPath, body)); a.status != http.StatusCreated {
+		t.Fatalf("%d: %s", a.status, a.body)
+	}
+	p.queue.want(t, "create "+name) // stored before the answer
+}
+
+func TestAnswersAreThoseOfPowerDNS(t *testing.T) {
+	p := startPowerDNS(t)
+	p.create(t, "example.org.")
+	zonePath := zonesPath + "/example.org."
+	calls := map[string]call{
+		"server":                p.call("GET", "/api/v1/servers/localhost", ""),
+		"api versions":          p.call("GET", "/api", ""),
+		"web page":              p.call("GET", "/", ""),
+		"no such page":          p.call("GET", "/no/such/page", ""),
+		"no such server":        p.call("GET", "/api/v1/servers/other", ""),
+		"zones":                 p.call("GET", zonesPath, ""),
+		"zone":                  p.call("GET", zonePath, ""),
+		"zone, spelled oddly":   p.call("GET", zonesPath+"/eX%61mple=2Eorg", ""),
+		"no such zone":          p.call("GET", zonesPath+"/none.example.", ""),
+		"bad escape in id":      p.call("GET", zonesPath+"/bad=zz", ""),
+		"slash behind":          p.call("GET", zonePath+"/", ""),
+		"slashes":               p.call("GET", "//api//v1", ""),
+		"dots":                  p.call("GET", "/api/../api/v1/servers/./localhost", ""),
+		"without rrsets":        p.call("GET", zonePath+"?rrsets=false", ""),
+		"odd query":             p.call("GET", zonesPath+"?a=b;c=d&&zone=example.org.&=x&e", ""),
+		"escapes in query":      p.call("GET", zonesPath+"?zone=%65xample.org%2E&x=a+b%20c%26", ""),
+		"empty query":           p.call("GET", zonesPath+"?", ""),
+		"search":                p.call("GET", "/api/v1/servers/localhost/search-data?q=www*&max=1", ""),
+		"search without limit":  p.call("GET", "/api/v1/servers/localhost/search-data?q=www*&max=x", ""),
+		"options":               p.call("OPTIONS", zonePath, ""),
+		"head":                  p.call("HEAD", zonePath, ""),
+		"export":                p.call("GET", zonePath+"/export", ""),
+		"no key":                {"GET", zonesPath, "", http.Header{"Accept": {"application/json"}}},
+		"wrong key":             {"PATCH", zonePath, "{}", http.Header{"X-Api-Key": {"wrong"}}},
+		"create again":          p.call("POST", zonesPath, `{"name":"example.org.","kind":"Native","nameservers":[]}`),
+		"create without dot":    p.call("POST", zonesPath, `{"name":"dotless.org","kind":"Native","nameservers":[]}`),
+		"create nothing":        p.call("POST", zonesPath, ""),
+		"broken JSON":           p.call("PATCH", zonePath, `{"rrsets":[`),
+		"bad record":            p.call("PATCH", zonePath, `{"rrsets":[{"name":"www.example.org.","type":"A","ttl":60,"changetype":"REPLACE","records":[{"content":"300.1.2.3"}]}]}`),
+		"outside the zone":      p.call("PATCH", zonePath, `{"rrsets":[{"name":"www.example.net.","type":"A","changetype":"DELETE"}]}`),
+		"delete what is none":   p.call("DELETE", zonesPath+"/none.example.", ""),
+		"wrong method":          p.call("DELETE", zonesPath, ""),
+		"plain text, not JSON":  {"GET", zonesPath + "/none.example.", "", http.Header{"X-Api-Key": {p.APIKey.Reveal()}}},
+		"put settings":          p.call("PUT", zonePath, `{"kind":"Native"}`),
+		"put on another server": p.call("PUT", "/api/v1/servers/other/zones/example.org.", `{"kind":"Native"}`),
+		"rectify":               p.call("PUT", zonePath+"/rectify", ""),
+		"metadata":              p.call("PUT", zonePath+"/metadata/X-TEST", `{"metadata":["1"]}`),
+		"flush":                 p.call("PUT", "/api/v1/servers/localhost/cache/flush?domain=example.org.", ""),
+		"notify":                p.call("PUT", zonePath+"/notify", ""),
+	}
+	for _, what := range slices.Sorted(maps.Keys(calls)) {
+		t.Run(what, func(t *testing.T) {
+			got, want := p.proxied(t, calls[what]), p.direct(t, calls[what])
+			if got.status != want.status || got.body != want.body {
+				t.Errorf("got  %d %s\nwant %d %s", got.status, got.body, want.status, want.body)
+			}
+			if !maps.EqualFunc(got.header, want.header, slices.Equal) {
+				t.Errorf("got  %v\nwant %v", got.header, want.header)
+			}
+		})
+	}
+	touched := p.queue.take()
+	slices.Sort(touched)
+	if want := []string{"change example.org.", "change example.org.", "change example.org."}; !slices.Equal(touched, want) {
+		t.Errorf("stored is %q, want %q: one each for settings, rectify and metadata", touched, want)
+	}
+}
+
+// Whatever spelling of an id PowerDNS accepts for a write, the touch is of its zone.
+func TestTouchMeetsTheZoneThatPowerDNSMeant(t *testing.T) {
+	p := startPowerDNS(t)
+	for name, ids := range map[string][]string{
+		"example.org.": {"example.org.", "example.org", "EXAMPLE.ORG.", "example=2Eorg.", "example%2Eorg%2E", "%65xample.org", "example%3D2Eorg", "example=2eorg", "example.org/", "/example.org", "example.org%2F"},
+		"0/25.2.0.192.in-addr.arpa.": {"0=2F25.2.0.192.in-addr.arpa.", "0%2F25.2.0.192.in-addr.arpa.", "0%2f25.2.0.192.in-addr.arpa",
+			"0/25.2.0.192.in-addr.arpa.", "0/25=2E2.0.192.in-addr.arpa", "0=2f25.2.0.192.in-addr.arpa.", "0%3D2F25.2.0.192.in-addr.arpa."},
+		"_tcp.example.net.": {"_tcp.example.net.", "=5Ftcp.example.net.", "%5Ftcp.example.net."},
+		".":                 {"=2E", ".", "%2E", "=2e", ""},
+	} {
+		p.create(t, name)
+		accepted := 0
+		for _, id := range ids {
+			for _, end := range []string{"", "/rectify", "/metadata/X-TEST"} {
+				body := map[string]string{"": `{"kind":"Native"}`, "/metadata/X-TEST": `{"metadata":["1"]}`}[end]
+				a := p.proxied(t, p.call("PUT", zonesPath+"/"+id+end, body))
+				touched := p.queue.take()
+				if a.status/100 == 2 {
+					accepted++
+				}
+				if ok := slices.Equal(touched, []string{"change " + name}); ok != (a.status/100 == 2) {
+					t.Errorf("PUT %s%s: answered %d, stored %q", id, end, a.status, touched)
+				}
+			}
+		}
+		if accepted < 3 {
+			t.Errorf("%s: PowerDNS took only %d requests: this test shows little", name, accepted)
+		}
+	}
+}
+
+func TestLifeOfAZoneThroughTheProxy(t *testing.T) {
+	p := startPowerDNS(t)
+	p.create(t, "life.example.")
+	for _, step := range []struct {
+		method, path, body string
+		status             int
+		stored             string
+	}{
+		{"PATCH", "", `{"rrsets":[{"name":"a.life.example.","type":"A","ttl":60,"changetype":"REPLACE","records":[{"content":"192.0.2.2"}]}]}`, 204, "change life.example."},
+		{"POST", "/cryptokeys", `{"keytype":"csk","active":true}`, 201, "change life.example."},
+		{"DELETE", "/cryptokeys/1", "", 204, "change life.example."},
+		{"DELETE", "", "", 204, "delete life.example."},
+	} {
+		a := p.proxied(t, p.call(step.method, zonesPath+"/life.example."+step.path, step.body))
+		if a.status != step.status || a.header.Get(HeaderQueued) != "" {
+			t.Errorf("%s %s: %d %s, queued %q", step.method, step.path, a.status, a.body, a.header.Get(HeaderQueued))
+		}
+		p.queue.want(t, step.stored)
+	}
+}
+
+func TestBrokerAway(t *testing.T) {
+	p := startPowerDNS(t)
+	p.queue.setAway(true)
+	a := p.proxied(t, p.call("POST", zonesPath, `{"name":"away.example.","kind":"Native","nameservers":[]}`))
+	if a.status != http.StatusCreated || a.header.Get(HeaderQueued) != "1" {
+		t.Errorf("%d, queued %q", a.status, a.header.Get(HeaderQueued))
+	}
+	if p.queue.want(t); p.proxy.Waiting() != 1 {
+		t.Errorf("%d zones wait", p.proxy.Waiting())
+	}
+	if a := p.proxied(t, p.call("GET", zonesPath+"/away.example.", "")); a.status != http.StatusOK || a.header.Get(HeaderQueued) != "" {
+		t.Errorf("a question is answered %d, queued %q", a.status, a.header.Get(HeaderQueued))
+	}
+	for len(p.queue.more) > 0 {
+		<-p.queue.more
+	}
+	p.queue.setAway(false)
+	await(t, p.queue.more)
+	p.queue.want(t, "create away.example.")
+	m := p.proxy.metrics.touches
+	if queued, stored := testutil.ToFloat64(m.WithLabelValues("queued")), testutil.ToFloat64(m.WithLabelValues("stored")); queued != 1 || stored != 0 {
+		t.Errorf("the metrics say %v queued and %v stored at once", queued, stored)
+	}
+}
+
+func TestPowerDNSDown(t *testing.T) {
+	q := &queue{}
+	down, err := local.FreeAddress()
+	must(t, err)
+	p := startProxy(t, "http://"+down, q, nil)
+	a := call{method: "PATCH", target: zonesPath + "/example.org.", body: "{}"}.over(t, p.dial(t))
+	want := `{"error":"PowerDNS does not answer; see the log of pdns-distribute proxy"}` + "\n"
+	if a.status != http.StatusBadGateway || a.header.Get("Content-Type") != "application/json" || a.body != want {
+		t.Errorf("%d %v %s", a.status, a.header, a.body)
+	}
+	if slices.Contains(q.take(), "change example.org.") {
+		t.Error("a write that did not happen was marked")
+	}
+}
+
+func TestPlainHTTPIsRefused(t *testing.T) {
+	p := startProxy(t, "http://127.0.0.1:1", &queue{}, nil)
+	conn, err := net.Dial("tcp", p.Addr().String())
+	must(t, err)
+	a := call{method: "GET", target: "/"}.over(t, conn)
+	if a.status != http.StatusBadRequest || !strings.Contains(a.body, "HTTPS") {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+}
+
+// A client that goes away in the middle of a write does not stop it: PowerDNS may have begun, and then the touch must
+// follow.
+func TestClientGone(t *testing.T) {
+	begun, finish, broken := make(chan struct{}, 1), make(chan struct{}), make(chan struct{}, 1)
+	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // or the server does not notice that it was left
+		begun <- struct{}{}
+		select {
+		case <-finish:
+			w.WriteHeader(http.StatusNoContent)
+		case <-r.Context().Done():
+			broken <- struct{}{}
+		}
+	}))
+	defer slow.Close()
+	q := &queue{more: make(chan struct{}, 10)}
+	p := startProxy(t, slow.URL, q, nil)
+	await(t, q.more) // the sweep
+	q.take()
+
+	noticed := make(chan struct{}, 1)
+	inner := p.server.Handler
+	p.server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer context.AfterFunc(r.Context(), func() { noticed <- struct{}{} })()
+		inner.ServeHTTP(w, r)
+	})
+	conn := p.dial(t)
+	_, err := conn.Write([]byte("PATCH " + zonesPath + "/example.org. HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"))
+	must(t, err)
+	await(t, begun)
+	must(t, conn.Close())
+	await(t, noticed)
+	select {
+	case <-broken:
+		t.Fatal("the write was broken off")
+	default:
+	}
+	close(finish)
+	await(t, q.more)
+	q.want(t, "change example.org.")
+}
