@@ -28,6 +28,10 @@ demo: setup build ## see it work: primary, secondaries and broker on this machin
 test: setup ## all tests, with the race detector, against real PowerDNS
 	@go test -race -timeout 8m -json ./... | go run ./.ci/count
 
+.PHONY: bench
+bench: setup build ## measure beside what PowerDNS does alone; takes five minutes, and wants a quiet machine
+	go run ./roles/bench -program ./$(BINARY)
+
 .PHONY: lint
 lint: ## formatting, go vet, staticcheck, direction of imports
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "run gofmt -w on:" $$unformatted; exit 1; }

@@ -92,9 +92,11 @@ func ownCert(t *testing.T) string {
 
 func TestGivenPairIsUsed(t *testing.T) {
 	cert := ownCert(t)
-	p := startProxy(t, "http://127.0.0.1:1", &queue{}, func(c *Config) {
-		c.TLSCert, c.TLSKey = cert, filepath.Join(filepath.Dir(cert), "proxy.key")
-	})
+	cfg := newConfig(t)
+	cfg.TLSCert, cfg.TLSKey = cert, filepath.Join(filepath.Dir(cert), "proxy.key")
+	p, err := newProxy(cfg, "http://127.0.0.1:1", &queue{})
+	must(t, err)
+	p.run(t)
 	if _, err := os.Stat(p.cfg.StateDir); !os.IsNotExist(err) {
 		t.Errorf("a folder for an own pair was made: %v", err)
 	}
@@ -107,7 +109,7 @@ func TestGivenPairIsUsed(t *testing.T) {
 }
 
 func TestOldTLSIsRefused(t *testing.T) {
-	p := startProxy(t, "http://127.0.0.1:1", &queue{}, nil)
+	p := startProxy(t, "http://127.0.0.1:1", &queue{})
 	if min := p.server.TLSConfig.MinVersion; min < 0x0303 {
 		t.Errorf("TLS %#x is spoken", min)
 	}

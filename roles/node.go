@@ -61,6 +61,9 @@ func newNode(cfg Config, role string, deps Deps, conditions ...string) (*node, e
 	return n, nil
 }
 
+// handBackPause keeps a message that is handed back as a role ends from being delivered to that role once more.
+const handBackPause = 500 * time.Millisecond
+
 // close undoes newNode for a role that cannot be made.
 func (n *node) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closePatience)

@@ -222,7 +222,7 @@ func (p *Primary) work(ctx context.Context, name zone.Name, e errand) {
 // handBack has the queue deliver a touch to whoever comes next.
 func (p *Primary) handBack(e errand) {
 	if e.msg != nil {
-		_ = e.msg.Nak(0) // lost: it is delivered again a little later
+		_ = e.msg.Nak(handBackPause) // lost: it is delivered again a little later
 	}
 }
 

@@ -195,7 +195,7 @@ func (s *Secondary) work(ctx context.Context, name zone.Name, d delivery) {
 // handBack has the broker deliver a state again as soon as this role is back.
 func (s *Secondary) handBack(d delivery) {
 	if d.msg != nil {
-		_ = d.msg.Nak(0) // lost: it is delivered again a little later
+		_ = d.msg.Nak(handBackPause) // lost: it is delivered again a little later
 	}
 }
 
