@@ -142,13 +142,11 @@ func TestZoneMarkedAgainWhileItsTouchIsBeingStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{}
 		d := newDirtySet(q, zerolog.Nop(), func(float64) {})
-		var once sync.Once
 		q.storing = func(context.Context, string) {
-			once.Do(func() {
-				q.setAway(true)
-				d.store(t.Context(), deleted, time.Second)
-				q.setAway(false)
-			})
+			q.storing = nil
+			q.setAway(true)
+			d.store(t.Context(), deleted, time.Second)
+			q.setAway(false)
 		}
 		if !d.store(t.Context(), example, time.Second) {
 			t.Error("not stored")

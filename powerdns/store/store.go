@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"pdns-distribute/powerdns/zone"
 )
@@ -43,7 +44,7 @@ func Open(file string) (*Store, error) {
 		return nil, fmt.Errorf("store %s: %w; secondary.state_dir must be writable", file, err)
 	}
 	db, err := bbolt.Open(file, 0o600, &bbolt.Options{Timeout: 2 * time.Second, FreelistType: bbolt.FreelistMapType})
-	if errors.Is(err, bbolt.ErrTimeout) {
+	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("store %s is in use: another secondary role runs with this secondary.state_dir", file)
 	}
 	if err != nil {
