@@ -41,8 +41,9 @@ func (b *Brake) Allow(now time.Time, n, total int) error {
 	limit := max(freeDeletions, total*b.percent/100)
 	if len(b.granted)+n > limit || n == total {
 		b.held = n
-		return fmt.Errorf("%d of %d zones are gone from PowerDNS without having been deleted through the proxy, and at most %d may be at once; "+
-			"if that is right, run: pdns-distribute sync --confirm-deletes", n, total, limit)
+		return fmt.Errorf("%d of %d zones are gone from PowerDNS without having been deleted through the proxy; "+
+			"at most %d may be within %s, never all, and %d were; "+
+			"if that is right, run: pdns-distribute sync --confirm-deletes", n, total, limit, b.window, len(b.granted))
 	}
 	for range n {
 		b.granted = append(b.granted, now)

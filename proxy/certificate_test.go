@@ -55,16 +55,15 @@ func TestOwnPairCutOffIsMadeAnew(t *testing.T) {
 
 func TestUnusablePairs(t *testing.T) {
 	dir := t.TempDir()
-	cert, key, text := filepath.Join(dir, "proxy.crt"), filepath.Join(dir, "proxy.key"), filepath.Join(dir, "text")
+	cert, key := filepath.Join(dir, "proxy.crt"), filepath.Join(dir, "proxy.key")
 	must(t, os.WriteFile(cert, []byte("no certificate"), 0o600))
 	must(t, os.WriteFile(key, []byte("no key"), 0o600))
-	must(t, os.WriteFile(text, nil, 0o600))
 	for what, test := range map[string]struct {
 		cfg  Config
 		want []string
 	}{
 		"own, damaged":      {Config{StateDir: dir}, []string{"the proxy's own certificate in " + dir + " cannot be read; remove proxy.crt and proxy.key there to have it made anew: "}},
-		"own, no folder":    {Config{StateDir: filepath.Join(text, "below")}, []string{"make the proxy's own certificate: ", "; proxy.state_dir must be writable"}},
+		"own, no folder":    {Config{StateDir: "/proc/none"}, []string{"make the proxy's own certificate: ", "; proxy.state_dir must be writable"}},
 		"given, damaged":    {Config{TLSCert: cert, TLSKey: key, StateDir: dir}, []string{"proxy.tls_cert, proxy.tls_key: tls: failed to find any PEM data in certificate input"}},
 		"given, not there":  {Config{TLSCert: filepath.Join(dir, "none"), TLSKey: key}, []string{"proxy.tls_cert, proxy.tls_key: open " + filepath.Join(dir, "none") + ": no such file or directory"}},
 		"given, key amiss":  {Config{TLSCert: ownCert(t), TLSKey: key}, []string{"proxy.tls_cert, proxy.tls_key: tls: failed to find any PEM data in key input"}},
@@ -103,7 +102,9 @@ func TestGivenPairIsUsed(t *testing.T) {
 	text, err := os.ReadFile(cert)
 	must(t, err)
 	block, _ := pem.Decode(text)
-	if served := p.dial(t).ConnectionState().PeerCertificates[0].Raw; string(served) != string(block.Bytes) {
+	conn := p.dial(t)
+	defer conn.Close()
+	if served := conn.ConnectionState().PeerCertificates[0].Raw; string(served) != string(block.Bytes) {
 		t.Error("another certificate is served")
 	}
 }

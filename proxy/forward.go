@@ -71,7 +71,7 @@ func newForwarder(upstream *url.URL, timeout time.Duration, marked func(context.
 // begun it, and then the touch must follow.
 func withTouch(r *http.Request) *http.Request {
 	t, create, ok := touches(r.Method, r.URL.EscapedPath())
-	if !ok {
+	if !ok || create && r.ContentLength == 0 { // nobody reads or closes a body that there is not
 		return r
 	}
 	p := &pending{touch: t}

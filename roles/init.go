@@ -130,6 +130,9 @@ func (p Installation) files(now time.Time) ([]initFile, error) {
 		return nil, err
 	}
 	nodes := p.nodes()
+	if err := checkIDs(nodes); err != nil {
+		return nil, err
+	}
 	conf := p.serverConf()
 	files := []initFile{
 		{"ca.crt", ca.CertPEM, public},
@@ -147,6 +150,18 @@ func (p Installation) files(now time.Time) ([]initFile, error) {
 	}
 	text, err := conf.Render()
 	return append(files, initFile{brokerID + "/nats.conf", text, public}), err
+}
+
+// checkIDs makes sure that no two nodes get the same folder; the broker's configuration checks the rest.
+func checkIDs(nodes []initNode) error {
+	role := map[string]string{}
+	for _, n := range nodes {
+		if other, taken := role[n.ID]; taken {
+			return fmt.Errorf("%q is the id of the %s already; name the %s differently", n.ID, other, n.Role)
+		}
+		role[n.ID] = n.Role
+	}
+	return nil
 }
 
 // files makes one node's own files, and its user in the broker's configuration.

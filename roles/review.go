@@ -80,8 +80,8 @@ func (s *Secondary) compare(serials map[zone.Name]uint32, begin time.Time) (miss
 	held := make(map[zone.Name]holding, len(before))
 	for state, broken := range s.store.States() {
 		if broken != nil {
-			err = broken
-			break
+			s.log.Error().Err(broken).Msg("this zone's copy in the store cannot be read; the zone's next change replaces it")
+			continue
 		}
 		serial, is := serials[state.Name]
 		switch h, was := before[state.Name]; {

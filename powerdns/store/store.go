@@ -92,24 +92,23 @@ func (s *Store) Put(state *zone.State, z *zone.Zone, fresh map[zone.Chunk][]byte
 	})
 }
 
-// dropChunks removes what the state that is replaced has and next has not.
+// dropChunks removes the zone's chunks that next has not. It looks at the chunks themselves, so that a state that cannot
+// be read can be replaced like any other.
 func dropChunks(tx *bbolt.Tx, next *zone.State) error {
-	old, err := stateIn(tx, next.Name)
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	stays := map[zone.Chunk]bool{}
+	stays := map[string]bool{}
 	for _, c := range next.Chunks() {
-		stays[c] = true
+		stays[string(chunkKey(next.Name, c))] = true
 	}
-	for _, c := range old.Chunks() {
-		if !stays[c] {
-			if err := tx.Bucket(chunksBucket).Delete(chunkKey(next.Name, c)); err != nil {
-				return err
-			}
+	var old [][]byte
+	c := tx.Bucket(chunksBucket).Cursor()
+	for k, _ := c.Seek([]byte(next.Name)); bytes.HasPrefix(k, []byte(next.Name)); k, _ = c.Next() {
+		if !stays[string(k)] {
+			old = append(old, k)
+		}
+	}
+	for _, k := range old {
+		if err := tx.Bucket(chunksBucket).Delete(k); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -224,32 +223,36 @@ func (s *Store) Chunk(name zone.Name, c zone.Chunk) (data []byte, err error) {
 	return data, err
 }
 
-// States yields all states, in the order of their names' bytes, tombstones included. A state that cannot be decoded
-// comes with its error. The store can be used meanwhile; what changes then may or may not be seen.
+// States yields all states, in the order of their names' bytes, tombstones included. In place of one that cannot be
+// decoded comes its error, and then the others. The store can be used meanwhile; what changes then may or may not be seen.
 func (s *Store) States() iter.Seq2[*zone.State, error] {
 	const page = 256 // short transactions: a long one keeps pages from being used again
 	return func(yield func(*zone.State, error) bool) {
 		for after := []byte{}; ; {
 			var states []*zone.State
+			var faults []error
 			err := s.db.View(func(tx *bbolt.Tx) error {
 				c := tx.Bucket(statesBucket).Cursor()
 				k, v := c.Seek(after)
 				for ; k != nil && len(states) < page; k, v = c.Next() {
 					state, err := zone.UnmarshalState(v)
 					if err != nil {
-						return fmt.Errorf("zone %s: %w", zone.Name(k), err)
+						err = fmt.Errorf("zone %s: %w", zone.Name(k), err)
 					}
-					states = append(states, state)
+					states, faults = append(states, state), append(faults, err)
 					after = append(bytes.Clone(k), 0)
 				}
 				return nil
 			})
-			for _, state := range states {
-				if !yield(state, nil) {
+			for i, state := range states {
+				if !yield(state, faults[i]) {
 					return
 				}
 			}
-			if err != nil && !yield(nil, err) || err != nil || len(states) < page {
+			if err != nil {
+				yield(nil, err)
+			}
+			if err != nil || len(states) < page {
 				return
 			}
 		}

@@ -95,7 +95,9 @@ Everything stays up until Ctrl-C. In another terminal:
 	for _, s := range f.Secondaries {
 		fmt.Fprintf(out, "  %s\n", dig(s.DNSAddr, "www.my.example", "A"))
 	}
+	config, _ := f.Config(fleet.Health)
 	fmt.Fprintf(out, `  curl --cacert $CERT -H "X-API-Key: $KEY" -X DELETE $API/zones/my.example.
+  %s status --config %s
   curl -s http://%s%s
-`, f.Observe(fleet.Health), roles.StatusPath)
+`, os.Args[0], config, f.Observe(fleet.Health), roles.StatusPath)
 }

@@ -1,0 +1,399 @@
+package store
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"go.etcd.io/bbolt"
+
+	"pdns-distribute/powerdns/zone"
+)
+
+var example = zone.MustParseName("example.org")
+
+// large is how many hosts, with texts that cannot be compressed, make a zone of several chunks.
+const large = 4000
+
+// version makes a version of a zone with so many hosts. Versions differ in their serials and in the first host.
+func version(t testing.TB, name zone.Name, serial uint32, hosts, first int) *zone.Zone {
+	t.Helper()
+	b := zone.NewBuilder(name, 0)
+	add := func(format string, args ...any) {
+		rr, err := dns.NewRR(fmt.Sprintf(format, args...))
+		must(t, err)
+		r, err := zone.NewRecord(rr)
+		must(t, err)
+		must(t, b.Add(r))
+	}
+	add("%s 3600 SOA ns.example. hostmaster.example. %d 1 1 1 1", name, serial)
+	add("%s 3600 NS ns.example.", name)
+	for n := range hosts {
+		mark := 0
+		if n == 0 {
+			mark = first
+		}
+		add("h%d.%s 60 TXT \"%x\" \"%d\"", n, name, sha256.Sum256(fmt.Append(nil, n)), mark)
+	}
+	z, err := b.Zone()
+	must(t, err)
+	return z
+}
+
+// published is what came over the broker: a state, its content and the chunks of a large zone.
+type published struct {
+	state  *zone.State
+	zone   *zone.Zone
+	chunks map[zone.Chunk][]byte
+}
+
+func publish(z *zone.Zone) published {
+	state, contents := zone.NewState(z, z.Serial(), time.Now())
+	p := published{state, z, map[zone.Chunk][]byte{}}
+	for i, c := range state.Chunks() {
+		p.chunks[c] = contents[i]
+	}
+	return p
+}
+
+func (p published) putInto(t testing.TB, s *Store) {
+	t.Helper()
+	fresh := map[zone.Chunk][]byte{}
+	for c, data := range p.chunks {
+		if _, err := s.Chunk(p.state.Name, c); err != nil {
+			fresh[c] = data
+		}
+	}
+	must(t, s.Put(p.state, p.zone, fresh))
+}
+
+func open(t testing.TB) *Store {
+	t.Helper()
+	s, err := Open(filepath.Join(t.TempDir(), "zones.db"))
+	must(t, err)
+	t.Cleanup(func() { must(t, s.Close()) })
+	return s
+}
+
+func TestPutAndGet(t *testing.T) {
+	s := open(t)
+	wantNothing(t, s)
+	one, many := publish(version(t, example, 1, 3, 1)), publish(version(t, example, 2, large, 1))
+	if len(one.chunks) != 0 || len(many.chunks) < 5 {
+		t.Fatalf("%d and %d chunks: this test shows little", len(one.chunks), len(many.chunks))
+	}
+	for _, p := range []published{one, many, one} {
+		p.putInto(t, s)
+		wantHeld(t, s, p)
+	}
+	wantChunks(t, s)
+}
+
+func TestTombstoneAndForget(t *testing.T) {
+	for what, remove := range map[string]func(*Store) error{
+		"tombstone": func(s *Store) error { return s.Put(zone.NewTombstone(example, time.Now()), nil, nil) },
+		"forget":    func(s *Store) error { return s.Forget(example) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			s := open(t)
+			publish(version(t, example, 1, large, 1)).putInto(t, s)
+			other := publish(version(t, zone.MustParseName("sub.example.org"), 1, large, 1))
+			other.putInto(t, s)
+			must(t, remove(s))
+			if _, err := s.Zone(example); !errors.Is(err, ErrNotFound) {
+				t.Errorf("its content: %v", err)
+			}
+			if _, err := s.Apex(example); !errors.Is(err, ErrNotFound) {
+				t.Errorf("its apex: %v", err)
+			}
+			switch state, err := s.State(example); {
+			case what == "forget" && !errors.Is(err, ErrNotFound):
+				t.Errorf("its state: %v, %v", state, err)
+			case what == "tombstone" && (err != nil || !state.Gone):
+				t.Errorf("its state: %+v, %v", state, err)
+			}
+			wantHeld(t, s, other)
+			wantChunks(t, s, other)
+		})
+	}
+}
+
+// Chunks are dropped when the next version does not have them, and only then.
+func TestChunksOfALargeZone(t *testing.T) {
+	s := open(t)
+	first, second := publish(version(t, example, 1, large, 1)), publish(version(t, example, 2, large, 2))
+	shared := 0
+	for c := range first.chunks {
+		if _, both := second.chunks[c]; both {
+			shared++
+		}
+	}
+	if shared == 0 || shared == len(first.chunks) {
+		t.Fatalf("%d of %d chunks are shared: this test shows little", shared, len(first.chunks))
+	}
+	other := publish(version(t, zone.MustParseName("example.net"), 1, large, 1))
+	other.putInto(t, s)
+	for _, p := range []published{first, second, first, first} {
+		p.putInto(t, s)
+		wantHeld(t, s, p)
+		wantChunks(t, s, p, other)
+	}
+}
+
+func TestZoneWhoseChunkIsMissing(t *testing.T) {
+	s := open(t)
+	p := publish(version(t, example, 1, large, 1))
+	must(t, s.Put(p.state, p.zone, nil))
+	if _, err := s.Zone(example); !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "chunk 1 of ") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestParked(t *testing.T) {
+	s := open(t)
+	other := zone.MustParseName("a.example")
+	for _, name := range []zone.Name{example, other, example} {
+		must(t, s.Park(name))
+	}
+	wantParked(t, s, other, example)
+	must(t, s.Unpark(other))
+	must(t, s.Unpark(other))
+	wantParked(t, s, example)
+	publish(version(t, example, 1, 1, 1)).putInto(t, s)
+	wantParked(t, s, example)
+	must(t, s.Forget(example))
+	wantParked(t, s)
+}
+
+func TestEverythingSurvivesARestart(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "zones.db")
+	p := publish(version(t, example, 1, large, 1))
+	s, err := Open(file)
+	must(t, err)
+	p.putInto(t, s)
+	must(t, s.Park(example))
+	must(t, s.Close())
+	s, err = Open(file)
+	must(t, err)
+	defer s.Close()
+	wantHeld(t, s, p)
+	wantParked(t, s, example)
+}
+
+func TestStatesWhileTheyChange(t *testing.T) {
+	s := open(t)
+	const zones = 1000 // several pages
+	var names []zone.Name
+	for n := range zones {
+		names = append(names, zone.MustParseName(fmt.Sprintf("z%04d.example", n)))
+	}
+	slices.Sort(names)
+	fill(t, s, names)
+	at := 0
+	for state, err := range s.States() {
+		must(t, err)
+		if state.Name != names[at] {
+			t.Fatalf("state %d is of %s, want %s", at, state.Name, names[at])
+		}
+		at++
+		switch at {
+		case 100: // before it, behind it in this page, and in a later one
+			must(t, s.Forget(names[10]))
+			must(t, s.Forget(names[200]))
+			must(t, s.Forget(names[600]))
+			names = slices.Delete(names, 600, 601) // the page is read already, later ones are not
+		case 300:
+			must(t, s.Put(zone.NewTombstone(zone.MustParseName("zzzzz.example"), time.Now()), nil, nil))
+			names = append(names, zone.MustParseName("zzzzz.example"))
+		}
+	}
+	if at != len(names) {
+		t.Errorf("%d states, want %d", at, len(names))
+	}
+	for range s.States() {
+		break // no more is asked for
+	}
+}
+
+func fill(t *testing.T, s *Store, names []zone.Name) {
+	t.Helper()
+	must(t, s.db.Update(func(tx *bbolt.Tx) error {
+		for _, name := range names {
+			encoded, err := zone.NewTombstone(name, time.Now()).MarshalBinary()
+			if err == nil {
+				err = tx.Bucket(statesBucket).Put([]byte(name), encoded)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+}
+
+// A state that cannot be read, of a later version of this program for instance, is that zone's trouble alone, and the
+// next one to come replaces it.
+func TestDamagedState(t *testing.T) {
+	s := open(t)
+	p := publish(version(t, example, 1, large, 1))
+	p.putInto(t, s)
+	names := []zone.Name{zone.MustParseName("a.example"), zone.MustParseName("zz.example")}
+	fill(t, s, names)
+	must(t, s.db.Update(func(tx *bbolt.Tx) error {
+		return tx.Bucket(statesBucket).Put([]byte(example), []byte("PDZ\x09 of another version"))
+	}))
+	if _, err := s.State(example); !errors.Is(err, zone.ErrCorrupt) {
+		t.Errorf("its state: %v", err)
+	}
+	if _, err := s.Zone(example); !errors.Is(err, zone.ErrCorrupt) {
+		t.Errorf("its content: %v", err)
+	}
+	var faults, others int
+	for state, err := range s.States() {
+		switch {
+		case err == nil && slices.Contains(names, state.Name):
+			others++
+		case err != nil && strings.HasPrefix(err.Error(), "zone example.org.: corrupt: a zone state of another version; update this program"):
+			faults++
+		default:
+			t.Errorf("state %v, error %v", state, err)
+		}
+	}
+	if faults != 1 || others != len(names) {
+		t.Errorf("%d faults and %d states, want 1 and %d", faults, others, len(names))
+	}
+	next := publish(version(t, example, 2, large, 2))
+	next.putInto(t, s)
+	wantHeld(t, s, next)
+	wantChunks(t, s, next)
+}
+
+func TestUnusableFiles(t *testing.T) {
+	dir := t.TempDir()
+	for what, test := range map[string]struct {
+		file    string
+		content []byte
+		want    string
+	}{
+		"no store":  {"text", []byte(strings.Repeat("not a store\n", 10_000)), ": invalid database; if it is damaged, remove it: it is filled again from the broker"},
+		"zeroed":    {"zeroes", make([]byte, 64<<10), ": invalid database; if it is damaged, remove it: it is filled again from the broker"},
+		"no folder": {"text/zones.db", nil, "; secondary.state_dir must be writable"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			file := filepath.Join(dir, test.file)
+			must(t, os.WriteFile(filepath.Join(dir, "text"), []byte("text"), 0o600))
+			if test.content != nil {
+				must(t, os.WriteFile(file, test.content, 0o600))
+			}
+			_, err := Open(file)
+			if err == nil || !strings.HasPrefix(err.Error(), "store "+file+": ") || !strings.HasSuffix(err.Error(), test.want) {
+				t.Errorf("error is %v", err)
+			}
+		})
+	}
+}
+
+func TestSecondOpenIsRefused(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "zones.db")
+	s, err := Open(file)
+	must(t, err)
+	defer s.Close()
+	_, err = Open(file)
+	if want := "store " + file + " is in use: another secondary role runs with this secondary.state_dir"; err == nil || err.Error() != want {
+		t.Errorf("error is %v, want %s", err, want)
+	}
+}
+
+func TestModes(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "lib", "secondary")
+	s, err := Open(filepath.Join(dir, "zones.db"))
+	must(t, err)
+	defer s.Close()
+	for path, want := range map[string]fs.FileMode{dir: 0o700, filepath.Join(dir, "zones.db"): 0o600} {
+		info, err := os.Stat(path)
+		must(t, err)
+		if got := info.Mode().Perm(); got != want {
+			t.Errorf("%s has mode %04o, want %04o", path, got, want)
+		}
+	}
+}
+
+func wantNothing(t *testing.T, s *Store) {
+	t.Helper()
+	_, err1 := s.State(example)
+	_, err2 := s.Zone(example)
+	_, err3 := s.Apex(example)
+	_, err4 := s.Chunk(example, zone.Chunk{})
+	for _, err := range []error{err1, err2, err3, err4} {
+		if !errors.Is(err, ErrNotFound) {
+			t.Errorf("error is %v, want %v", err, ErrNotFound)
+		}
+	}
+	for state := range s.States() {
+		t.Errorf("holds %+v", state)
+	}
+}
+
+// wantHeld wants the version, in full and by its apex.
+func wantHeld(t *testing.T, s *Store, p published) {
+	t.Helper()
+	name := p.state.Name
+	state, err := s.State(name)
+	must(t, err)
+	z, err := s.Zone(name)
+	must(t, err)
+	if state.Digest != p.state.Digest || z.Digest() != p.zone.Digest() || z.Serial() != p.zone.Serial() || z.Len() != p.zone.Len() {
+		t.Errorf("zone %s: serial %d with %d records, want %d with %d", name, z.Serial(), z.Len(), p.zone.Serial(), p.zone.Len())
+	}
+	apex, err := s.Apex(name)
+	must(t, err)
+	if !slices.EqualFunc(apex, p.zone.Apex(), func(a, b zone.Record) bool { return bytes.Equal(a, b) }) {
+		t.Errorf("zone %s: apex is %v, want %v", name, apex, p.zone.Apex())
+	}
+}
+
+// wantChunks wants the chunks of these versions, and no others in the whole store.
+func wantChunks(t *testing.T, s *Store, versions ...published) {
+	t.Helper()
+	n := 0
+	for _, p := range versions {
+		n += len(p.chunks)
+		for c, want := range p.chunks {
+			if got, err := s.Chunk(p.state.Name, c); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("zone %s: chunk %x: %d bytes, want %d: %v", p.state.Name, c.Hash[:4], len(got), len(want), err)
+			}
+		}
+	}
+	must(t, s.db.View(func(tx *bbolt.Tx) error {
+		if held := tx.Bucket(chunksBucket).Stats().KeyN; held != n {
+			t.Errorf("the store holds %d chunks, want %d", held, n)
+		}
+		return nil
+	}))
+}
+
+func wantParked(t *testing.T, s *Store, want ...zone.Name) {
+	t.Helper()
+	got, err := s.Parked()
+	must(t, err)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("parked is %v, want %v", got, want)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
