@@ -63,6 +63,7 @@ type command struct {
 	arguments      string // what stands behind the flags, such as "DIR", or "[ZONE]" if it may be left out; "" if nothing may
 	description    string
 	configured     bool // by --config and --set
+	reloads        bool // on SIGHUP, which ends all others
 	flags          []cli.Flag
 	run            func(context.Context, roles.Invocation) error
 }
@@ -112,7 +113,7 @@ func (p *program) report(err error) int {
 		usage  usageError
 	)
 	switch {
-	case errors.As(err, &faults), errors.As(err, &usage):
+	case errors.As(err, &faults), errors.As(err, &usage), errors.Is(err, roles.ErrUsage):
 		return exitUsage
 	case errors.Is(err, roles.ErrNotInOrder):
 		return exitNotInOrder
@@ -264,6 +265,11 @@ func (p *program) invocation(c *cli.Context, of command) (roles.Invocation, erro
 		Stdout:  p.stdout,
 		Stderr:  p.stderr,
 		Version: shortVersion(),
+	}
+	if of.reloads {
+		reload := make(chan os.Signal, 1)
+		signal.Notify(reload, syscall.SIGHUP) // until the process ends
+		in.Reload = reload
 	}
 	if !of.configured {
 		return in, nil
@@ -534,6 +540,7 @@ Example:
 		},
 		{
 			name:       "broker",
+			reloads:    true,
 			category:   asRole,
 			usage:      "run a NATS server, where there is none yet",
 			configured: true,

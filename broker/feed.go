@@ -15,13 +15,24 @@ type FeedMsg struct {
 	StateMsg
 }
 
-// Newer tells whether m was published after other, both of the same zone and feed. What came before the broker was wiped
-// is older than all that came after.
-func (m FeedMsg) Newer(other FeedMsg) bool {
-	if m.hold.from != other.hold.from {
-		return m.hold.from > other.hold.from
+// Place orders the states of one zone. It is small, and holds on to nothing.
+type Place struct {
+	generation int64 // of the feed
+	seq        uint64
+	published  time.Time
+}
+
+// Place is where the state stands among all of its zone.
+func (m FeedMsg) Place() Place { return Place{m.hold.from, m.Seq, m.Header.Published} }
+
+// Newer tells whether a state stands after another one. What came before the feed was provisioned anew is older than
+// all that came after. A broker that went back to an earlier copy of its store gives sequences again: then the time of
+// publishing, which never goes back within a zone, says that the lower sequence is the newer one.
+func (p Place) Newer(other Place) bool {
+	if p.generation != other.generation {
+		return p.generation > other.generation
 	}
-	return m.Seq > other.Seq
+	return p.seq > other.seq && !other.published.After(p.published)
 }
 
 // Feed calls fn for the newest state of every zone, and then for each as it is published, in stream order, one call
@@ -32,12 +43,18 @@ func (m FeedMsg) Newer(other FeedMsg) bool {
 // It waits until ProvisionFeed was called for this node, and again when the feed was removed or the broker wiped; flow
 // (may be nil) is told. A feed provisioned anew begins with all states. It returns nil when ctx has ended, and
 // ErrClosed when the connection was closed.
-func (c *Conn) Feed(ctx context.Context, fn func(FeedMsg), flow Flow) error {
+//
+// opened is called before messages come, each time that the feed was found.
+func (c *Conn) Feed(ctx context.Context, fn func(FeedMsg), opened func(FeedInfo), flow Flow) error {
 	f := follower{
 		conn: c, object: "feed " + c.node, flow: flow, durable: true,
 		limit: jetstream.PullMaxMessagesWithBytesLimit(64, 8<<20),
 		open: func(ctx context.Context) (jetstream.Consumer, error) {
-			return c.js.Consumer(ctx, stateStream, c.node)
+			consumer, err := c.js.Consumer(ctx, stateStream, c.node)
+			if err == nil {
+				opened(newFeedInfo(consumer.CachedInfo()))
+			}
+			return consumer, err
 		},
 		handle: func(ctx context.Context, d delivery) {
 			if m, ok := take(ctx, c, d, newFeedMsg); ok {
@@ -76,6 +93,21 @@ func feedConsumer(node string) jetstream.ConsumerConfig {
 		DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckExplicitPolicy,
 		AckWait: ackWait, MaxDeliver: -1, MaxAckPending: 1000,
 	}
+}
+
+// RenewFeed provisions a secondary's feed anew, so that it delivers all states again, if it still is the one that was
+// created at the given time. CORE account only.
+func (c *Conn) RenewFeed(ctx context.Context, node string, created time.Time) error {
+	consumer, err := c.js.Consumer(ctx, stateStream, node)
+	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return fmt.Errorf("renew feed of node %s: %w", node, explain(err))
+	}
+	if err == nil && consumer.CachedInfo().Created.Equal(created) {
+		if err := c.RemoveFeed(ctx, node); err != nil {
+			return err
+		}
+	}
+	return c.ProvisionFeed(ctx, node)
 }
 
 // RemoveFeed removes the feed of a secondary that is no more. Removing one that isn't there is no error.

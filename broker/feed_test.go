@@ -114,7 +114,7 @@ func TestFeedHandedBackAtTheEnd(t *testing.T) {
 			}
 			<-ctx.Done()
 			must(t, m.Nak(time.Second))
-		}, nil)
+		}, func(broker.FeedInfo) {}, nil)
 	})
 	eventually(t, func() bool { return sec.NATS().Stats().InMsgs > before+40 }) // all, and the answer to the lookup
 	stop()
@@ -157,7 +157,7 @@ func TestFeedResumesAfterWipe(t *testing.T) {
 	other := receive(t, got)
 	publish(t, primary, "old.example", "")
 	old := receive(t, got)
-	if !old.Newer(other) || other.Newer(old) || old.Newer(old) {
+	if !old.Place().Newer(other.Place()) || other.Place().Newer(old.Place()) || old.Place().Newer(old.Place()) {
 		t.Error("the order of publishing is lost")
 	}
 	restart(t, b.Wipe, primary)
@@ -173,7 +173,7 @@ func TestFeedResumesAfterWipe(t *testing.T) {
 	if m.Zone != zone.MustParseName("new.example") || m.Seq != 1 {
 		t.Errorf("got %+v", m)
 	}
-	if !m.Newer(old) || old.Newer(m) {
+	if !m.Place().Newer(old.Place()) || old.Place().Newer(m.Place()) {
 		t.Error("a state from before the wipe is taken for newer")
 	}
 }
@@ -299,5 +299,30 @@ func TestNoEavesdropping(t *testing.T) {
 		must(t, err)
 		refusal := fmt.Sprintf(`Permissions Violation for Subscription to \"%s\"`, subject)
 		eventually(t, func() bool { return log.contains(refusal) })
+	}
+}
+
+// A feed that is renewed begins with all states again; one that was renewed already is left alone.
+func TestRenewFeed(t *testing.T) {
+	_, primary := start(t)
+	publish(t, primary, "a.example", "")
+	must(t, primary.ProvisionFeed(t.Context(), "sec1"))
+	created := func() time.Time {
+		feeds, err := primary.Feeds(t.Context())
+		must(t, err)
+		if len(feeds) != 1 {
+			t.Fatalf("%d feeds, want 1", len(feeds))
+		}
+		return feeds[0].Created
+	}
+	first := created()
+	must(t, primary.RenewFeed(t.Context(), "sec1", first))
+	second := created()
+	if !second.After(first) {
+		t.Error("the feed is still the old one")
+	}
+	must(t, primary.RenewFeed(t.Context(), "sec1", first))
+	if !created().Equal(second) {
+		t.Error("a feed that was renewed already was renewed again")
 	}
 }

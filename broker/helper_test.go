@@ -114,7 +114,7 @@ func feed(t testing.TB, c *broker.Conn, flow broker.Flow) (<-chan broker.FeedMsg
 	t.Helper()
 	ch := make(chan broker.FeedMsg, 10_000)
 	stop := background(t, func(ctx context.Context) error {
-		return c.Feed(ctx, func(m broker.FeedMsg) { ch <- m }, flow)
+		return c.Feed(ctx, func(m broker.FeedMsg) { ch <- m }, func(broker.FeedInfo) {}, flow)
 	})
 	return ch, stop
 }

@@ -27,6 +27,7 @@ type StateHeader struct {
 	Digest    string        // hex
 	Stable    string        // stable digest, hex
 	Published time.Time     // when the primary published it
+	Expires   uint32        // first end of a signature, as in RFC 4034 §3.1.5; 0 when unsigned
 	Chunks    int           // blobs that the content is in; 0 when it is in the state itself
 	TTL       time.Duration // after which the broker forgets it, for tombstones; whole seconds, 0 is never
 }
@@ -39,6 +40,7 @@ const (
 	stableHeader    = "Pdns-Stable"
 	publishedHeader = "Pdns-Published"
 	chunksHeader    = "Pdns-Chunks"
+	expiresHeader   = "Pdns-Expires"
 )
 
 // StateMsg is a published state.
@@ -77,6 +79,7 @@ func (h StateHeader) encode() nats.Header {
 		stableHeader:    {h.Stable},
 		publishedHeader: {formatTime(h.Published)},
 		chunksHeader:    {strconv.Itoa(h.Chunks)},
+		expiresHeader:   {strconv.FormatUint(uint64(h.Expires), 10)},
 	}
 }
 
@@ -86,10 +89,11 @@ func decodeHeader(h nats.Header) (StateHeader, error) {
 	published, err3 := parseTime(h.Get(publishedHeader))
 	ttl, err4 := parseTTL(h.Get(jetstream.MsgTTLHeader))
 	chunks, err5 := strconv.ParseUint(h.Get(chunksHeader), 10, 31)
+	expires, err6 := strconv.ParseUint(h.Get(expiresHeader), 10, 32)
 	return StateHeader{
 		Kind: h.Get(kindHeader), Serial: uint32(serial), Stored: uint32(stored),
-		Digest: h.Get(digestHeader), Stable: h.Get(stableHeader), Published: published, Chunks: int(chunks), TTL: ttl,
-	}, errors.Join(err1, err2, err3, err4, err5)
+		Digest: h.Get(digestHeader), Stable: h.Get(stableHeader), Published: published, Chunks: int(chunks), Expires: uint32(expires), TTL: ttl,
+	}, errors.Join(err1, err2, err3, err4, err5, err6)
 }
 
 func parseTTL(s string) (time.Duration, error) {

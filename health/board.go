@@ -16,7 +16,7 @@ type Feed struct {
 // Board is the state of the whole installation at one moment.
 type Board struct {
 	At    time.Time `json:"at"`
-	OK    bool      `json:"ok"` // everyone expected is there, ready, without trouble, and not behind
+	OK    bool      `json:"ok"` // a primary is there, and everyone known is there, ready, without trouble, and not behind
 	Nodes []Row     `json:"nodes"`
 }
 
@@ -34,6 +34,11 @@ type Sighting struct {
 	Presence
 	At time.Time
 }
+
+const (
+	rolePrimary   = "primary"
+	roleSecondary = "secondary"
+)
 
 // The states of a row, from good to bad.
 const (
@@ -53,17 +58,20 @@ func NewBoard(now time.Time, inactiveAfter time.Duration, seen map[string]Sighti
 	for _, feed := range expected {
 		row := rows[feed.Node]
 		if row == nil {
-			row = &Row{Presence: Presence{Node: feed.Node, Role: "secondary"}}
+			row = &Row{Presence: Presence{Node: feed.Node, Role: roleSecondary}}
 			rows[feed.Node] = row
 		}
 		row.Behind = feed.Behind
 	}
-	board := Board{At: now, OK: len(rows) > 0}
+	board := Board{At: now}
+	rest := true
 	for _, row := range rows {
 		row.State = row.judge()
-		board.OK = board.OK && row.State == StateOK
+		board.OK = board.OK || row.Role == rolePrimary && row.Active // without one nothing is distributed
+		rest = rest && row.State == StateOK
 		board.Nodes = append(board.Nodes, *row)
 	}
+	board.OK = board.OK && rest
 	slices.SortFunc(board.Nodes, func(a, b Row) int {
 		return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Node, b.Node))
 	})

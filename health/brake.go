@@ -21,7 +21,7 @@ type Brake struct {
 // freeDeletions may be found in a window however few zones there are, as long as others remain.
 const freeDeletions = 3
 
-// NewBrake allows percent of all zones, or three, to be found deleted within each window.
+// NewBrake allows percent of all zones, or three, to be found deleted within each window; 0 allows none.
 func NewBrake(percent int, window time.Duration) *Brake {
 	return &Brake{percent: percent, window: window}
 }
@@ -38,8 +38,11 @@ func (b *Brake) Allow(now time.Time, n, total int) error {
 	for len(b.granted) > 0 && now.Sub(b.granted[0]) > b.window {
 		b.granted = b.granted[1:]
 	}
-	limit := max(freeDeletions, total*b.percent/100)
-	if len(b.granted)+n > limit || n == total {
+	limit := 0
+	if b.percent > 0 {
+		limit = max(freeDeletions, total*b.percent/100)
+	}
+	if len(b.granted)+n > limit || n >= total {
 		b.held = n
 		return fmt.Errorf("%d of %d zones are gone from PowerDNS without having been deleted through the proxy; "+
 			"at most %d may be within %s, never all, and %d were; "+

@@ -22,6 +22,7 @@ type Presence struct {
 	LastApplied time.Time `json:"last_applied,omitzero"` // when a secondary last proved a version
 	LastZone    zone.Name `json:"last_zone,omitzero"`    // and of which zone
 
+	Refeed   time.Time `json:"refeed,omitzero"`    // its feed of this time of creation has gone past what its store lacks
 	Problems []string  `json:"problems,omitempty"` // why it is not ready
 	Warnings []string  `json:"warnings,omitempty"` // what works but should be changed
 	Failing  []Failure `json:"failing,omitempty"`  // zones in trouble, the first MaxFailures of them

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -22,7 +23,7 @@ type dirtySet struct {
 	marker Marker
 	log    zerolog.Logger
 	gauge  func(float64)
-	swept  bool // the sweep that a start asks for has been stored; run's own
+	swept  atomic.Bool // the sweep that a start asks for, or an unreadable create, has been stored
 
 	mu    sync.Mutex
 	zones map[zone.Name]mark
@@ -43,9 +44,12 @@ func newDirtySet(marker Marker, log zerolog.Logger, gauge func(float64)) *dirtyS
 // store marks the zone and tries to store the touch at once, for at most patience. It returns false when the touch must
 // wait; then run stores it later.
 func (d *dirtySet) store(ctx context.Context, t touch, patience time.Duration) bool {
-	m := d.add(t)
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	if t.zone == "" {
+		return d.sweep(ctx)
+	}
+	m := d.add(t)
 	if err := d.marker.Touch(ctx, t.zone, m.reason); err != nil {
 		d.log.Warn().Err(err).Stringer("zone", t.zone).Msg("the broker is away: the change is queued here until it is back")
 		select {
@@ -55,6 +59,19 @@ func (d *dirtySet) store(ctx context.Context, t touch, patience time.Duration) b
 		return false
 	}
 	d.remove(t.zone, m.number)
+	return true
+}
+
+// sweep asks for one, now or as soon as the broker is back.
+func (d *dirtySet) sweep(ctx context.Context) bool {
+	if err := d.marker.Sweep(ctx); err != nil {
+		d.swept.Store(false)
+		select {
+		case d.wake <- struct{}{}:
+		default:
+		}
+		return false
+	}
 	return true
 }
 
@@ -76,6 +93,12 @@ func (d *dirtySet) remove(name zone.Name, number uint64) {
 		delete(d.zones, name)
 	}
 	d.gauge(float64(len(d.zones)))
+}
+
+func (d *dirtySet) is(name zone.Name, number uint64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.zones[name].number == number
 }
 
 func (d *dirtySet) snapshot() map[zone.Name]mark {
@@ -121,13 +144,16 @@ func (d *dirtySet) run(ctx context.Context) error {
 
 // flush stores what waits; false when something still does.
 func (d *dirtySet) flush(ctx context.Context) bool {
-	if !d.swept {
+	if !d.swept.Swap(true) {
 		if err := d.marker.Sweep(ctx); err != nil {
+			d.swept.Store(false)
 			return false
 		}
-		d.swept = true
 	}
 	for name, m := range d.snapshot() {
+		if !d.is(name, m.number) { // stored meanwhile, or marked again
+			continue
+		}
 		if err := d.marker.Touch(ctx, name, m.reason); err != nil {
 			return false
 		}

@@ -23,8 +23,8 @@ type pending struct {
 	body *nameReader // of a create: knows the zone's name
 }
 
-// newForwarder passes requests to PowerDNS as they are. marked is called with the touch of each that succeeded, before
-// its answer goes out, and tells whether the touch is stored.
+// newForwarder passes requests to PowerDNS as they are. marked is called with the touch of each that may have changed
+// something, before its answer goes out, and tells whether the touch is stored.
 func newForwarder(upstream *url.URL, timeout time.Duration, marked func(context.Context, touch) bool, failed func(*http.Request, error)) http.Handler {
 	return &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -40,23 +40,16 @@ func newForwarder(upstream *url.URL, timeout time.Duration, marked func(context.
 		},
 		ModifyResponse: func(res *http.Response) error {
 			p, ok := res.Request.Context().Value(contextKey{}).(*pending)
-			if !ok || res.StatusCode < 200 || res.StatusCode > 299 {
-				return nil
-			}
-			if p.body != nil {
-				name, err := p.body.name()
-				if err != nil {
-					return nil // PowerDNS accepted a body without a name: no zone can have been made
-				}
-				p.zone = name
-			}
-			if !marked(res.Request.Context(), p.touch) {
+			if ok && mayHaveWritten(res.StatusCode) && !marked(res.Request.Context(), p.settled()) {
 				res.Header.Set(HeaderQueued, "1")
 			}
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			failed(r, err)
+			if p, ok := r.Context().Value(contextKey{}).(*pending); ok && !marked(r.Context(), p.settled()) {
+				w.Header().Set(HeaderQueued, "1")
+			}
 			if errors.Is(err, context.Canceled) {
 				return // the client is gone
 			}
@@ -65,6 +58,25 @@ func newForwarder(upstream *url.URL, timeout time.Duration, marked func(context.
 			_ = json.NewEncoder(w).Encode(map[string]string{"error": "PowerDNS does not answer; see the log of pdns-distribute proxy"})
 		},
 	}
+}
+
+// mayHaveWritten is true where PowerDNS did what it was asked, and where it may have done some of it. A touch claims
+// nothing: the primary looks.
+func mayHaveWritten(status int) bool {
+	return 200 <= status && status <= 299 || status >= 500
+}
+
+// settled is the touch, with the zone that the body named. Where no name could be read in it the zone stays empty: any
+// zone may have been created.
+func (p *pending) settled() touch {
+	if p.body != nil {
+		p.body.Close() // where it was not read to its end, there is no more to be found
+		if name, err := p.body.name(); err == nil {
+			p.zone = name
+		}
+		p.body = nil
+	}
+	return p.touch
 }
 
 // withTouch notes on the request what it would touch. A write goes on when its client leaves: PowerDNS may have

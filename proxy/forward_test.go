@@ -210,6 +210,8 @@ func TestAnswersAreThoseOfPowerDNS(t *testing.T) {
 		"dots":                  p.call("GET", "/api/../api/v1/servers/./localhost", ""),
 		"without rrsets":        p.call("GET", zonePath+"?rrsets=false", ""),
 		"odd query":             p.call("GET", zonesPath+"?a=b;c=d&&zone=example.org.&=x&e", ""),
+		"semicolon in query":    p.call("GET", zonesPath+"?zone=none.example.;x", ""),
+		"bad escape in query":   p.call("GET", zonesPath+"?zone=none.example.%zz", ""),
 		"escapes in query":      p.call("GET", zonesPath+"?zone=%65xample.org%2E&x=a+b%20c%26", ""),
 		"empty query":           p.call("GET", zonesPath+"?", ""),
 		"search":                p.call("GET", "/api/v1/servers/localhost/search-data?q=www*&max=1", ""),

@@ -17,7 +17,7 @@ const (
 	ReasonDelete = "delete"
 )
 
-// touch is what a request would change if PowerDNS accepts it.
+// touch is what a request would change if PowerDNS accepts it. Without a zone it is that of any: a sweep finds it.
 type touch struct {
 	zone   zone.Name
 	reason string
@@ -102,6 +102,7 @@ func (n *nameReader) name() (zone.Name, error) { return zone.ParseName(<-n.found
 // in PowerDNS.
 func jsonName(r io.Reader) (name string) {
 	dec := json.NewDecoder(r)
+	dec.UseNumber() // PowerDNS takes numbers that no float64 can hold
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
 		return ""
 	}

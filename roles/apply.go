@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pdns-distribute/powerdns"
@@ -21,22 +22,28 @@ type applier struct {
 	dns    string // where PowerDNS answers
 	master string // where PowerDNS finds the loopback server
 
-	deleting sync.Mutex // held while a zone is deleted
+	takeOver bool // zones of other kinds, too
+
+	running  atomic.Int64  // zones that PowerDNS is taking
+	deleting chan struct{} // full while a zone is deleted
 
 	mu      sync.Mutex
 	ours    map[zone.Name]time.Time // zones known to be in PowerDNS as secondaries of the loopback server, and since when
 	caching bool                    // PowerDNS keeps caches that can outlive a transfer, see flush
 }
 
-func newApplier(api *powerdns.Client, dns, master string) *applier {
-	return &applier{api: api, dns: dns, master: master, ours: map[zone.Name]time.Time{}}
+func newApplier(api *powerdns.Client, dns, master string, takeOver bool) *applier {
+	return &applier{
+		api: api, dns: dns, master: master, takeOver: takeOver,
+		ours: map[zone.Name]time.Time{}, deleting: make(chan struct{}, 1),
+	}
 }
 
 // How long the steps of one attempt may take. Whoever calls apply tries again later.
 const (
 	attempts       = 3
-	firstPatience  = 30 * time.Millisecond  // from the order to PowerDNS's question for the zone: idle it takes 2 ms;
-	lastPatience   = 2 * time.Second        // doubled with each order up to this
+	firstPatience  = 30 * time.Millisecond  // from the order to PowerDNS's question for the zone, for each zone that is
+	lastPatience   = 2 * time.Second        // being taken: idle it takes 2 ms. Doubled with each order up to this
 	commitPatience = 3 * time.Second        // from the last message to the new answer, and for each MB of the zone ...
 	commitPerMB    = 500 * time.Millisecond // ... this much more
 )
@@ -80,7 +87,9 @@ func commitTime(z *zone.Zone) time.Duration {
 func (a *applier) take(ctx context.Context, o *offer) error {
 	drain(o.begun)
 	drain(o.sent)
-	for patience := firstPatience; ; patience *= 2 {
+	running := time.Duration(a.running.Add(1))
+	defer a.running.Add(-1)
+	for patience := running * firstPatience; ; patience *= 2 {
 		if err := a.order(ctx, o.zone.Name()); err != nil {
 			return err
 		}
@@ -148,7 +157,7 @@ func (a *applier) ensure(ctx context.Context, name zone.Name) (created bool, err
 	}
 	err = a.api.CreateZone(ctx, name, powerdns.Slave, []string{a.master})
 	if errors.Is(err, powerdns.ErrExists) {
-		return false, a.takeOver(ctx, name)
+		return false, a.adoptZone(ctx, name)
 	}
 	if err != nil {
 		return false, err
@@ -157,27 +166,39 @@ func (a *applier) ensure(ctx context.Context, name zone.Name) (created bool, err
 	return true, nil
 }
 
-// takeOver makes a zone that exists ours. Its keys go: what it is given is signed already.
-func (a *applier) takeOver(ctx context.Context, name zone.Name) error {
+// adoptZone makes a zone that exists ours. Secondary zones of another master are pointed here; zones of another kind are
+// somebody's own, and only taken when the operator says so. Their keys go: what they are given is signed already.
+func (a *applier) adoptZone(ctx context.Context, name zone.Name) error {
 	info, err := a.api.Zone(ctx, name)
 	if err != nil {
 		return err
 	}
-	if !a.owns(info) {
+	switch {
+	case a.owns(info):
+	case info.Kind != powerdns.Slave && !a.takeOver:
+		return fmt.Errorf("PowerDNS here has zone %s of its own (kind %s): is this the right PowerDNS? Delete the zone there, or set secondary.take_over", name, info.Kind)
+	default:
 		if err := a.api.MakeSlave(ctx, name, []string{a.master}); err != nil {
 			return err
 		}
-		keys, err := a.api.Cryptokeys(ctx, name)
-		if err != nil {
+		if err := a.deleteKeys(ctx, name); err != nil {
 			return err
-		}
-		for _, id := range keys {
-			if err := a.api.DeleteCryptokey(ctx, name, id); err != nil && !errors.Is(err, powerdns.ErrNotFound) {
-				return err
-			}
 		}
 	}
 	a.remember(name)
+	return nil
+}
+
+func (a *applier) deleteKeys(ctx context.Context, name zone.Name) error {
+	keys, err := a.api.Cryptokeys(ctx, name)
+	if err != nil {
+		return err
+	}
+	for _, id := range keys {
+		if err := a.api.DeleteCryptokey(ctx, name, id); err != nil && !errors.Is(err, powerdns.ErrNotFound) {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -223,10 +244,8 @@ const (
 // delete deletes one zone at a time, and tries again: SQLite gives up at once (500, "database is locked") when a
 // deletion comes together with another one, or with a transfer's commit.
 func (a *applier) delete(ctx context.Context, name zone.Name) error {
-	a.deleting.Lock()
-	defer a.deleting.Unlock()
 	for pause := firstDeletePause; ; pause *= 2 {
-		err := a.api.DeleteZone(ctx, name)
+		err := a.deleteOnce(ctx, name)
 		if !errors.Is(err, powerdns.ErrUnavailable) || pause > lastDeletePause {
 			return err
 		}
@@ -235,6 +254,16 @@ func (a *applier) delete(ctx context.Context, name zone.Name) error {
 			return ctx.Err()
 		case <-time.After(pause):
 		}
+	}
+}
+
+func (a *applier) deleteOnce(ctx context.Context, name zone.Name) error {
+	select {
+	case a.deleting <- struct{}{}:
+		defer func() { <-a.deleting }()
+		return a.api.DeleteZone(ctx, name)
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -300,6 +329,9 @@ func (a *applier) inspect(ctx context.Context) (unfit []string, err error) {
 			unfit = append(unfit, fmt.Sprintf("%s=%s (should be 0)", key, v))
 			caching = caching || key == "query-cache-ttl" || key == "negquery-cache-ttl"
 		}
+	}
+	if settings["disable-axfr"] == "yes" {
+		unfit = append(unfit, "disable-axfr=yes (should be no, with allow-axfr-ips for this role: a zone changed at an unchanged serial cannot be proven)")
 	}
 	if settings["secondary"] == "no" && settings["slave"] != "yes" {
 		unfit = append(unfit, "secondary=no (should be yes: it takes no zones)")

@@ -3,6 +3,7 @@ package roles
 import (
 	"context"
 	"fmt"
+	"os"
 
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
@@ -17,6 +18,7 @@ type Broker struct {
 	observe *observe.Server
 	ready   *observe.Readiness
 	log     zerolog.Logger
+	reload  <-chan os.Signal
 }
 
 const condServer = "nats-server"
@@ -25,7 +27,7 @@ const condServer = "nats-server"
 func NewBroker(cfg Config, deps Deps) (*Broker, error) {
 	b := &Broker{
 		log:   cfg.Log.New(deps.Log).With().Str("role", "broker").Str("node", cfg.Node.ID).Logger(),
-		ready: observe.NewReadiness(condServer),
+		ready: observe.NewReadiness(condServer), reload: deps.Reload,
 	}
 	var err error
 	if b.server, err = broker.NewServer(cfg.Server.Config, b.log); err != nil {
@@ -44,6 +46,7 @@ func (b *Broker) Run(ctx context.Context) error {
 		select {
 		case <-b.server.Ready():
 			b.ready.Clear(condServer)
+			b.reloading(ctx)
 		case <-ctx.Done():
 		}
 		return nil
@@ -52,4 +55,19 @@ func (b *Broker) Run(ctx context.Context) error {
 		return fmt.Errorf("broker: %w", err)
 	}
 	return nil
+}
+
+// reloading has the nats-server read its configuration again, for new users and certificates. One with faults changes
+// nothing.
+func (b *Broker) reloading(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.reload:
+			if err := b.server.Reload(); err != nil {
+				b.log.Error().Err(err).Msg("the configuration was not reloaded; the broker goes on with what it had")
+			}
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 
 	"pdns-distribute/roles/settings"
 )
@@ -16,6 +17,7 @@ type Invocation struct {
 	Stdout   io.Writer        // for what the command was asked for
 	Stderr   io.Writer        // for the log
 	Version  string           // of this program, such as "1.2.3"
+	Reload   <-chan os.Signal // asks for the configuration to be read again; nil if it can't be
 }
 
 // Options gives the values of a command's own flags, by their names.
@@ -27,6 +29,9 @@ type Options interface {
 
 // ErrNotInOrder is what a command returns, wrapped, when it worked but did not like what it saw.
 var ErrNotInOrder = errors.New("not everything is in order")
+
+// ErrUsage is what a command returns, wrapped, when it was called in a way that makes no sense.
+var ErrUsage = errors.New("wrong usage")
 
 // runner is a role that has bound its listeners.
 type runner interface {
@@ -63,7 +68,7 @@ func runRole(ctx context.Context, in Invocation, make func(Config, Deps) (runner
 	if err != nil {
 		return err
 	}
-	role, err := make(cfg, Deps{Version: in.Version, Log: in.Stderr})
+	role, err := make(cfg, Deps{Version: in.Version, Log: in.Stderr, Reload: in.Reload})
 	if err != nil {
 		return err
 	}

@@ -127,6 +127,10 @@ type SecondaryConfig struct {
 	// StateDir is where the copy of all zones is kept, mode 0700. It may be deleted: it is filled again.
 	StateDir string `toml:"state_dir" env:"STATE_DIR" envDefault:"/var/lib/pdns-distribute/secondary"`
 
+	// TakeOver lets zones of other kinds be taken over that PowerDNS has under a published name: they become secondaries
+	// of this role, and lose their DNSSEC keys. Off, because beside the wrong PowerDNS it would destroy a primary.
+	TakeOver bool `toml:"take_over" env:"TAKE_OVER" envDefault:"false"`
+
 	// Workers is how many zones are applied at a time. PowerDNS takes zones one after the other at its database: more
 	// than 8 were not faster (2,000 small zones, gsqlite3 and lmdb).
 	Workers int `toml:"workers" env:"WORKERS" envDefault:"8"`

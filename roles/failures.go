@@ -41,6 +41,14 @@ func (f *failures) add(name zone.Name, reason error) int {
 	return failure.Attempts
 }
 
+// has tells whether the zone is in trouble.
+func (f *failures) has(name zone.Name) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, is := f.zones[name]
+	return is
+}
+
 // clear forgets the zone's trouble and tells whether there was any.
 func (f *failures) clear(name zone.Name) bool {
 	f.mu.Lock()

@@ -15,13 +15,15 @@ type index struct {
 }
 
 // published is the newest state of one zone. After the broker was wiped, seq is 0 until the zone is published anew; the
-// rest is kept, because a primary must not forget how new the content was.
+// rest is kept, because secondaries still have it: how new it was, and that it must be told if it is gone.
 type published struct {
 	seq    uint64
 	header broker.StateHeader
 }
 
-func (p published) exists() bool { return p.seq > 0 && p.header.Kind == broker.KindZone }
+// stands tells whether the broker has content of the zone, and remembered whether secondaries may have some.
+func (p published) stands() bool     { return p.seq > 0 && p.remembered() }
+func (p published) remembered() bool { return p.header.Kind == broker.KindZone }
 
 func newIndex() *index { return &index{zones: map[zone.Name]published{}} }
 
@@ -57,13 +59,13 @@ func (x *index) reset() {
 	}
 }
 
-// existing returns the zones that are published and not gone.
+// existing returns the zones that secondaries may have.
 func (x *index) existing() map[zone.Name]published {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	list := make(map[zone.Name]published, len(x.zones))
 	for name, p := range x.zones {
-		if p.exists() {
+		if p.remembered() {
 			list[name] = p
 		}
 	}
@@ -76,7 +78,7 @@ func (x *index) count() int {
 	defer x.mu.Unlock()
 	n := 0
 	for _, p := range x.zones {
-		if p.exists() {
+		if p.stands() {
 			n++
 		}
 	}

@@ -22,7 +22,7 @@ import (
 // Init is the command init: it writes a whole installation into a new folder.
 func Init(_ context.Context, in Invocation) error {
 	if len(in.Args) != 1 {
-		return errors.New("init: name the folder to write, for example: pdns-distribute init ./installation --broker broker.example.net --secondary ns1 --secondary ns2")
+		return fmt.Errorf("%w: init: name the folder to write, for example: pdns-distribute init --broker broker.example.net --secondary ns1 --secondary ns2 ./installation", ErrUsage)
 	}
 	dir, err := filepath.Abs(in.Args[0])
 	if err != nil {
@@ -260,5 +260,5 @@ func (p Installation) explain(out io.Writer) {
 		fmt.Fprintf(out, "  %-12s pdns-distribute %s --config %s\n", n.ID, n.Role, n.File)
 	}
 	fmt.Fprintf(out, "\nWhere there is a pdns.conf in the folder, add its lines to the configuration of the PowerDNS on that host.\n"+
-		"Keep %s to yourself: it is needed to add nodes, and on no host.\n", filepath.Join(p.Dir, "ca.key"))
+		"Keep %s to yourself: it signs certificates for brokers, and no host needs it.\n", filepath.Join(p.Dir, "ca.key"))
 }

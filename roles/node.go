@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,6 +22,7 @@ import (
 type Deps struct {
 	Version string
 	Log     io.Writer // gets the role's log lines
+	Reload  <-chan os.Signal
 }
 
 // node is what every role that speaks to the broker has: a log, metrics, a listener to be watched by, a connection, and
@@ -106,11 +108,7 @@ func (n *node) watchConnection(ctx context.Context) error {
 	tick := time.NewTicker(connectionPoll)
 	defer tick.Stop()
 	for {
-		if n.conn.Connected() {
-			n.ready.Clear(condBroker)
-		} else if err := n.conn.Err(); err != nil {
-			n.ready.Set(condBroker, err.Error())
-		}
+		n.noteConnection()
 		select {
 		case <-ctx.Done():
 			return nil
@@ -118,6 +116,14 @@ func (n *node) watchConnection(ctx context.Context) error {
 			return broker.ErrClosed
 		case <-tick.C:
 		}
+	}
+}
+
+func (n *node) noteConnection() {
+	if n.conn.Connected() {
+		n.ready.Clear(condBroker)
+	} else if err := n.conn.Err(); err != nil {
+		n.ready.Set(condBroker, err.Error())
 	}
 }
 
@@ -138,6 +144,7 @@ func (n *node) announce(ctx context.Context, fill func(*health.Presence)) error 
 		case <-n.wake:
 		case <-tick.C:
 		}
+		n.noteConnection()
 		if err := n.speak(ctx, fill); err != nil {
 			n.log.Debug().Err(err).Msg("could not announce this node")
 		}

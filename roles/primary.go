@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,11 +32,14 @@ type Primary struct {
 	lanes    *lanes[errand]
 	lag      lagging
 	checks   *agenda                  // zones whose settings are still to be looked at
+	own      *agenda                  // zones to look at because of a NOTIFY, or again after an own idea failed
+	grants   grants                   // deletions that the brake has let pass
 	notify   *transfer.NotifyListener // nil when off
 	sweeps   chan struct{}            // asks for a sweep
 	ordered  sweepOrders
 	caughtUp chan struct{} // closed when the index is complete for the first time
 	once     sync.Once
+	complete atomic.Bool // the index is, at this moment
 	metrics  primaryMetrics
 }
 
@@ -61,8 +65,8 @@ const (
 // Reasons for touches besides the proxy's.
 const (
 	reasonSweep   = "sweep"
-	reasonCheck   = "settings" // a zone's settings do not fit what was published
-	reasonNotify  = "notify"
+	reasonCheck   = "settings"        // a zone's settings do not fit what was published
+	reasonOwn     = "own"             // a NOTIFY came, or an own idea failed before
 	reasonGone    = "gone"            // a sweep found it missing, and the brake allowed it
 	reasonConfirm = "confirm-deletes" // on a request to sweep: the operator's word to the brake
 )
@@ -80,7 +84,7 @@ func NewPrimary(cfg Config, deps Deps) (*Primary, error) {
 	p := &Primary{
 		node: n, cfg: cfg.Primary, dns: cfg.PowerDNS.DNSAddress, api: api,
 		index: newIndex(), brake: health.NewBrake(cfg.Primary.MaxDeletePercent, deleteWindow),
-		lag: lagging{since: map[zone.Name]time.Time{}}, checks: newAgenda(), sweeps: make(chan struct{}, 1), caughtUp: make(chan struct{}),
+		lag: lagging{zones: map[zone.Name]lag{}}, checks: newAgenda(), own: newAgenda(), grants: grants{names: map[zone.Name]time.Time{}}, sweeps: make(chan struct{}, 1), caughtUp: make(chan struct{}),
 	}
 	p.powerdns = newNeighbour(api, n.ready, n.log, p.reviewPowerDNS)
 	p.metrics = newPrimaryMetrics(n.registry, p.index)
@@ -118,7 +122,7 @@ func newPrimaryMetrics(reg prometheus.Registerer, x *index) primaryMetrics {
 // Run works until ctx ends.
 func (p *Primary) Run(ctx context.Context) error {
 	parts := []func(context.Context) error{
-		p.keepStreams, p.watchStates, p.provisionFeeds, p.takeTouches, p.lanes.run, p.keepSweeping, p.powerdns.watch, p.checkSettings, p.collectBlobs,
+		p.keepStreams, p.watchStates, p.provisionFeeds, p.takeTouches, p.lanes.run, p.keepSweeping, p.powerdns.watch, p.checkSettings, p.ownErrands, p.collectBlobs,
 	}
 	if p.notify != nil {
 		parts = append(parts, p.notify.Run)
@@ -134,10 +138,12 @@ func (p *Primary) watchStates(ctx context.Context) error {
 		State: func(s broker.StateMsg) { p.index.set(s.Zone, s.Seq, s.Header) },
 		Reset: func() {
 			p.log.Warn().Msg("the broker lost its store: publishing all zones anew")
+			p.complete.Store(false)
 			p.index.reset()
 			p.ready.Set(condIndex, "publishing all zones anew after the broker lost its store")
 		},
 		CaughtUp: func() {
+			p.complete.Store(true)
 			p.once.Do(func() { close(p.caughtUp) })
 			p.ready.Clear(condIndex)
 			notify(p.sweeps, struct{}{})
@@ -157,7 +163,9 @@ func (p *Primary) takeTouches(ctx context.Context) error {
 			p.orderSweep(t)
 			return
 		}
-		p.lanes.submit(ctx, t.Zone, errand{reason: t.Reason, msg: &t, hidden: true}, true)
+		if e := (errand{reason: t.Reason, msg: &t, hidden: true}); !p.lanes.submit(ctx, t.Zone, e, !p.failures.has(t.Zone)) {
+			p.handBack(e)
+		}
 	}, nil)
 }
 
@@ -186,8 +194,24 @@ func (p *Primary) acknowledge(t broker.TouchMsg) {
 }
 
 func (p *Primary) notified(name zone.Name) {
-	// A hint that is lost is made good by the sweep.
-	_ = p.lanes.submit(context.Background(), name, errand{reason: reasonNotify, hidden: true}, true)
+	p.own.suggest(name, time.Now())
+}
+
+// ownErrands brings into their lanes what nobody ordered. A crash forgets it; the sweep at the next start finds it.
+func (p *Primary) ownErrands(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		for _, name := range p.own.takeAway(time.Now()) {
+			p.lanes.submit(ctx, name, errand{reason: reasonOwn, hidden: true, thorough: true}, !p.failures.has(name))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.own.added:
+		case <-tick.C:
+		}
+	}
 }
 
 // work looks at one zone and decides about its touch.
@@ -204,7 +228,7 @@ func (p *Primary) work(ctx context.Context, name zone.Name, e errand) {
 	}
 	if err != nil {
 		p.metrics.published.WithLabelValues("failed").Inc()
-		p.postpone(ctx, name, e, err)
+		p.postpone(name, e, err)
 		return
 	}
 	p.metrics.published.WithLabelValues(result).Inc()
@@ -226,30 +250,28 @@ func (p *Primary) handBack(e errand) {
 	}
 }
 
-// unavailablePause is how soon a zone is tried again when the trouble is not its own.
-const unavailablePause = time.Second
+// lagPause is how soon a zone is looked at again that PowerDNS may give in an older version than it should.
+const lagPause = time.Second
 
 // postpone has the errand come back later.
-func (p *Primary) postpone(ctx context.Context, name zone.Name, e errand, err error) {
-	pause := unavailablePause
+func (p *Primary) postpone(name zone.Name, e errand, err error) {
+	pause := lagPause
 	switch {
 	case errors.Is(err, errLagging):
 		p.log.Debug().Stringer("zone", name).Err(err).Msg("looking again")
-	case errors.Is(err, powerdns.ErrUnavailable):
-		p.powerdns.doubt()
-		p.failures.add(name, err)
 	case errors.Is(err, broker.ErrDisconnected):
 	default:
+		if errors.Is(err, powerdns.ErrUnavailable) {
+			p.powerdns.doubt()
+		}
 		attempts := p.failures.add(name, err)
 		if attempts == 1 {
 			p.log.Warn().Stringer("zone", name).Err(err).Msg("the zone cannot be published; trying again with growing pauses")
 		}
 		pause = retryPause(attempts)
 	}
-	if e.msg == nil { // from here on the queue remembers it
-		if err := p.conn.PublishTouch(ctx, name, broker.Touch{Reason: e.reason}); err != nil {
-			p.log.Debug().Err(err).Stringer("zone", name).Msg("the next sweep will find it")
-		}
+	if e.msg == nil {
+		p.own.add(name, time.Now().Add(pause))
 	} else if err := e.msg.Nak(pause); err != nil {
 		p.log.Debug().Err(err).Stringer("zone", name).Msg("touch will be delivered again")
 	}
@@ -329,11 +351,11 @@ func (p *Primary) reconcile(ctx context.Context, name zone.Name, e errand) (stri
 	if err != nil {
 		return "", err
 	}
-	if err := p.lag.check(time.Now(), name, z.Serial(), before, e.reason == proxy.ReasonCreate); err != nil {
+	if err := p.lag.check(time.Now(), name, z.Serial(), before, e.reason); err != nil {
 		return "", err
 	}
 	state, contents := zone.NewState(z, stored, before.after(time.Now()))
-	if before.exists() && unchanged(state, before.header, e.hidden) {
+	if before.stands() && unchanged(state, before.header, e.hidden) {
 		return resultUnchanged, nil
 	}
 	return resultPublished, p.publish(ctx, state, contents, before)

@@ -3,6 +3,7 @@ package roles
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"pdns-distribute/broker"
@@ -56,6 +57,10 @@ func (p *Primary) provisionFeeds(ctx context.Context) error {
 		if err := json.Unmarshal(status.Data, &pr); err != nil || pr.Role != roleSecondary {
 			return
 		}
+		if !pr.Refeed.IsZero() {
+			p.renewFeed(ctx, id, pr.Refeed)
+			return
+		}
 		if known[id] && len(pr.Problems) == 0 {
 			return
 		}
@@ -68,6 +73,15 @@ func (p *Primary) provisionFeeds(ctx context.Context) error {
 		}
 		known[id] = true
 	})
+}
+
+// renewFeed has all states delivered again to a secondary that lost its store.
+func (p *Primary) renewFeed(ctx context.Context, id string, created time.Time) {
+	if err := p.conn.RenewFeed(ctx, id, created); err != nil {
+		p.log.Warn().Err(err).Str("secondary", id).Msg("its feed cannot be renewed; tried again when it next announces itself")
+		return
+	}
+	p.log.Info().Str("secondary", id).Msg("its store is new: it gets all zones again")
 }
 
 // Blobs are collected at this interval when they are older than this and no state refers to them.
@@ -93,6 +107,9 @@ func (p *Primary) collectBlobs(ctx context.Context) error {
 }
 
 func (p *Primary) collect(ctx context.Context) (removed int, err error) {
+	if !p.complete.Load() {
+		return 0, errors.New("what is published is not known yet")
+	}
 	referenced := map[broker.Hash]bool{}
 	for name, known := range p.index.existing() {
 		if known.header.Chunks == 0 {

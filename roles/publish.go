@@ -20,15 +20,15 @@ var (
 	// errNotHere says that PowerDNS positively has no such zone, or none that is to be distributed.
 	errNotHere = errors.New("not a zone to be distributed")
 
-	// errLagging says that PowerDNS gives an older serial than is published, and may not have caught up yet.
-	errLagging = errors.New("PowerDNS has an older serial than is published")
+	// errLagging says that PowerDNS gives something older than it should, and may not have caught up yet.
+	errLagging = errors.New("PowerDNS seems to lag behind")
 )
 
 // read takes the zone's content and the serial that PowerDNS stores for it, which is never newer than the content: a
 // sweep relies on it to find edits. Of a zone that is published and has no SOA-EDIT the content says it all; its
 // settings are looked at a little later, see checkSettings, because the API takes as long as the transfer.
 func (p *Primary) read(ctx context.Context, name zone.Name, before published, thorough bool) (*zone.Zone, uint32, error) {
-	if thorough || !before.exists() || before.header.Stored != before.header.Serial {
+	if thorough || !before.stands() || before.header.Stored != before.header.Serial {
 		return p.readThoroughly(ctx, name)
 	}
 	z, err := p.transfer(ctx, name)
@@ -82,8 +82,7 @@ func (p *Primary) checkSettings(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		for _, name := range p.checks.take(time.Now()) {
-			p.checks.done(name)
+		for _, name := range p.checks.takeAway(time.Now()) {
 			info, err := p.info(ctx, name)
 			if errors.Is(err, powerdns.ErrUnavailable) {
 				p.checks.add(name, time.Now().Add(checkDelay))
@@ -140,7 +139,7 @@ func (p *Primary) publish(ctx context.Context, s *zone.State, contents [][]byte,
 		return err
 	}
 	header := broker.StateHeader{
-		Kind: broker.KindZone, Serial: s.Serial, Stored: s.Stored, Published: s.Published, Chunks: len(s.Chunks()),
+		Kind: broker.KindZone, Serial: s.Serial, Stored: s.Stored, Published: s.Published, Chunks: len(s.Chunks()), Expires: s.Expires,
 		Digest: fmt.Sprintf("%x", s.Digest), Stable: fmt.Sprintf("%x", s.Stable),
 	}
 	return p.store(ctx, s.Name, data, header, before)
@@ -178,7 +177,7 @@ func (p *Primary) putChunks(ctx context.Context, s *zone.State, contents [][]byt
 
 func (p *Primary) storedChunks(ctx context.Context, name zone.Name, before published) (map[zone.Chunk]bool, error) {
 	stored := map[zone.Chunk]bool{}
-	if !before.exists() || before.header.Chunks == 0 {
+	if !before.stands() || before.header.Chunks == 0 {
 		return stored, nil
 	}
 	last, err := p.conn.LastState(ctx, name)
@@ -198,14 +197,20 @@ func (p *Primary) storedChunks(ctx context.Context, name zone.Name, before publi
 	return stored, nil
 }
 
-// retract publishes that the zone is gone, if it was published.
+// retract publishes that the zone is gone, if secondaries may have it. One that was deleted through the proxy existed,
+// whatever this primary and the broker remember.
 func (p *Primary) retract(ctx context.Context, name zone.Name, reason string, before published) (string, error) {
-	if !before.exists() {
+	known := before.remembered() || reason == proxy.ReasonDelete && before.seq == 0
+	if !known && reason == proxy.ReasonCreate {
+		if err := p.lag.suspect(time.Now(), name, "it was created, and is not there"); err != nil {
+			return "", err
+		}
+	}
+	if !known {
 		return resultUnchanged, nil
 	}
 	if reason != proxy.ReasonDelete && reason != reasonGone { // nobody told of its deletion
-		if err := p.brake.Allow(time.Now(), 1, p.index.count()); err != nil {
-			p.ready.Set(condDeletes, err.Error())
+		if err := p.allow(time.Now(), []zone.Name{name}); err != nil {
 			return "", err
 		}
 	}
@@ -218,32 +223,79 @@ func (p *Primary) retract(ctx context.Context, name zone.Name, reason string, be
 	return resultGone, p.store(ctx, name, data, header, before)
 }
 
-// lagging remembers since when PowerDNS gives older serials than are published: behind a replica that lags it is soon
+// grants are the zones that the brake has let pass: a deletion that is tried again is the same deletion. It is safe for
+// concurrent use.
+type grants struct {
+	mu    sync.Mutex
+	names map[zone.Name]time.Time
+}
+
+// allow asks the brake for the deletions that it has not let pass within its window.
+func (p *Primary) allow(now time.Time, gone []zone.Name) error {
+	p.grants.mu.Lock()
+	defer p.grants.mu.Unlock()
+	var fresh []zone.Name
+	for _, name := range gone {
+		if at, granted := p.grants.names[name]; !granted || now.Sub(at) > deleteWindow {
+			fresh = append(fresh, name)
+		}
+	}
+	if len(fresh) > 0 {
+		if err := p.brake.Allow(now, len(fresh), len(p.index.existing())); err != nil {
+			p.ready.Set(condDeletes, err.Error())
+			return err
+		}
+	}
+	for _, name := range fresh {
+		p.grants.names[name] = now
+	}
+	return nil
+}
+
+// lagging remembers since when PowerDNS gives something older than it should: behind a replica that lags it is soon
 // over, and a zone that was deleted and made again keeps its low serial.
 type lagging struct {
 	mu    sync.Mutex
-	since map[zone.Name]time.Time
+	zones map[zone.Name]lag
 }
 
-// lagPatience is how long a lower serial is not believed.
+type lag struct{ since, last time.Time }
+
+// lagPatience is how long what looks old is not believed, and after twice that without a look it counts anew.
 const lagPatience = 5 * time.Second
 
-// check returns errLagging while a lower serial is not to be believed. A zone that was just created is new.
-func (l *lagging) check(now time.Time, name zone.Name, serial uint32, before published, created bool) error {
+// suspect returns errLagging while what looks old is not to be believed.
+func (l *lagging) suspect(now time.Time, name zone.Name, why string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	lower := before.header.Kind == broker.KindZone && zone.SerialNewer(before.header.Serial, serial)
-	if !lower || created {
-		delete(l.since, name)
-		return nil
+	seen, known := l.zones[name]
+	if !known || now.Sub(seen.last) > 2*lagPatience {
+		seen.since = now
 	}
-	since, known := l.since[name]
-	if !known {
-		l.since[name] = now
+	seen.last = now
+	l.zones[name] = seen
+	if now.Sub(seen.since) < lagPatience {
+		return fmt.Errorf("%w: zone %s: %s", errLagging, name, why)
 	}
-	if !known || now.Sub(since) < lagPatience {
-		return fmt.Errorf("%w: zone %s: %d, published is %d", errLagging, name, serial, before.header.Serial)
+	delete(l.zones, name)
+	return nil
+}
+
+func (l *lagging) clear(name zone.Name) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.zones, name)
+}
+
+// check compares what was read with what is published and with what the proxy saw.
+func (l *lagging) check(now time.Time, name zone.Name, serial uint32, before published, reason string) error {
+	lower := before.remembered() && zone.SerialNewer(before.header.Serial, serial)
+	switch {
+	case reason == proxy.ReasonDelete:
+		return l.suspect(now, name, "it was deleted, and is there")
+	case lower && reason != proxy.ReasonCreate:
+		return l.suspect(now, name, fmt.Sprintf("serial %d, published is %d", serial, before.header.Serial))
 	}
-	delete(l.since, name)
+	l.clear(name)
 	return nil
 }

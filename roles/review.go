@@ -36,8 +36,13 @@ func (s *Secondary) keepReviewing(ctx context.Context) error {
 	}
 }
 
-// review is also called when PowerDNS came back, perhaps with another database: what it lacks, or has in another version
-// than the store, is given to it again.
+// reviewAll is called when PowerDNS came back, perhaps with another database: nothing that waits needs to wait longer.
+func (s *Secondary) reviewAll(ctx context.Context) error {
+	s.refills.hasten()
+	return s.review(ctx)
+}
+
+// review gives PowerDNS again what it lacks, or has in an older version than the store.
 func (s *Secondary) review(ctx context.Context) error {
 	unfit, err := s.apply.inspect(ctx)
 	if err != nil {
@@ -48,16 +53,23 @@ func (s *Secondary) review(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	serials := s.apply.adopt(zones, begin)
+	parked := map[zone.Name]bool{}
+	names, err := s.store.Parked()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		parked[name] = true
+	}
 	s.warn(unfit)
-	missing, err := s.compare(serials, begin)
+	missing := s.compare(s.apply.adopt(zones, begin), parked, begin)
 	if len(missing) > 0 {
 		s.log.Warn().Int("zones", len(missing)).Msg("PowerDNS lacks zones or has older versions: giving them to it again")
 	}
 	for _, name := range missing {
-		s.refills.add(name, begin)
+		s.refills.suggest(name, begin)
 	}
-	return err
+	return nil
 }
 
 // warn shows settings of PowerDNS that are not as a secondary needs them.
@@ -72,26 +84,27 @@ func (s *Secondary) warn(unfit []string) {
 
 // compare takes what PowerDNS lists as the truth about what it serves, but for what was applied since the listing began,
 // and returns the zones that it must be given again. A newer serial than the store's is no reason: the store was a
-// moment behind when this role ended, and the state is delivered again.
-func (s *Secondary) compare(serials map[zone.Name]uint32, begin time.Time) (missing []zone.Name, err error) {
+// moment behind when this role ended, and the state is delivered again. What is parked is on the agenda already, and not
+// held whatever its serial.
+func (s *Secondary) compare(serials map[zone.Name]uint32, parked map[zone.Name]bool, begin time.Time) (missing []zone.Name) {
 	s.mu.Lock()
 	before := maps.Clone(s.held)
 	s.mu.Unlock()
 	held := make(map[zone.Name]holding, len(before))
-	for state, broken := range s.store.States() {
-		if broken != nil {
-			s.log.Error().Err(broken).Msg("this zone's copy in the store cannot be read; the zone's next change replaces it")
+	for state, err := range s.store.States() {
+		if err != nil {
+			s.log.Error().Err(err).Msg("a state in the store cannot be read; it is replaced when the zone next changes")
 			continue
 		}
 		serial, is := serials[state.Name]
 		switch h, was := before[state.Name]; {
-		case was && h.since.After(begin):
+		case parked[state.Name], was && h.since.After(begin):
 		case !is || zone.SerialNewer(state.Serial, serial):
 			missing = append(missing, state.Name)
 		case serial == state.Serial && was:
 			held[state.Name] = h
 		case serial == state.Serial:
-			held[state.Name] = holding{digest: state.Digest, since: begin}
+			held[state.Name] = holding{digest: state.Digest, stable: state.Stable, since: begin}
 		}
 	}
 	s.mu.Lock()
@@ -102,7 +115,7 @@ func (s *Secondary) compare(serials map[zone.Name]uint32, begin time.Time) (miss
 		}
 	}
 	s.held = held
-	return missing, err
+	return missing
 }
 
 // refillDue brings the zones that PowerDNS must be given again into their lanes.
@@ -154,11 +167,45 @@ func (a *agenda) take(now time.Time) (names []zone.Name) {
 	return names
 }
 
-// done removes the zone and tells whether it was there.
-func (a *agenda) done(name zone.Name) bool {
+// takeAway is take for those who do not say when they are done.
+func (a *agenda) takeAway(now time.Time) (names []zone.Name) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	_, was := a.due[name]
+	for name, due := range a.due {
+		if !due.After(now) {
+			names = append(names, name)
+			delete(a.due, name)
+		}
+	}
+	return names
+}
+
+// suggest adds the zone if it is not there.
+func (a *agenda) suggest(name zone.Name, due time.Time) {
+	a.mu.Lock()
+	_, is := a.due[name]
+	a.mu.Unlock()
+	if !is {
+		a.add(name, due)
+	}
+}
+
+// hasten makes all zones due.
+func (a *agenda) hasten() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	for name, due := range a.due {
+		if !due.IsZero() {
+			a.due[name] = now
+		}
+	}
+	notify(a.added, struct{}{})
+}
+
+// done removes the zone.
+func (a *agenda) done(name zone.Name) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	delete(a.due, name)
-	return was
 }

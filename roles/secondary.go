@@ -37,13 +37,19 @@ type Secondary struct {
 	lastAt   time.Time
 	lastZone zone.Name
 	warnings []string
+	refeed   time.Time // see health.Presence
 }
 
 // holding is a version that PowerDNS was proven, or said, to have.
 type holding struct {
 	digest zone.Digest
+	stable zone.StableDigest // covers what the digest leaves out: the apex ZONEMD
 	since  time.Time
-	msg    *broker.FeedMsg // without its data; nil when it was not applied by this process
+	place  broker.Place // zero when it was not applied by this process
+}
+
+func (h holding) is(state *zone.State) bool {
+	return h.digest == state.Digest && h.stable == state.Stable
 }
 
 // delivery is a state to be applied: from the broker, or msg nil: the store's own.
@@ -95,17 +101,17 @@ func NewSecondary(cfg Config, deps Deps) (*Secondary, error) {
 		return nil, errors.Join(fmt.Errorf("secondary.transfer_listen: %w", err), s.store.Close())
 	}
 	if s.node, err = newNode(cfg, roleSecondary, deps, condFeed, condPowerDNS); err != nil {
-		return nil, errors.Join(err, s.store.Close())
+		return nil, errors.Join(err, s.server.Close(), s.store.Close())
 	}
-	s.apply = newApplier(api, cfg.PowerDNS.DNSAddress, s.server.Addr().String())
+	s.apply = newApplier(api, cfg.PowerDNS.DNSAddress, s.server.Addr().String(), cfg.Secondary.TakeOver)
 	parked, err := s.store.Parked()
 	if err != nil {
-		return nil, errors.Join(err, s.close(), s.store.Close())
+		return nil, errors.Join(err, s.close(), s.server.Close(), s.store.Close())
 	}
 	for _, name := range parked {
 		s.refills.add(name, time.Now())
 	}
-	s.powerdns = newNeighbour(api, s.ready, s.log, s.review)
+	s.powerdns = newNeighbour(api, s.ready, s.log, s.reviewAll)
 	s.lanes = newLanes(cfg.Secondary.Workers, feedLimit, s.work, s.mergeDeliveries)
 	s.lanes.abandon = s.handBack
 	s.metrics = newSecondaryMetrics(s.registry, func() float64 { return float64(s.zones()) })
@@ -123,13 +129,16 @@ func (s *Secondary) describe(p *health.Presence) {
 	defer s.mu.Unlock()
 	p.Zones, p.LastApplied, p.LastZone = len(s.held), s.lastAt, s.lastZone
 	p.PowerDNS, p.Warnings = s.powerdns.runningVersion(), s.warnings
+	p.Refeed = s.refeed
 }
 
 // follow brings published states into their lanes.
 func (s *Secondary) follow(ctx context.Context) error {
 	return s.conn.Feed(ctx, func(m broker.FeedMsg) {
-		s.lanes.submit(ctx, m.Zone, delivery{&m}, true)
-	}, func(reason error) {
+		if d := (delivery{&m}); !s.lanes.submit(ctx, m.Zone, d, !s.failures.has(m.Zone)) {
+			s.handBack(d)
+		}
+	}, s.opened, func(reason error) {
 		if reason == nil {
 			s.ready.Clear(condFeed)
 		} else {
@@ -139,10 +148,33 @@ func (s *Secondary) follow(ctx context.Context) error {
 	})
 }
 
+// opened compares the feed with the store. A new store beside a feed that has gone on already lacks what was
+// acknowledged before: only the primary can have it delivered again.
+func (s *Secondary) opened(feed broker.FeedInfo) {
+	known, err := s.store.Feed()
+	refeed := time.Time{}
+	switch {
+	case err == nil && known.IsZero() && feed.AckFloor > 0:
+		refeed = feed.Created
+	case err == nil && !known.Equal(feed.Created):
+		err = s.store.SetFeed(feed.Created)
+	}
+	if err != nil {
+		s.log.Error().Err(err).Msg("the store cannot be used; is its disk full?")
+	}
+	s.mu.Lock()
+	s.refeed = refeed
+	s.mu.Unlock()
+	if !refeed.IsZero() {
+		s.log.Warn().Msg("the store is new: asking for all zones again")
+		s.announceSoon()
+	}
+}
+
 // mergeDeliveries keeps the newer of two that wait for the same zone, and acknowledges the other. A refill adds nothing
 // to a state that waits.
 func (s *Secondary) mergeDeliveries(waiting, newer delivery) delivery {
-	if newer.msg == nil || waiting.msg != nil && waiting.msg.Newer(*newer.msg) {
+	if newer.msg == nil || waiting.msg != nil && waiting.msg.Place().Newer(newer.msg.Place()) {
 		waiting, newer = newer, waiting
 	}
 	if waiting.msg != nil && !waiting.msg.Same(newer.msg.Message) {
@@ -181,12 +213,7 @@ func (s *Secondary) work(ctx context.Context, name zone.Name, d delivery) {
 	if s.failures.clear(name) {
 		s.log.Info().Stringer("zone", name).Msg("the zone's trouble is over")
 	}
-	if s.refills.done(name) || d.msg == nil {
-		err = s.store.Unpark(name)
-	}
-	if err != nil {
-		s.log.Warn().Err(err).Stringer("zone", name).Msg("the store cannot be written; the zone will be applied once more")
-	}
+	s.refills.done(name)
 	if d.msg != nil {
 		s.acknowledge(*d.msg)
 	}
@@ -206,38 +233,21 @@ func (s *Secondary) postpone(name zone.Name, d delivery, err error) {
 	pause := retryPause(attempts)
 	if errors.Is(err, powerdns.ErrUnavailable) {
 		s.powerdns.doubt()
-		pause = unavailablePause
 	}
 	if attempts == 1 {
 		s.log.Warn().Stringer("zone", name).Err(err).Msg("the zone cannot be applied; trying again with growing pauses")
 	}
-	switch {
-	case d.msg == nil:
+	var parked parkedError
+	if d.msg == nil || errors.As(err, &parked) {
 		s.refills.add(name, time.Now().Add(pause))
-	case s.park(d.msg) == nil:
-		s.refills.add(name, time.Now().Add(pause))
-		s.acknowledge(*d.msg)
-	default:
-		if err := d.msg.Nak(pause); err != nil {
-			s.log.Debug().Err(err).Stringer("zone", name).Msg("state will be delivered again")
+		if d.msg != nil {
+			s.acknowledge(*d.msg)
 		}
+		return
 	}
-}
-
-// park returns nil when the store has the state and knows that PowerDNS has not.
-func (s *Secondary) park(m *broker.FeedMsg) error {
-	state, err := zone.UnmarshalState(m.Data)
-	if err != nil {
-		return err
+	if err := d.msg.Nak(pause); err != nil {
+		s.log.Debug().Err(err).Stringer("zone", name).Msg("state will be delivered again")
 	}
-	if state.Gone {
-		if err := s.store.Put(state, nil, nil); err != nil {
-			return err
-		}
-	} else if !s.stored(state) {
-		return store.ErrNotFound
-	}
-	return s.store.Park(state.Name)
 }
 
 // What came of a state.
@@ -274,7 +284,7 @@ func (s *Secondary) deliver(ctx context.Context, name zone.Name, d delivery) (re
 
 // take fetches and verifies the content, has PowerDNS serve it, and then has the store keep it: in this order, because
 // the store's disk would be in PowerDNS's way. A crash in between leaves the state unacknowledged. What PowerDNS does not
-// take is kept, too, to be tried from there.
+// take is kept as parked, to be tried from there.
 func (s *Secondary) take(ctx context.Context, state *zone.State, m *broker.FeedMsg) error {
 	z, fresh, err := s.content(ctx, state)
 	if err != nil {
@@ -282,21 +292,45 @@ func (s *Secondary) take(ctx context.Context, state *zone.State, m *broker.FeedM
 	}
 	o, withdraw := s.shelf.offer(z)
 	defer withdraw() // when the store has it
-	err = s.apply.apply(ctx, o, s.before(state.Name, m.NumDelivered))
-	if err == nil {
-		s.served(state, m)
-		s.tell(state, m.Seq)
+	before := s.before(state.Name)
+	if s.lower(state) { // after a crash in between, a review would take the new version for the older one
+		if err := s.store.Put(state, z, fresh, true); err != nil {
+			return err
+		}
 	}
-	return errors.Join(err, s.store.Put(state, z, fresh))
+	err = s.apply.apply(ctx, o, before)
+	switch {
+	case err == nil:
+		s.served(state, m.Place())
+		s.tell(state, m.Seq)
+		return s.store.Put(state, z, fresh, false)
+	case ctx.Err() != nil:
+		return err
+	}
+	s.unsure(state.Name)
+	if storing := s.store.Put(state, z, fresh, true); storing != nil {
+		return errors.Join(err, storing)
+	}
+	return parkedError{err}
 }
 
-// before is the apex of what PowerDNS serves now, nil when that is not sure: an attempt that failed may have left
-// either version.
-func (s *Secondary) before(name zone.Name, delivered uint64) zone.Apex {
+// parkedError is why PowerDNS did not take a state that the store keeps for it: the broker need not.
+type parkedError struct{ error }
+
+func (e parkedError) Unwrap() error { return e.error }
+
+// lower tells whether the store has the zone with a higher serial: it was deleted and made again.
+func (s *Secondary) lower(state *zone.State) bool {
+	held, err := s.store.State(state.Name)
+	return err == nil && zone.SerialNewer(held.Serial, state.Serial)
+}
+
+// before is the apex of what PowerDNS serves now, nil when that is not sure.
+func (s *Secondary) before(name zone.Name) zone.Apex {
 	s.mu.Lock()
 	_, sure := s.held[name]
 	s.mu.Unlock()
-	if !sure || delivered > 1 {
+	if !sure {
 		return nil
 	}
 	apex, err := s.store.Apex(name)
@@ -348,17 +382,22 @@ func (s *Secondary) fetch(ctx context.Context, state *zone.State) (map[zone.Chun
 	return fresh, nil
 }
 
-// remove has PowerDNS and the store forget the zone.
+// remove has PowerDNS and the store forget the zone. What cannot be removed now is parked as a tombstone.
 func (s *Secondary) remove(ctx context.Context, state *zone.State, seq uint64) error {
 	if err := s.apply.remove(ctx, state.Name); err != nil {
-		return err
+		if ctx.Err() != nil {
+			return err
+		}
+		s.unsure(state.Name)
+		if storing := s.store.Put(state, nil, nil, true); storing != nil {
+			return errors.Join(err, storing)
+		}
+		return parkedError{err}
 	}
 	if err := s.store.Forget(state.Name); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	delete(s.held, state.Name)
-	s.mu.Unlock()
+	s.unsure(state.Name)
 	s.tell(state, seq)
 	return nil
 }
@@ -376,7 +415,7 @@ func (s *Secondary) refill(ctx context.Context, name zone.Name) (string, error) 
 		return resultRemoved, s.remove(ctx, state, 0)
 	}
 	if s.holds(state) {
-		return resultHeld, nil
+		return resultHeld, s.store.Unpark(name)
 	}
 	z, err := s.store.Zone(name)
 	if err != nil {
@@ -387,41 +426,43 @@ func (s *Secondary) refill(ctx context.Context, name zone.Name) (string, error) 
 	if err := s.apply.apply(ctx, o, nil); err != nil {
 		return "", err
 	}
-	s.served(state, nil)
-	return resultApplied, nil
+	s.served(state, broker.Place{})
+	return resultApplied, s.store.Unpark(name)
 }
 
 func (s *Secondary) holds(state *zone.State) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h, ok := s.held[state.Name]
-	return ok && h.digest == state.Digest
+	return ok && h.is(state)
 }
 
 func (s *Secondary) stored(state *zone.State) bool {
 	held, err := s.store.State(state.Name)
-	return err == nil && held.Digest == state.Digest
+	return err == nil && held.Digest == state.Digest && held.Stable == state.Stable
 }
 
 // outdated tells whether a newer state than this one has been applied.
 func (s *Secondary) outdated(name zone.Name, m *broker.FeedMsg) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h := s.held[name]
-	return h.msg != nil && h.msg.Newer(*m)
+	h, ok := s.held[name]
+	return ok && h.place.Newer(m.Place())
 }
 
-func (s *Secondary) served(state *zone.State, m *broker.FeedMsg) {
-	h := holding{digest: state.Digest, since: time.Now()}
-	if m != nil {
-		light := *m
-		light.Data = nil
-		h.msg = &light
-	}
+func (s *Secondary) served(state *zone.State, place broker.Place) {
+	h := holding{digest: state.Digest, stable: state.Stable, since: time.Now(), place: place}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.held[state.Name] = h
 	s.lastAt, s.lastZone = h.since.UTC(), state.Name
+}
+
+// unsure forgets what PowerDNS serves: an attempt that failed may have left either version.
+func (s *Secondary) unsure(name zone.Name) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.held, name)
 }
 
 func (s *Secondary) zones() int {

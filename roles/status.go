@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -90,6 +91,9 @@ func printBoard(out io.Writer, b health.Board) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
+	if !slices.ContainsFunc(b.Nodes, func(r health.Row) bool { return r.Role == "primary" && r.Active }) {
+		fmt.Fprintln(out, "\nThere is no primary: nothing is distributed.")
+	}
 	for _, r := range b.Nodes {
 		printTrouble(out, b.At, r)
 	}
@@ -106,7 +110,7 @@ func printTrouble(out io.Writer, now time.Time, r health.Row) {
 	if len(r.Failing) == 0 {
 		return
 	}
-	fmt.Fprintf(out, "\n%s %s cannot handle %d zones, and tries again:\n", r.Role, r.Node, r.Failures)
+	fmt.Fprintf(out, "\n%s %s has zones in trouble, %d in all, and tries them again:\n", r.Role, r.Node, r.Failures)
 	for _, f := range r.Failing {
 		fmt.Fprintf(out, "  %s, for %s, %d attempts: %s\n", f.Zone, ago(now, f.Since), f.Attempts, f.Reason)
 	}

@@ -93,12 +93,22 @@ func (p *Primary) sweep(ctx context.Context) error {
 		if !p.distributes(info.Kind) {
 			continue
 		}
-		if before := missing[info.Name]; !before.exists() || before.header.Stored != info.Serial {
-			p.lanes.submit(ctx, info.Name, errand{reason: reasonSweep, thorough: true}, false)
+		if before := missing[info.Name]; !before.stands() || before.header.Stored != info.Serial || endsSoon(before.header, time.Now()) {
+			p.lanes.submit(ctx, info.Name, errand{reason: reasonSweep, thorough: true, hidden: true}, false)
 		}
 		delete(missing, info.Name)
 	}
 	return p.sweepMissing(ctx, missing)
+}
+
+// renewBefore is what is left of signatures when newer ones are to be had: PowerDNS makes them anew every Thursday, for
+// 14 days (4.7.3).
+const renewBefore = 7 * 24 * time.Hour
+
+// endsSoon tells whether PowerDNS should have signatures that live longer than the published ones.
+func endsSoon(h broker.StateHeader, now time.Time) bool {
+	end := uint32(now.Add(renewBefore).Unix())
+	return h.Expires != 0 && !zone.SerialNewer(h.Expires, end)
 }
 
 // sweepMissing publishes the zones as gone that PowerDNS says it has not, if they are not too many.
@@ -117,8 +127,7 @@ func (p *Primary) sweepMissing(ctx context.Context, missing map[zone.Name]publis
 		p.ready.Clear(condDeletes)
 		return nil
 	}
-	if err := p.brake.Allow(time.Now(), len(gone), p.index.count()); err != nil {
-		p.ready.Set(condDeletes, err.Error())
+	if err := p.allow(time.Now(), gone); err != nil {
 		p.log.Error().Err(err).Msg("deletions are held")
 		return nil
 	}

@@ -2,7 +2,6 @@ package roles
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"pdns-distribute/broker"
@@ -11,7 +10,7 @@ import (
 // Sync is the command sync: so far the operator's word that held deletions are right.
 func Sync(ctx context.Context, in Invocation) error {
 	if !in.Options.Bool("confirm-deletes") {
-		return errors.New("sync: say what to do: --confirm-deletes lets the deletions pass that are held")
+		return fmt.Errorf("%w: sync: say what to do: --confirm-deletes lets the deletions pass that are held", ErrUsage)
 	}
 	cfg, err := loadConfig(in.Settings, "broker")
 	if err != nil {

@@ -2,9 +2,9 @@
 // the secondary serve its PowerDNS with the broker gone and refill an emptied one, and saves large zones from being
 // sent again whole.
 //
-// Four buckets: states holds each zone's encoded [zone.State], chunks the compressed chunks of the large ones under
+// Five buckets: states holds each zone's encoded [zone.State], chunks the compressed chunks of the large ones under
 // zone and hash, apex each zone's [zone.Apex], so that a question for the SOA costs
-// nothing, and parked the names of zones that PowerDNS has not taken yet. One transaction
+// nothing, parked the names of zones that PowerDNS has not taken yet, and about which feed the states came from. One transaction
 // replaces a zone: a crash leaves the old version or the new one.
 package store
 
@@ -31,6 +31,7 @@ var (
 	chunksBucket = []byte("chunks")
 	apexBucket   = []byte("apex")
 	parkedBucket = []byte("parked")
+	aboutBucket  = []byte("about")
 )
 
 // Store is safe for concurrent use.
@@ -51,7 +52,7 @@ func Open(file string) (*Store, error) {
 		return nil, fmt.Errorf("store %s: %w; if it is damaged, remove it: it is filled again from the broker", file, err)
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{statesBucket, chunksBucket, apexBucket, parkedBucket} {
+		for _, name := range [][]byte{statesBucket, chunksBucket, apexBucket, parkedBucket, aboutBucket} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -69,9 +70,9 @@ func Open(file string) (*Store, error) {
 func (s *Store) Close() error { return s.db.Close() }
 
 // Put makes state the zone's newest and drops the chunks that only the old one had. z is its content, nil for a
-// tombstone; fresh holds the compressed chunks that the store lacks. When it returns nil all is on disk. Calls that
-// come together share one transaction.
-func (s *Store) Put(state *zone.State, z *zone.Zone, fresh map[zone.Chunk][]byte) error {
+// tombstone; fresh holds the compressed chunks that the store lacks. parked notes that PowerDNS has still to take it. When
+// it returns nil all is on disk. Calls that come together share one transaction.
+func (s *Store) Put(state *zone.State, z *zone.Zone, fresh map[zone.Chunk][]byte, parked bool) error {
 	encoded, err := state.MarshalBinary()
 	if err != nil {
 		return err
@@ -88,26 +89,30 @@ func (s *Store) Put(state *zone.State, z *zone.Zone, fresh map[zone.Chunk][]byte
 		if err := putApex(tx, state.Name, z); err != nil {
 			return err
 		}
+		if err := park(tx, state.Name, parked); err != nil {
+			return err
+		}
 		return tx.Bucket(statesBucket).Put([]byte(state.Name), encoded)
 	})
 }
 
-// dropChunks removes the zone's chunks that next has not. It looks at the chunks themselves, so that a state that cannot
-// be read can be replaced like any other.
+// dropChunks removes what the store has of the zone and next has not. It looks at the chunks themselves, so that a state
+// that cannot be read can be replaced.
 func dropChunks(tx *bbolt.Tx, next *zone.State) error {
 	stays := map[string]bool{}
 	for _, c := range next.Chunks() {
 		stays[string(chunkKey(next.Name, c))] = true
 	}
+	bucket, prefix := tx.Bucket(chunksBucket), []byte(next.Name)
 	var old [][]byte
-	c := tx.Bucket(chunksBucket).Cursor()
-	for k, _ := c.Seek([]byte(next.Name)); bytes.HasPrefix(k, []byte(next.Name)); k, _ = c.Next() {
-		if !stays[string(k)] {
-			old = append(old, k)
+	cursor := bucket.Cursor()
+	for key, _ := cursor.Seek(prefix); bytes.HasPrefix(key, prefix); key, _ = cursor.Next() {
+		if len(key) == len(prefix)+len(zone.Chunk{}.Hash) && !stays[string(key)] {
+			old = append(old, bytes.Clone(key))
 		}
 	}
-	for _, k := range old {
-		if err := tx.Bucket(chunksBucket).Delete(k); err != nil {
+	for _, key := range old {
+		if err := bucket.Delete(key); err != nil {
 			return err
 		}
 	}
@@ -125,14 +130,38 @@ func putApex(tx *bbolt.Tx, name zone.Name, z *zone.Zone) error {
 	return tx.Bucket(apexBucket).Put([]byte(name), joined)
 }
 
-// Park notes that PowerDNS has still to take the zone's state, until Unpark is called.
-func (s *Store) Park(name zone.Name) error {
-	return s.db.Batch(func(tx *bbolt.Tx) error { return tx.Bucket(parkedBucket).Put([]byte(name), []byte{}) })
+var feedKey = []byte("feed")
+
+// Feed is when the feed that the states came from was created; the zero time of a new store.
+func (s *Store) Feed() (created time.Time, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		if text := tx.Bucket(aboutBucket).Get(feedKey); text != nil {
+			return created.UnmarshalText(text)
+		}
+		return nil
+	})
+	return created, err
 }
 
-// Unpark removes the note.
+// SetFeed notes which feed the states come from.
+func (s *Store) SetFeed(created time.Time) error {
+	text, err := created.MarshalText()
+	if err != nil {
+		return err
+	}
+	return s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(aboutBucket).Put(feedKey, text) })
+}
+
+// Unpark notes that PowerDNS has taken the zone's state.
 func (s *Store) Unpark(name zone.Name) error {
-	return s.db.Batch(func(tx *bbolt.Tx) error { return tx.Bucket(parkedBucket).Delete([]byte(name)) })
+	return s.db.Batch(func(tx *bbolt.Tx) error { return park(tx, name, false) })
+}
+
+func park(tx *bbolt.Tx, name zone.Name, parked bool) error {
+	if parked {
+		return tx.Bucket(parkedBucket).Put([]byte(name), []byte{})
+	}
+	return tx.Bucket(parkedBucket).Delete([]byte(name))
 }
 
 // Parked returns the zones that are parked.
@@ -223,40 +252,50 @@ func (s *Store) Chunk(name zone.Name, c zone.Chunk) (data []byte, err error) {
 	return data, err
 }
 
-// States yields all states, in the order of their names' bytes, tombstones included. In place of one that cannot be
-// decoded comes its error, and then the others. The store can be used meanwhile; what changes then may or may not be seen.
+// States yields all states, in the order of their names' bytes, tombstones included. For one that cannot be decoded it
+// yields the error. The store can be used meanwhile; what changes then may or may not be seen.
 func (s *Store) States() iter.Seq2[*zone.State, error] {
-	const page = 256 // short transactions: a long one keeps pages from being used again
 	return func(yield func(*zone.State, error) bool) {
-		for after := []byte{}; ; {
-			var states []*zone.State
-			var faults []error
-			err := s.db.View(func(tx *bbolt.Tx) error {
-				c := tx.Bucket(statesBucket).Cursor()
-				k, v := c.Seek(after)
-				for ; k != nil && len(states) < page; k, v = c.Next() {
-					state, err := zone.UnmarshalState(v)
-					if err != nil {
-						err = fmt.Errorf("zone %s: %w", zone.Name(k), err)
-					}
-					states, faults = append(states, state), append(faults, err)
-					after = append(bytes.Clone(k), 0)
-				}
-				return nil
-			})
-			for i, state := range states {
-				if !yield(state, faults[i]) {
+		for after := []byte{}; after != nil; {
+			var entries []entry
+			entries, after = s.page(after)
+			for _, e := range entries {
+				if !yield(e.state, e.err) {
 					return
 				}
 			}
-			if err != nil {
-				yield(nil, err)
-			}
-			if err != nil || len(states) < page {
-				return
-			}
 		}
 	}
+}
+
+type entry struct {
+	state *zone.State
+	err   error
+}
+
+// page reads the next states from a key on and returns where to go on, nil at the end. Transactions are kept short: a
+// long one keeps pages of the file from being used again.
+func (s *Store) page(from []byte) (entries []entry, next []byte) {
+	const most = 256
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		c := tx.Bucket(statesBucket).Cursor()
+		for k, v := c.Seek(from); k != nil; k, v = c.Next() {
+			if len(entries) == most {
+				next = bytes.Clone(k)
+				return nil
+			}
+			state, err := zone.UnmarshalState(v)
+			if err != nil {
+				err = fmt.Errorf("zone %s: %w", zone.Name(k), err)
+			}
+			entries = append(entries, entry{state, err})
+		}
+		return nil
+	})
+	if err != nil {
+		return []entry{{nil, err}}, nil
+	}
+	return entries, next
 }
 
 func chunkKey(name zone.Name, c zone.Chunk) []byte {

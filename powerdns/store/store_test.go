@@ -73,7 +73,7 @@ func (p published) putInto(t testing.TB, s *Store) {
 			fresh[c] = data
 		}
 	}
-	must(t, s.Put(p.state, p.zone, fresh))
+	must(t, s.Put(p.state, p.zone, fresh, false))
 }
 
 func open(t testing.TB) *Store {
@@ -100,7 +100,7 @@ func TestPutAndGet(t *testing.T) {
 
 func TestTombstoneAndForget(t *testing.T) {
 	for what, remove := range map[string]func(*Store) error{
-		"tombstone": func(s *Store) error { return s.Put(zone.NewTombstone(example, time.Now()), nil, nil) },
+		"tombstone": func(s *Store) error { return s.Put(zone.NewTombstone(example, time.Now()), nil, nil, false) },
 		"forget":    func(s *Store) error { return s.Forget(example) },
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -152,7 +152,7 @@ func TestChunksOfALargeZone(t *testing.T) {
 func TestZoneWhoseChunkIsMissing(t *testing.T) {
 	s := open(t)
 	p := publish(version(t, example, 1, large, 1))
-	must(t, s.Put(p.state, p.zone, nil))
+	must(t, s.Put(p.state, p.zone, nil, false))
 	if _, err := s.Zone(example); !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "chunk 1 of ") {
 		t.Errorf("error is %v", err)
 	}
@@ -160,18 +160,31 @@ func TestZoneWhoseChunkIsMissing(t *testing.T) {
 
 func TestParked(t *testing.T) {
 	s := open(t)
-	other := zone.MustParseName("a.example")
-	for _, name := range []zone.Name{example, other, example} {
-		must(t, s.Park(name))
-	}
-	wantParked(t, s, other, example)
-	must(t, s.Unpark(other))
-	must(t, s.Unpark(other))
-	wantParked(t, s, example)
-	publish(version(t, example, 1, 1, 1)).putInto(t, s)
-	wantParked(t, s, example)
-	must(t, s.Forget(example))
+	a, b, c := publish(version(t, example, 1, 1, 1)), zone.MustParseName("b.example"), zone.MustParseName("c.example")
+	must(t, s.Put(a.state, a.zone, nil, true))
+	must(t, s.Put(zone.NewTombstone(b, time.Now()), nil, nil, true))
+	must(t, s.Put(zone.NewTombstone(c, time.Now()), nil, nil, true))
+	wantParked(t, s, a.state.Name, b, c)
+	wantHeld(t, s, a)
+	must(t, s.Unpark(b))
+	must(t, s.Unpark(b))
+	wantParked(t, s, a.state.Name, c)
+	must(t, s.Forget(c))
+	wantParked(t, s, a.state.Name)
+	a.putInto(t, s)
 	wantParked(t, s)
+}
+
+func TestFeedThatTheStatesCameFrom(t *testing.T) {
+	s := open(t)
+	for _, want := range []time.Time{{}, time.Date(2026, 11, 26, 12, 0, 0, 123456789, time.UTC), time.Date(2026, 11, 27, 0, 0, 0, 0, time.UTC)} {
+		if !want.IsZero() {
+			must(t, s.SetFeed(want))
+		}
+		if got, err := s.Feed(); err != nil || !got.Equal(want) {
+			t.Errorf("%s, %v; want %s", got, err, want)
+		}
+	}
 }
 
 func TestEverythingSurvivesARestart(t *testing.T) {
@@ -179,8 +192,7 @@ func TestEverythingSurvivesARestart(t *testing.T) {
 	p := publish(version(t, example, 1, large, 1))
 	s, err := Open(file)
 	must(t, err)
-	p.putInto(t, s)
-	must(t, s.Park(example))
+	must(t, s.Put(p.state, p.zone, p.chunks, true))
 	must(t, s.Close())
 	s, err = Open(file)
 	must(t, err)
@@ -212,7 +224,7 @@ func TestStatesWhileTheyChange(t *testing.T) {
 			must(t, s.Forget(names[600]))
 			names = slices.Delete(names, 600, 601) // the page is read already, later ones are not
 		case 300:
-			must(t, s.Put(zone.NewTombstone(zone.MustParseName("zzzzz.example"), time.Now()), nil, nil))
+			must(t, s.Put(zone.NewTombstone(zone.MustParseName("zzzzz.example"), time.Now()), nil, nil, false))
 			names = append(names, zone.MustParseName("zzzzz.example"))
 		}
 	}

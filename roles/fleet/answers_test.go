@@ -124,6 +124,16 @@ func (i *installation) notReady(id, condition string) error {
 	return err
 }
 
+// holds returns nil when the secondary has that many zones in its store and PowerDNS.
+func (i *installation) holds(id string, zones int) error {
+	body, err := get("http://" + i.Observe(id) + "/metrics")
+	want := fmt.Sprintf("pdns_distribute_secondary_zones %d\n", zones)
+	if err == nil && !bytes.Contains(body, []byte(want)) {
+		err = fmt.Errorf("%s does not hold %d zones", id, zones)
+	}
+	return err
+}
+
 // failing returns nil when the health role shows the zone failing at the node, with a reason.
 func (i *installation) failing(id string, name zone.Name) error {
 	body, err := get("http://" + i.Observe(fleet.Health) + "/distribute/v1/status")

@@ -122,6 +122,19 @@ func TestStoreLost(t *testing.T) {
 	name := numbered("store", 5)
 	must(t, i.api.Patch(i.ctx, name, []powerdns.RRset{text(name, "after the loss")}))
 	i.eventually("after the loss", i.allSame)
+	i.eventually("all zones are held again", func(context.Context) error { return i.holds(s.ID, 50) })
+}
+
+// A deletion that the broker lost with its disk arrives all the same.
+func TestBrokerWipedAfterDeletion(t *testing.T) {
+	i := start(t, fleet.Options{})
+	must(t, createMany(i.ctx, i.api, "wiped", 20, 4))
+	i.eventually("created", i.allSame)
+	must(t, i.StopRole(fleet.Broker))
+	must(t, i.api.DeleteZone(i.ctx, numbered("wiped", 3)))
+	must(t, i.WipeBroker())
+	must(t, i.StartRole(i.ctx, fleet.Broker))
+	i.eventually("deleted everywhere", i.allSame)
 }
 
 // Each process is killed in the middle of 500 creates, and started again.

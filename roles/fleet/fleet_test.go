@@ -81,7 +81,7 @@ func TestSigningAndUnsigning(t *testing.T) {
 
 // A zone of the same name that a secondary PowerDNS already has, signed by its own keys, is taken over.
 func TestTakesOver(t *testing.T) {
-	i := start(t, fleet.Options{})
+	i := start(t, fleet.Options{Set: map[string]string{"secondary.take_over": "true"}})
 	name := zone.MustParseName("taken.example")
 	for _, s := range i.Secondaries {
 		api, err := s.Client()
@@ -99,6 +99,28 @@ func TestTakesOver(t *testing.T) {
 		if len(keys) > 0 {
 			t.Errorf("%s still has %d keys of the zone that was there before", s.ID, len(keys))
 		}
+	}
+}
+
+// Without the operator's word a zone that PowerDNS has of its own is left alone, keys and all, and shows as failing.
+func TestLeavesForeignZonesAlone(t *testing.T) {
+	i := start(t, fleet.Options{})
+	name := zone.MustParseName("own.example")
+	s := i.Secondaries[0]
+	api, err := s.Client()
+	must(t, err)
+	must(t, api.CreateZoneWith(i.ctx, signed(spec(name, text(name, "the edge's own")), "")))
+	before, err := fetch(i.ctx, s.DNSAddr, name)
+	must(t, err)
+	must(t, i.api.CreateZoneWith(i.ctx, spec(name, text(name, "the primary's"))))
+	i.eventually("it shows", func(context.Context) error { return i.failing(s.ID, name) })
+	after, err := fetch(i.ctx, s.DNSAddr, name)
+	must(t, err)
+	must(t, equal(after, before))
+	keys, err := api.Cryptokeys(i.ctx, name)
+	must(t, err)
+	if len(keys) == 0 {
+		t.Error("its keys are gone")
 	}
 }
 

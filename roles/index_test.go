@@ -1,0 +1,193 @@
+package roles
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"pdns-distribute/broker"
+	"pdns-distribute/health"
+	"pdns-distribute/powerdns/zone"
+	"pdns-distribute/proxy"
+)
+
+var noon = time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+
+func TestIndexKeepsTheNewest(t *testing.T) {
+	x, name := newIndex(), named("a")
+	zoneOf := func(serial uint32) broker.StateHeader {
+		return broker.StateHeader{Kind: broker.KindZone, Serial: serial}
+	}
+	want := func(seq uint64, serial uint32, published, existing int) {
+		t.Helper()
+		p := x.get(name)
+		if p.seq != seq || p.header.Serial != serial || x.count() != published || len(x.existing()) != existing {
+			t.Errorf("%+v, %d published, %d exist; want sequence %d, serial %d, %d, %d", p, x.count(), len(x.existing()), seq, serial, published, existing)
+		}
+	}
+	want(0, 0, 0, 0)
+	x.set(name, 7, zoneOf(70))
+	x.set(name, 6, zoneOf(60)) // late
+	want(7, 70, 1, 1)
+	x.replace(name, 5, zoneOf(50)) // what the broker says now
+	want(5, 50, 1, 1)
+	x.set(name, 8, broker.StateHeader{Kind: broker.KindGone, Serial: 80})
+	want(8, 80, 0, 0)
+	x.set(name, 9, zoneOf(90))
+	x.reset() // secondaries still have it, and how new it was is not forgotten
+	want(0, 90, 0, 1)
+	x.set(name, 1, zoneOf(91)) // sequences begin anew
+	want(1, 91, 1, 1)
+}
+
+func TestPublishedTimesOnlyGrow(t *testing.T) {
+	before := published{header: broker.StateHeader{Published: noon}}
+	for what, test := range map[string]struct{ now, want time.Time }{
+		"later":          {noon.Add(time.Second), noon.Add(time.Second)},
+		"at once":        {noon, noon.Add(time.Millisecond)},
+		"within the ms":  {noon.Add(time.Microsecond), noon.Add(time.Millisecond)},
+		"clock set back": {noon.Add(-time.Hour), noon.Add(time.Millisecond)},
+	} {
+		if got := before.after(test.now); !got.Equal(test.want) {
+			t.Errorf("%s: %s, want %s", what, got, test.want)
+		}
+	}
+	if got := (published{}).after(noon); !got.Equal(noon) {
+		t.Errorf("the first: %s, want %s", got, noon)
+	}
+}
+
+func TestLowerSerialIsBelievedAfterAWhile(t *testing.T) {
+	l, name := lagging{zones: map[zone.Name]lag{}}, named("a")
+	at10 := published{5, broker.StateHeader{Kind: broker.KindZone, Serial: 10}}
+	at11 := published{6, broker.StateHeader{Kind: broker.KindZone, Serial: 11}}
+	gone := published{7, broker.StateHeader{Kind: broker.KindGone, Serial: 10}}
+	for _, step := range []struct {
+		what    string
+		after   time.Duration
+		serial  uint32
+		before  published
+		created bool
+		believe bool
+	}{
+		{"newer", 0, 11, at10, false, true},
+		{"the same", 0, 10, at10, false, true},
+		{"wrapped around", 0, 10, published{1, broker.StateHeader{Kind: broker.KindZone, Serial: 1<<32 - 1}}, false, true},
+		{"lower", 0, 9, at10, false, false},
+		{"lower for long", lagPatience - 1, 9, at10, false, false},
+		{"caught up", lagPatience, 10, at10, false, true},
+		{"lower anew", lagPatience, 9, at10, false, false},
+		{"lower and created", lagPatience, 9, at10, true, true},
+		{"lower after that", 2 * lagPatience, 9, at10, false, false},
+		{"lower for long enough", 3 * lagPatience, 9, at10, false, true},
+		{"lower, forgotten", 3 * lagPatience, 9, at10, false, false},
+		{"lower than another version", time.Hour, 9, at11, false, false},
+		{"lower than that for long enough", time.Hour + lagPatience, 9, at11, false, true},
+		{"lower than what was deleted", time.Hour, 9, gone, false, true},
+		{"never published", time.Hour, 9, published{}, false, true},
+	} {
+		reason := proxy.ReasonChange
+		if step.created {
+			reason = proxy.ReasonCreate
+		}
+		err := l.check(noon.Add(step.after), name, step.serial, step.before, reason)
+		if (err == nil) != step.believe || err != nil && !errors.Is(err, errLagging) {
+			t.Errorf("%s: %v, want it believed: %v", step.what, err, step.believe)
+		}
+	}
+}
+
+func TestFailures(t *testing.T) {
+	f := newFailures(prometheus.NewRegistry())
+	for _, name := range []string{"b", "a", "c", "b"} {
+		f.add(named(name), errors.New("first trouble of "+name))
+	}
+	if attempts := f.add(named("b"), errors.New("still in trouble")); attempts != 3 {
+		t.Errorf("%d attempts, want 3", attempts)
+	}
+	list, total := f.list(2)
+	if len(list) != 2 || total != 3 || list[0].Zone != named("b") || list[0].Attempts != 3 || list[0].Reason != "still in trouble" {
+		t.Errorf("%d of %d: %+v", len(list), total, list)
+	}
+	if list, _ := f.list(9); !slices.IsSortedFunc(list, byAge) || len(list) != 3 {
+		t.Errorf("not the oldest first: %+v", list)
+	}
+	if !f.clear(named("b")) || f.clear(named("b")) || f.len() != 2 {
+		t.Errorf("%d are left of 3 - 1", f.len())
+	}
+	if attempts := f.add(named("b"), errors.New("again")); attempts != 1 {
+		t.Errorf("%d attempts after it was over, want 1", attempts)
+	}
+}
+
+func TestRetryPause(t *testing.T) {
+	for attempts, least := range map[int]time.Duration{
+		1: time.Second, 2: 2 * time.Second, 3: 4 * time.Second, 9: 256 * time.Second,
+		10: 5 * time.Minute, 17: 5 * time.Minute, 1000: 5 * time.Minute, 1 << 40: 5 * time.Minute,
+	} {
+		different := map[time.Duration]bool{}
+		for range 100 {
+			pause := retryPause(attempts)
+			if pause < least || pause >= least+least/10 {
+				t.Errorf("%d attempts: %s, want %s and at most a tenth more", attempts, pause, least)
+			}
+			different[pause] = true
+		}
+		if len(different) < 10 {
+			t.Errorf("%d attempts: %d different pauses: zones that failed together stay together", attempts, len(different))
+		}
+	}
+}
+
+func TestAgenda(t *testing.T) {
+	a := newAgenda()
+	take := func(now time.Time, want ...zone.Name) {
+		t.Helper()
+		got := a.take(now)
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("due are %v, want %v", got, want)
+		}
+	}
+	take(noon)
+	a.add(named("a"), noon)
+	a.add(named("b"), noon.Add(time.Minute))
+	if len(a.added) != 1 {
+		t.Error("who waits for it is not told")
+	}
+	take(noon.Add(-1))
+	take(noon, named("a"))
+	take(noon)
+	take(noon.Add(time.Minute), named("b"))
+	a.add(named("a"), noon) // its attempt failed
+	take(noon.Add(time.Minute), named("a"))
+	a.suggest(named("b"), noon) // taken and not done: it is being worked on
+	take(noon.Add(time.Hour))
+	a.done(named("a"))
+	a.done(named("b"))
+	a.suggest(named("b"), noon)
+	a.suggest(named("b"), noon.Add(time.Hour))
+	take(noon, named("b"))
+	a.add(named("c"), noon)
+	a.done(named("c")) // before it was due
+	take(noon.Add(time.Hour))
+}
+
+func TestHastenedAgenda(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAgenda()
+		a.add(named("taken"), time.Now())
+		a.take(time.Now())
+		a.add(named("later"), time.Now().Add(time.Hour))
+		a.hasten()
+		if due := a.take(time.Now()); !slices.Equal(due, []zone.Name{named("later")}) {
+			t.Errorf("due are %v", due)
+		}
+	})
+}
+
+func byAge(a, b health.Failure) int { return a.Since.Compare(b.Since) }

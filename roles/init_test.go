@@ -1,0 +1,292 @@
+package roles
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"pdns-distribute/broker"
+	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/local"
+	"pdns-distribute/roles/settings"
+)
+
+// options are a command's flags.
+type options struct {
+	texts map[string]string
+	lists map[string][]string
+}
+
+func (o options) Bool(string) bool                 { return false }
+func (o options) String(name string) string        { return o.texts[name] }
+func (o options) StringSlice(name string) []string { return o.lists[name] }
+
+func initInto(dir, home string, out io.Writer) error {
+	return Init(context.Background(), Invocation{
+		Args: []string{dir}, Stdout: out, Stderr: io.Discard,
+		Options: options{
+			map[string]string{"broker": "broker.example.net", "primary": "primary1", "proxy": "proxy1", "health": "health1", "home": home},
+			map[string][]string{"secondary": {"ns1", "ns2"}},
+		},
+	})
+}
+
+func TestInitWritesAnInstallation(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new", "installation")
+	var out bytes.Buffer
+	must(t, initInto(dir, "/etc/pdns-distribute", &out))
+
+	want := map[string]fs.FileMode{"ca.crt": 0o644, "ca.key": 0o600, "broker1/broker.crt": 0o644, "broker1/broker.key": 0o600, "broker1/nats.conf": 0o644}
+	for _, id := range []string{"broker1", "primary1", "proxy1", "health1", "ns1", "ns2"} {
+		want[id+"/ca.crt"], want[id+"/config.toml"] = 0o644, 0o644
+		if id != "broker1" {
+			want[id+"/node.nkey"] = 0o600
+		}
+		if id != "broker1" && id != "health1" {
+			want[id+"/powerdns-api-key"], want[id+"/pdns.conf"] = 0o600, 0o600
+		}
+	}
+	if got := tree(t, dir); !maps.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+	wantOut := "Wrote " + dir + `: a folder for each node, to be copied to its host as /etc/pdns-distribute/NODE.
+
+  broker1      pdns-distribute broker --config /etc/pdns-distribute/broker1/config.toml
+  primary1     pdns-distribute primary --config /etc/pdns-distribute/primary1/config.toml
+  proxy1       pdns-distribute proxy --config /etc/pdns-distribute/proxy1/config.toml
+  health1      pdns-distribute health --config /etc/pdns-distribute/health1/config.toml
+  ns1          pdns-distribute secondary --config /etc/pdns-distribute/ns1/config.toml
+  ns2          pdns-distribute secondary --config /etc/pdns-distribute/ns2/config.toml
+`
+	if !strings.HasPrefix(out.String(), wantOut) || !strings.Contains(out.String(), filepath.Join(dir, "ca.key")+" to yourself") {
+		t.Errorf("got  %s\nwant %s", out.String(), wantOut)
+	}
+}
+
+// tree lists all files with their modes, and wants folders to be the owner's alone.
+func tree(t *testing.T, dir string) map[string]fs.FileMode {
+	t.Helper()
+	files := map[string]fs.FileMode{}
+	must(t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() {
+			if mode := info.Mode().Perm(); mode != 0o700 {
+				t.Errorf("folder %s has mode %04o", path, mode)
+			}
+			return nil
+		}
+		name, err := filepath.Rel(dir, path)
+		files[name] = info.Mode().Perm()
+		return err
+	}))
+	return files
+}
+
+func TestInitOverwritesNothing(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "ca.key")
+	must(t, os.WriteFile(file, []byte("precious"), 0o600))
+	for _, existing := range []string{dir, file} {
+		err := initInto(existing, "", io.Discard)
+		if want := "init: " + existing + " exists already; nothing is overwritten: name a new folder"; err == nil || err.Error() != want {
+			t.Errorf("error is %v, want %s", err, want)
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	must(t, err)
+	if text, err := os.ReadFile(file); err != nil || string(text) != "precious" || len(entries) != 1 {
+		t.Errorf("the folder holds %v, and in it %q", entries, text)
+	}
+}
+
+func TestInitRefusesIDsAndLeavesNothing(t *testing.T) {
+	plain := Installation{BrokerHost: "127.0.0.1", BrokerPort: 4222, Primary: "primary1", Proxy: "proxy1", Health: "health1", Secondaries: []string{"ns1"}}
+	for want, change := range map[string]func(*Installation){
+		`"ns1" is the id of the secondary already; name the secondary differently`:  func(i *Installation) { i.Secondaries = []string{"ns1", "ns1"} },
+		`"broker1" is the id of the broker already; name the secondary differently`: func(i *Installation) { i.Secondaries = []string{"broker1"} },
+		`"primary1" is the id of the primary already; name the proxy differently`:   func(i *Installation) { i.Proxy = "primary1" },
+		`"ns.1"`:   func(i *Installation) { i.Secondaries = []string{"ns.1"} },
+		`"../ns1"`: func(i *Installation) { i.Secondaries = []string{"../ns1"} },
+		`""`:       func(i *Installation) { i.Primary = "" },
+	} {
+		plan := plain
+		plan.Dir = filepath.Join(t.TempDir(), "installation")
+		change(&plan)
+		if err := plan.Write(time.Now()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error is %v, want %s in it", err, want)
+		}
+		if _, err := os.Stat(plan.Dir); !os.IsNotExist(err) {
+			t.Errorf("%s: the folder is there: %v", want, err)
+		}
+	}
+}
+
+// installation is what init wrote, for a broker that can run here.
+type installation struct {
+	Installation
+	t *testing.T
+}
+
+func writeInstallation(t *testing.T) installation {
+	t.Helper()
+	address, err := local.FreeAddress()
+	must(t, err)
+	host, port, err := net.SplitHostPort(address)
+	must(t, err)
+	number, err := strconv.Atoi(port)
+	must(t, err)
+	i := installation{Installation{
+		Dir: filepath.Join(t.TempDir(), "installation"), BrokerHost: host, BrokerPort: number,
+		Primary: "primary1", Proxy: "proxy1", Health: "health1", Secondaries: []string{"ns1", "ns2"},
+	}, t}
+	must(t, i.Write(time.Now()))
+	return i
+}
+
+// config loads a node's file as its role does.
+func (i installation) config(n initNode) Config {
+	i.t.Helper()
+	cfg, err := loadConfig(settings.Sources{File: filepath.Join(i.Dir, n.ID, "config.toml")}, sectionsOf[n.Role]...)
+	must(i.t, err)
+	return cfg
+}
+
+func TestWhatInitWritesIsInOrder(t *testing.T) {
+	i := writeInstallation(t)
+	keys, listens := map[string]string{}, map[string]bool{}
+	for _, n := range i.nodes() {
+		cfg := i.config(n)
+		if cfg.Node.ID != n.ID {
+			t.Errorf("%s: its id is %q", n.ID, cfg.Node.ID)
+		}
+		if n.Role != roleSecondary { // these have a host each
+			if listens[cfg.Observe.Listen] {
+				t.Errorf("%s: another role listens at %s, too", n.ID, cfg.Observe.Listen)
+			}
+			listens[cfg.Observe.Listen] = true
+		}
+		if !n.PowerDNS {
+			continue
+		}
+		if _, err := powerdns.NewClient(cfg.PowerDNS); err != nil {
+			t.Errorf("%s: %v", n.ID, err)
+		}
+		key, err := os.ReadFile(cfg.PowerDNS.APIKeyFile)
+		must(t, err)
+		keys[n.ID] = strings.TrimSpace(string(key))
+		conf, err := os.ReadFile(filepath.Join(i.Dir, n.ID, "pdns.conf"))
+		must(t, err)
+		if !strings.Contains(string(conf), "\napi-key="+keys[n.ID]+"\n") {
+			t.Errorf("%s: PowerDNS is given another API key:\n%s", n.ID, conf)
+		}
+		if is := strings.Contains(string(conf), "\nsecondary=yes\n"); is != (n.Role == roleSecondary) {
+			t.Errorf("%s: PowerDNS is made a secondary: %v", n.ID, is)
+		}
+	}
+	if keys["primary1"] != keys["proxy1"] || keys["ns1"] == keys["ns2"] || keys["ns1"] == keys["primary1"] || len(keys["ns1"]) < 20 {
+		t.Errorf("keys of PowerDNS: %v", keys)
+	}
+}
+
+func TestBrokerOfInitLetsItsNodesInAndNobodyElse(t *testing.T) {
+	i := writeInstallation(t)
+	nodes := i.nodes()
+	i.runBroker(nodes[0])
+	for _, n := range nodes[1:] {
+		conn := i.connect(i.config(n))
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		if err := conn.Wait(ctx); err != nil {
+			t.Errorf("%s: %v", n.ID, err)
+		}
+		cancel()
+	}
+
+	member := i.config(nodes[4])
+	stranger := member
+	key, err := broker.NewUserKey()
+	must(t, err)
+	stranger.Broker.NKeyFile = filepath.Join(t.TempDir(), "node.nkey")
+	must(t, os.WriteFile(stranger.Broker.NKeyFile, key.Seed, 0o600))
+	i.wantRefused(stranger, "Authorization Violation")
+
+	deceived := member // by a broker with a certificate of another CA
+	ca, err := broker.NewCA("another", time.Now())
+	must(t, err)
+	deceived.Broker.CAFile = filepath.Join(t.TempDir(), "ca.crt")
+	must(t, os.WriteFile(deceived.Broker.CAFile, ca.CertPEM, 0o600))
+	i.wantRefused(deceived, "certificate signed by unknown authority")
+}
+
+func (i installation) runBroker(n initNode) {
+	i.t.Helper()
+	cfg := i.config(n)
+	cfg.Observe.Listen = ""
+	b, err := NewBroker(cfg, Deps{Version: "test", Log: io.Discard})
+	must(i.t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- b.Run(ctx) }()
+	i.t.Cleanup(func() {
+		cancel()
+		must(i.t, <-ended)
+	})
+	select {
+	case <-b.server.Ready():
+	case err := <-ended:
+		i.t.Fatal("the broker ended: ", err)
+	case <-time.After(patience):
+		i.t.Fatal("the broker is not ready")
+	}
+}
+
+func (i installation) connect(cfg Config) *broker.Conn {
+	i.t.Helper()
+	conn, err := broker.Connect(cfg.Broker, broker.Options{Node: cfg.Node.ID, Log: zerolog.Nop()})
+	must(i.t, err)
+	i.t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}
+
+// wantRefused waits for the reason why there is no connection, which is told by no event.
+func (i installation) wantRefused(cfg Config, reason string) {
+	i.t.Helper()
+	conn := i.connect(cfg)
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		err := conn.Err()
+		switch {
+		case conn.Connected():
+			i.t.Errorf("%s: let in", reason)
+			return
+		case err != nil && strings.Contains(err.Error(), reason):
+			return
+		case time.Now().After(deadline):
+			i.t.Errorf("kept out because of %v, want %s", err, reason)
+			return
+		}
+	}
+}
+
+func TestInitWithoutAFolder(t *testing.T) {
+	err := Init(t.Context(), Invocation{Stdout: io.Discard, Options: options{}})
+	if err == nil || !strings.Contains(fmt.Sprint(err), "init: name the folder to write, for example: pdns-distribute init ") {
+		t.Errorf("error is %v", err)
+	}
+}

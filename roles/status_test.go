@@ -1,0 +1,56 @@
+package roles
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"pdns-distribute/health"
+)
+
+func TestPrintedBoard(t *testing.T) {
+	seen := map[string]health.Sighting{
+		"primary1": {At: noon.Add(-time.Second), Presence: health.Presence{Node: "primary1", Role: "primary", Version: "1.2.3", PowerDNS: "4.7.3", Zones: 1200, Failures: 61, Failing: []health.Failure{
+			{Zone: named("bad"), Reason: "transfer: refused", Since: noon.Add(-90 * time.Second), Attempts: 7},
+			{Zone: named("worse"), Reason: "no SOA", Since: noon.Add(-time.Hour), Attempts: 20},
+		}}},
+		"proxy1": {At: noon.Add(-1400 * time.Millisecond), Presence: health.Presence{Node: "proxy1", Role: "proxy", Version: "1.2.3"}},
+		"ns1": {At: noon, Presence: health.Presence{Node: "ns1", Role: "secondary", Version: "1.2.3", PowerDNS: "4.9.0", Zones: 1200,
+			LastApplied: noon.Add(-3 * time.Minute), Warnings: []string{"query-cache-ttl=20 (should be 0)"}}},
+		"ns2": {At: noon.Add(-time.Hour), Presence: health.Presence{Node: "ns2", Role: "secondary", Version: "1.2.2", Zones: 1190, Problems: []string{"powerdns: connection refused"}}},
+	}
+	feeds := []health.Feed{{Node: "ns1", Behind: 2}, {Node: "ns2", Behind: 10}, {Node: "ns3", Behind: 1200}}
+	wantPrinted(t, health.NewBoard(noon, 30*time.Second, seen, feeds), `
+ROLE       NODE      STATE     ZONES  BEHIND  FAILING  LAST APPLIED  SEEN    POWERDNS  VERSION
+primary    primary1  failing   1200   -       61       -             1s      4.7.3     1.2.3
+proxy      proxy1    ok        0      -       0        -             1s      -         1.2.3
+secondary  ns1       behind    1200   2       0        3m0s          0s      4.9.0     1.2.3
+secondary  ns2       inactive  1190   10      0        -             1h0m0s  -         1.2.2
+secondary  ns3       inactive  0      1200    0        -             -       -         -
+
+primary primary1 has zones in trouble, 61 in all, and tries them again:
+  bad.example., for 1m30s, 7 attempts: transfer: refused
+  worse.example., for 1h0m0s, 20 attempts: no SOA
+
+secondary ns1: PowerDNS runs with query-cache-ttl=20 (should be 0)
+
+secondary ns2 is not ready: powerdns: connection refused
+`)
+}
+
+func TestPrintedBoardWithoutAPrimary(t *testing.T) {
+	wantPrinted(t, health.NewBoard(noon, time.Minute, nil, nil), `
+ROLE  NODE  STATE  ZONES  BEHIND  FAILING  LAST APPLIED  SEEN  POWERDNS  VERSION
+
+There is no primary: nothing is distributed.
+`)
+}
+
+func wantPrinted(t *testing.T, b health.Board, want string) {
+	t.Helper()
+	var got strings.Builder
+	must(t, printBoard(&got, b))
+	if want = strings.TrimPrefix(want, "\n"); got.String() != want {
+		t.Errorf("got:\n%s\nwant:\n%s", got.String(), want)
+	}
+}
