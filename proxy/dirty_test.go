@@ -161,6 +161,27 @@ func TestZoneMarkedAgainWhileItsTouchIsBeingStored(t *testing.T) {
 	})
 }
 
+func TestSweepForAnUnknownZoneIsQueued(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{}
+		d := running(t, q)
+		synctest.Wait()
+		q.want(t, "sweep")
+		q.setAway(true)
+		if d.store(t.Context(), touch{reason: ReasonCreate}, time.Second) {
+			t.Error("stored, though the broker is away")
+		}
+		time.Sleep(time.Minute)
+		q.setAway(false)
+		time.Sleep(retryMax)
+		q.want(t, "sweep")
+		if !d.store(t.Context(), touch{reason: ReasonCreate}, time.Second) || d.Len() != 0 {
+			t.Errorf("%d zones wait", d.Len())
+		}
+		q.want(t, "sweep")
+	})
+}
+
 func TestBrokerThatHangsKeepsAnAnswerForTheSetPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{away: true, storing: func(ctx context.Context, _ string) { <-ctx.Done() }}

@@ -341,8 +341,50 @@ func TestPowerDNSDown(t *testing.T) {
 	if a.status != http.StatusBadGateway || a.header.Get("Content-Type") != "application/json" || a.body != want {
 		t.Errorf("%d %v %s", a.status, a.header, a.body)
 	}
-	if slices.Contains(q.take(), "change example.org.") {
-		t.Error("a write that did not happen was marked")
+	if !slices.Contains(q.take(), "change example.org.") {
+		t.Error("the write was not marked, though PowerDNS may have done it before it went away")
+	}
+}
+
+// Whatever may have changed something is marked; what PowerDNS refused is not.
+func TestWhichAnswersAreMarked(t *testing.T) {
+	status := make(chan int, 1)
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.WriteHeader(<-status)
+	}))
+	defer upstream.Close()
+	q := &queue{more: make(chan struct{}, 100)}
+	p := startProxy(t, upstream.URL, q)
+	await(t, q.more)
+	q.want(t, "sweep")
+	change := call{method: "PATCH", target: zonesPath + "/example.org.", body: "{}"}
+	create := call{method: "POST", target: zonesPath, body: `{"name":"example.org."}`}
+	nameless := call{method: "POST", target: zonesPath, body: `{"zone":"unheard of"}`}
+	for _, test := range []struct {
+		call   call
+		status int
+		want   []string
+	}{
+		{change, 200, []string{"change example.org."}},
+		{change, 204, []string{"change example.org."}},
+		{change, 301, nil},
+		{change, 404, nil},
+		{change, 422, nil},
+		{change, 500, []string{"change example.org."}},
+		{create, 201, []string{"create example.org."}},
+		{create, 409, nil},
+		{create, 503, []string{"create example.org."}},
+		{nameless, 201, []string{"sweep"}}, // any zone may have been created
+		{nameless, 422, nil},
+	} {
+		status <- test.status
+		if a := test.call.over(t, p.dial(t)); a.status != test.status {
+			t.Errorf("answered %d, want %d", a.status, test.status)
+		}
+		if got := q.take(); !slices.Equal(got, test.want) {
+			t.Errorf("%s %s, answered %d: stored %q, want %q", test.call.method, test.call.body, test.status, got, test.want)
+		}
 	}
 }
 

@@ -126,6 +126,7 @@ func TestNameInABody(t *testing.T) {
 		"escaped":         {`{"n\u0061me":"example\u002eorg"}`, "example.org."},
 		"twice":           {`{"name":"first.org.","name":"example.org."}`, "example.org."}, // as PowerDNS 4.7.3
 		"number first":    {`{"name":5,"name":"example.org."}`, "example.org."},
+		"huge number":     {`{"ttl":1e9999,"name":"example.org."}`, "example.org."},
 		"broken behind":   {`{"name":"example.org.",}`, "example.org."},
 		"nothing":         {``, ""},
 		"no object":       {`["name","example.org."]`, ""},

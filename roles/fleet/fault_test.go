@@ -137,6 +137,50 @@ func TestBrokerWipedAfterDeletion(t *testing.T) {
 	i.eventually("deleted everywhere", i.allSame)
 }
 
+// A broker that went back to an earlier copy of its store, as after a power failure, gives sequences again.
+func TestBrokerGoesBack(t *testing.T) {
+	i := start(t, fleet.Options{})
+	must(t, createMany(i.ctx, i.api, "back", 5, 2))
+	i.eventually("created", i.allSame)
+	kept := t.TempDir()
+	must(t, i.StopRole(fleet.Broker))
+	must(t, os.CopyFS(kept, os.DirFS(i.BrokerStore())))
+	must(t, i.StartRole(i.ctx, fleet.Broker))
+
+	name := numbered("back", 2)
+	for n := range 40 {
+		must(t, i.api.Patch(i.ctx, name, []powerdns.RRset{text(name, fmt.Sprint(n))}))
+		i.eventually("each arrives, so that sequences grow", func(ctx context.Context) error { return i.same(ctx, name) })
+	}
+	must(t, i.StopRole(fleet.Broker))
+	must(t, i.WipeBroker())
+	must(t, os.CopyFS(i.BrokerStore(), os.DirFS(kept)))
+	must(t, i.StartRole(i.ctx, fleet.Broker))
+	must(t, i.api.Patch(i.ctx, name, []powerdns.RRset{text(name, "after that")}))
+	i.eventually("arrives at a lower sequence", i.allSame)
+}
+
+// What PowerDNS did not take, at an unchanged serial, is not forgotten over a restart of the role.
+func TestParkedOverRestart(t *testing.T) {
+	i := start(t, fleet.Options{})
+	name := zone.MustParseName("parked.example")
+	z := spec(name, text(name, "first"))
+	z.SOAEditAPI = "" // the serial stays
+	must(t, i.api.CreateZoneWith(i.ctx, z))
+	i.eventually("created", i.allSame)
+
+	s := i.Secondaries[0]
+	edge, err := s.Client()
+	must(t, err)
+	must(t, edge.SetKind(i.ctx, name, powerdns.Native)) // which takes no transfers
+	must(t, i.api.Patch(i.ctx, name, []powerdns.RRset{text(name, "second")}))
+	i.eventually("it shows", func(context.Context) error { return i.failing(s.ID, name) })
+	must(t, i.StopRole(s.ID))
+	must(t, edge.SetKind(i.ctx, name, powerdns.Slave))
+	must(t, i.StartRole(i.ctx, s.ID))
+	i.eventually("taken after the restart", i.allSame)
+}
+
 // Each process is killed in the middle of 500 creates, and started again.
 func TestKilled(t *testing.T) {
 	path, err := program()

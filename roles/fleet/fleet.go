@@ -207,10 +207,11 @@ func (f *Fleet) StopRole(id string) error { return f.members[id].stop() }
 // KillRole ends a role that is a process of its own at once.
 func (f *Fleet) KillRole(id string) error { return f.members[id].kill() }
 
+// BrokerStore is the folder that the broker keeps everything in.
+func (f *Fleet) BrokerStore() string { return filepath.Join(f.Dir, "roles", Broker, "store") }
+
 // WipeBroker removes the store of the stopped broker.
-func (f *Fleet) WipeBroker() error {
-	return os.RemoveAll(filepath.Join(f.Dir, "roles", Broker, "store"))
-}
+func (f *Fleet) WipeBroker() error { return os.RemoveAll(f.BrokerStore()) }
 
 // WipeStore removes the own copy of a stopped secondary.
 func (f *Fleet) WipeStore(id string) error {
