@@ -44,6 +44,7 @@ const (
 	attempts       = 3
 	firstPatience  = 30 * time.Millisecond  // from the order to PowerDNS's question for the zone, for each zone that is
 	lastPatience   = 2 * time.Second        // being taken: idle it takes 2 ms. Doubled with each order up to this
+	firstPause     = 500 * time.Microsecond // between the first two questions for the new answer, for each zone on its way
 	commitPatience = 3 * time.Second        // from the last message to the new answer, and for each MB of the zone ...
 	commitPerMB    = 500 * time.Millisecond // ... this much more
 )
@@ -58,10 +59,12 @@ func (a *applier) apply(ctx context.Context, o *offer, before zone.Apex) error {
 	if err != nil {
 		return err
 	}
+	a.running.Add(1)
+	defer a.running.Add(-1)
 	proof := transfer.NewProof(a.dns, z, before, created)
 	for range attempts {
 		if err = a.take(ctx, o); err == nil {
-			err = proof.Await(ctx, commitTime(z))
+			err = proof.Await(ctx, a.crowd()*firstPause, commitTime(z))
 		}
 		if err == nil {
 			return a.flush(ctx, z.Name())
@@ -77,6 +80,9 @@ func (a *applier) apply(ctx context.Context, o *offer, before zone.Apex) error {
 	return err
 }
 
+// crowd is how many zones PowerDNS is taking, by which everything takes longer.
+func (a *applier) crowd() time.Duration { return time.Duration(a.running.Load()) }
+
 func commitTime(z *zone.Zone) time.Duration {
 	return commitPatience + time.Duration(z.Size()>>20)*commitPerMB
 }
@@ -87,9 +93,7 @@ func commitTime(z *zone.Zone) time.Duration {
 func (a *applier) take(ctx context.Context, o *offer) error {
 	drain(o.begun)
 	drain(o.sent)
-	running := time.Duration(a.running.Add(1))
-	defer a.running.Add(-1)
-	for patience := running * firstPatience; ; patience *= 2 {
+	for patience := a.crowd() * firstPatience; ; patience *= 2 {
 		if err := a.order(ctx, o.zone.Name()); err != nil {
 			return err
 		}

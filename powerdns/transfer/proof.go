@@ -32,7 +32,7 @@ type Proof struct {
 func NewProof(address string, z *zone.Zone, before zone.Apex, created bool) Proof {
 	p := Proof{address: address, zone: z, apex: z.Apex()}
 	p.bySOA = created || before != nil && !sameSOA(p.apex, before)
-	p.denials = before == nil || p.apex.Denial() != before.Denial()
+	p.denials = before == nil && !created || p.apex.Denial() != before.Denial()
 	return p
 }
 
@@ -52,9 +52,11 @@ func sameRecords(a, b []zone.Record) bool {
 
 // Await asks with growing pauses until the version is answered (nil), patience is used up (ErrNotServed, with the
 // reason), or ctx ends.
-func (p Proof) Await(ctx context.Context, patience time.Duration) error {
+//
+// first is the pause behind the first question: the fewer zones are on their way the sooner PowerDNS is done with one.
+func (p Proof) Await(ctx context.Context, first, patience time.Duration) error {
 	deadline := time.Now().Add(patience)
-	for pause := 500 * time.Microsecond; ; pause = min(pause*3/2, 100*time.Millisecond) {
+	for pause := first; ; pause = min(pause*3/2, 100*time.Millisecond) {
 		err := p.check(ctx)
 		if err == nil || ctx.Err() != nil {
 			return errors.Join(err, ctx.Err())
