@@ -524,15 +524,14 @@ Example:
 		{
 			name:       "health",
 			category:   asRole,
-			usage:      "watch all secondaries, heal what is behind, and show it",
+			usage:      "watch all nodes, and show how they are and how far behind",
 			configured: true,
 			run:        roles.RunHealth,
-			description: `Compares what was published with what every secondary holds and answers: some seconds after each change, and
-periodically. Sends again what is missing, has signatures renewed in time, and shows all of it as a page, as
-metrics and as an API.
+			description: `Hears what each node says of itself, and asks the broker how far each secondary is. Shows it as a table ("status"
+asks for the same), as JSON at /distribute/v1/status and as metrics. Distribution does not need it.
 
-Runs   anywhere, any number of them; one of them acts, the others stand by.
-Needs  [broker]. The page is served at observe.listen.
+Runs   anywhere, any number of them; each watches by itself.
+Needs  [broker]. JSON and metrics are served at observe.listen.
 
 Example:
 
@@ -547,9 +546,10 @@ Example:
 			run:        roles.RunBroker,
 			description: `The real nats-server, built in, with its own configuration file: one node, or one of a cluster. "init" writes that
 file together with its keys and certificates. An existing NATS with JetStream does as well, and then this
-command is not needed.
+command is not needed. SIGHUP has it read that file again, for new users and certificates; a file with faults
+changes nothing.
 
-Runs   on one host, or on three for a cluster.
+Runs   on one host, or on three for a cluster, which needs a configuration file of your own.
 Needs  the file that "init" wrote, and a directory that lasts.
 
 Example:

@@ -84,7 +84,8 @@ func NewPrimary(cfg Config, deps Deps) (*Primary, error) {
 	p := &Primary{
 		node: n, cfg: cfg.Primary, dns: cfg.PowerDNS.DNSAddress, api: api,
 		index: newIndex(), brake: health.NewBrake(cfg.Primary.MaxDeletePercent, deleteWindow),
-		lag: lagging{zones: map[zone.Name]lag{}}, checks: newAgenda(), own: newAgenda(), grants: grants{names: map[zone.Name]time.Time{}}, sweeps: make(chan struct{}, 1), caughtUp: make(chan struct{}),
+		lag: lagging{zones: map[zone.Name]lag{}}, grants: grants{names: map[zone.Name]time.Time{}},
+		checks: newAgenda(), own: newAgenda(), sweeps: make(chan struct{}, 1), caughtUp: make(chan struct{}),
 	}
 	p.powerdns = newNeighbour(api, n.ready, n.log, p.reviewPowerDNS)
 	p.metrics = newPrimaryMetrics(n.registry, p.index)
@@ -122,7 +123,8 @@ func newPrimaryMetrics(reg prometheus.Registerer, x *index) primaryMetrics {
 // Run works until ctx ends.
 func (p *Primary) Run(ctx context.Context) error {
 	parts := []func(context.Context) error{
-		p.keepStreams, p.watchStates, p.provisionFeeds, p.takeTouches, p.lanes.run, p.keepSweeping, p.powerdns.watch, p.checkSettings, p.ownErrands, p.collectBlobs,
+		p.powerdns.watch, p.keepStreams, p.watchStates, p.provisionFeeds, p.lanes.run,
+		p.takeTouches, p.keepSweeping, p.checkSettings, p.ownErrands, p.collectBlobs,
 	}
 	if p.notify != nil {
 		parts = append(parts, p.notify.Run)

@@ -291,14 +291,13 @@ func (s *Secondary) take(ctx context.Context, state *zone.State, m *broker.FeedM
 		return err
 	}
 	o, withdraw := s.shelf.offer(z)
-	defer withdraw() // when the store has it
-	before := s.before(state.Name)
+	defer withdraw()    // when the store has it
 	if s.lower(state) { // after a crash in between, a review would take the new version for the older one
 		if err := s.store.Put(state, z, fresh, true); err != nil {
 			return err
 		}
 	}
-	err = s.apply.apply(ctx, o, before)
+	err = s.bring(ctx, state, o)
 	switch {
 	case err == nil:
 		s.served(state, m.Place())

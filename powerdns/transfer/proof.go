@@ -25,6 +25,7 @@ type Proof struct {
 	apex    zone.Apex
 	bySOA   bool // the SOA's RRset tells the version from the one before
 	denials bool // the proof of non-existence is of another kind than before
+	edits   []zone.Edit
 }
 
 // NewProof prepares to prove that the server at address answers with z. before is the apex of what it served until now,
@@ -34,6 +35,11 @@ func NewProof(address string, z *zone.Zone, before zone.Apex, created bool) Proo
 	p.bySOA = created || before != nil && !sameSOA(p.apex, before)
 	p.denials = before == nil && !created || p.apex.Denial() != before.Denial()
 	return p
+}
+
+// NewEditProof prepares to prove that the server answers with z, of which it was told these edits.
+func NewEditProof(address string, z *zone.Zone, edits []zone.Edit) Proof {
+	return Proof{address: address, zone: z, apex: z.Apex(), bySOA: true, edits: edits}
 }
 
 func sameSOA(a, b zone.Apex) bool {
@@ -82,8 +88,25 @@ func (p Proof) check(ctx context.Context) error {
 			return err
 		}
 	}
+	for _, e := range p.edits {
+		if err := p.checkEdit(ctx, e); err != nil {
+			return err
+		}
+	}
 	if p.denials {
 		return p.checkDenial(ctx)
+	}
+	return nil
+}
+
+func (p Proof) checkEdit(ctx context.Context, e zone.Edit) error {
+	answer, err := Ask(ctx, p.address, e.Owner, e.Type, AskOptions{Unique: true})
+	if err != nil {
+		return err
+	}
+	is := slices.DeleteFunc(answer.Answer, func(r zone.Record) bool { return r.Type() != e.Type || r.Owner() != e.Owner })
+	if !sameRecords(is, e.Records) {
+		return fmt.Errorf("the answer to %s %s is another one", e.Owner, dns.TypeToString[e.Type])
 	}
 	return nil
 }

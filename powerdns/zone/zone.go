@@ -69,9 +69,7 @@ func (z *Zone) Serial() uint32 {
 
 // RRset returns the records of one owner and type; the RRSIGs that cover them come behind.
 func (z *Zone) RRset(owner Name, typ uint16) (records, signatures []Record) {
-	first, _ := slices.BinarySearchFunc(z.index, []byte(owner), func(at uint32, name []byte) int {
-		return compareNames(Record(z.wire[at:]).owner(), name)
-	})
+	first, _ := z.find(owner)
 	for i := first; i < len(z.index); i++ {
 		r := z.Record(i)
 		switch {
@@ -84,6 +82,13 @@ func (z *Zone) RRset(owner Name, typ uint16) (records, signatures []Record) {
 		}
 	}
 	return records, signatures
+}
+
+// find returns the index of the first record at owner, and whether there is one.
+func (z *Zone) find(owner Name) (int, bool) {
+	return slices.BinarySearchFunc(z.index, []byte(owner), func(at uint32, name []byte) int {
+		return compareNames(Record(z.wire[at:]).owner(), name)
+	})
 }
 
 // FirstExpiry is the earliest end of a signature, in seconds of the epoch modulo 2^32 (RFC 4034 §3.1.5); false when

@@ -10,9 +10,11 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/miekg/dns"
 	"golang.org/x/sync/errgroup"
 
 	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/fleet"
 )
@@ -168,9 +170,31 @@ func TestLargeZone(t *testing.T) {
 	}
 	told.await(i, name, i.serial(name), false)
 	must(t, i.same(i.ctx, name))
-	must(t, i.api.Patch(i.ctx, name, []powerdns.RRset{{Name: below("h50000", name), Type: "A", TTL: 300, Content: []string{"192.0.2.50"}}}))
-	told.await(i, name, i.serial(name), false)
-	must(t, i.same(i.ctx, name))
+	for _, change := range [][]powerdns.RRset{
+		{{Name: below("h50000", name), Type: "A", TTL: 300, Content: []string{"192.0.2.50"}}},
+		{ // several, of several types, removals too
+			{Name: name, Type: "NS", TTL: 600, Content: []string{"ns3.example.net."}},
+			{Name: name, Type: "MX", TTL: 300, Content: []string{"10 Mail.Example.NET."}},
+			{Name: below("h1", name), Type: "TXT", TTL: 300, Content: []string{`"quote \" backslash \\ umlaut \195\164" "second"`}},
+			{Name: below("h2", name), Type: "A", TTL: 300, Content: []string{"192.0.2.1", "192.0.2.2"}},
+			{Name: below("h2", name), Type: "AAAA", TTL: 300, Content: []string{"2001:db8::1"}},
+		},
+		{{Name: below("h1", name), Type: "TXT"}, {Name: below("h2", name), Type: "A"}},
+		{{Name: below("a.new.name", name), Type: "A", TTL: 300, Content: []string{"192.0.2.3"}}}, // makes empty non-terminals
+		{{Name: below("h3", name), Type: "NS", TTL: 300, Content: []string{"ns.example.net."}}, {Name: below("h3", name), Type: "A"}},
+		{{Name: below("h4", name), Type: "A"}}, // the name vanishes
+	} {
+		must(t, i.api.Patch(i.ctx, name, change))
+		told.await(i, name, i.serial(name), false)
+		must(t, i.same(i.ctx, name))
+	}
+	for _, s := range i.Secondaries {
+		a, err := transfer.Ask(i.ctx, s.DNSAddr, below("new.name", name), dns.TypeA, transfer.AskOptions{Unique: true})
+		must(t, err)
+		if a.Rcode != dns.RcodeSuccess {
+			t.Errorf("%s: an empty non-terminal is answered by %s", s.ID, dns.RcodeToString[a.Rcode])
+		}
+	}
 }
 
 // Changes that nobody told the proxy of are found by the sweep.
