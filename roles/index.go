@@ -25,6 +25,9 @@ type published struct {
 func (p published) stands() bool     { return p.seq > 0 && p.remembered() }
 func (p published) remembered() bool { return p.header.Kind == broker.KindZone }
 
+// buried tells that the zone is gone, and that the broker does not know.
+func (p published) buried() bool { return p.seq == 0 && p.header.Kind == broker.KindGone }
+
 func newIndex() *index { return &index{zones: map[zone.Name]published{}} }
 
 func (x *index) get(name zone.Name) published {
@@ -70,6 +73,18 @@ func (x *index) existing() map[zone.Name]published {
 		}
 	}
 	return list
+}
+
+// buried returns the zones whose tombstones the broker lost: a secondary that was away has not seen them.
+func (x *index) buried() (names []zone.Name) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for name, p := range x.zones {
+		if p.buried() {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // count is how many zones are published.

@@ -200,7 +200,7 @@ func (p *Primary) storedChunks(ctx context.Context, name zone.Name, before publi
 // retract publishes that the zone is gone, if secondaries may have it. One that was deleted through the proxy existed,
 // whatever this primary and the broker remember.
 func (p *Primary) retract(ctx context.Context, name zone.Name, reason string, before published) (string, error) {
-	known := before.remembered() || reason == proxy.ReasonDelete && before.seq == 0
+	known := before.remembered() || before.buried() || reason == proxy.ReasonDelete && before.seq == 0
 	if !known && reason == proxy.ReasonCreate {
 		if err := p.lag.suspect(time.Now(), name, "it was created, and is not there"); err != nil {
 			return "", err
@@ -209,7 +209,7 @@ func (p *Primary) retract(ctx context.Context, name zone.Name, reason string, be
 	if !known {
 		return resultUnchanged, nil
 	}
-	if reason != proxy.ReasonDelete && reason != reasonGone { // nobody told of its deletion
+	if before.remembered() && reason != proxy.ReasonDelete && reason != reasonGone { // nobody told of its deletion
 		if err := p.allow(time.Now(), []zone.Name{name}); err != nil {
 			return "", err
 		}

@@ -98,6 +98,9 @@ func (p *Primary) sweep(ctx context.Context) error {
 		}
 		delete(missing, info.Name)
 	}
+	for _, name := range p.index.buried() {
+		p.lanes.submit(ctx, name, errand{reason: reasonGone}, false)
+	}
 	return p.sweepMissing(ctx, missing)
 }
 

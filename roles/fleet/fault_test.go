@@ -135,6 +135,21 @@ func TestBrokerWipedAfterDeletion(t *testing.T) {
 	must(t, i.WipeBroker())
 	must(t, i.StartRole(i.ctx, fleet.Broker))
 	i.eventually("deleted everywhere", i.allSame)
+
+	away := i.Secondaries[1].ID
+	must(t, i.StopRole(away))
+	must(t, i.api.DeleteZone(i.ctx, numbered("wiped", 4)))
+	i.eventually("deleted at the other one", func(ctx context.Context) error {
+		if _, err := fetch(ctx, i.Secondaries[0].DNSAddr, numbered("wiped", 4)); err == nil {
+			return errors.New("still there")
+		}
+		return nil
+	})
+	must(t, i.StopRole(fleet.Broker))
+	must(t, i.WipeBroker())
+	must(t, i.StartRole(i.ctx, fleet.Broker))
+	must(t, i.StartRole(i.ctx, away))
+	i.eventually("deleted at the one that was away", i.allSame)
 }
 
 // A broker that went back to an earlier copy of its store, as after a power failure, gives sequences again.
