@@ -110,17 +110,28 @@ func (b *bench) bothRetrieve(ctx context.Context, primary *powerdns.Client, name
 	return atOnce(len(b.alone), func(i int) (time.Duration, error) { return retrieve(ctx, b.alone[i], name, round) })
 }
 
+// dropped is when an order counts as dropped, which PowerDNS does now and then, with a 200. A transfer of 100,000 records
+// takes two seconds at most.
+const dropped = 5 * time.Second
+
 func retrieve(ctx context.Context, s *local.Server, name zone.Name, round int) (time.Duration, error) {
 	api, err := s.Client()
 	if err != nil {
 		return 0, err
 	}
-	begin := time.Now()
-	if err := api.Retrieve(ctx, name); err != nil {
-		return 0, err
+	for range 5 {
+		begin := time.Now()
+		if err := api.Retrieve(ctx, name); err != nil {
+			return 0, err
+		}
+		wait, cancel := context.WithTimeout(ctx, dropped)
+		err = awaitText(wait, s.DNSAddr, name, round)
+		cancel()
+		if err == nil {
+			return time.Since(begin), nil
+		}
 	}
-	err = awaitText(ctx, s.DNSAddr, name, round)
-	return time.Since(begin), err
+	return 0, err
 }
 
 // atOnce runs n measurements at the same time.

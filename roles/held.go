@@ -1,0 +1,61 @@
+package roles
+
+import (
+	"time"
+
+	"pdns-distribute/broker"
+	"pdns-distribute/powerdns/zone"
+)
+
+// holding is a version that PowerDNS was proven, or said, to have.
+type holding struct {
+	digest zone.Digest
+	stable zone.StableDigest // covers what the digest leaves out: the apex ZONEMD
+	since  time.Time
+	place  broker.Place // zero when it was not applied by this process
+}
+
+func (h holding) is(state *zone.State) bool {
+	return h.digest == state.Digest && h.stable == state.Stable
+}
+
+func (s *Secondary) holds(state *zone.State) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h, ok := s.held[state.Name]
+	return ok && h.is(state)
+}
+
+func (s *Secondary) stored(state *zone.State) bool {
+	held, err := s.store.State(state.Name)
+	return err == nil && held.Digest == state.Digest && held.Stable == state.Stable
+}
+
+// outdated tells whether a newer state than this one has been applied.
+func (s *Secondary) outdated(name zone.Name, m *broker.FeedMsg) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h, ok := s.held[name]
+	return ok && h.place.Newer(m.Place())
+}
+
+func (s *Secondary) served(state *zone.State, place broker.Place) {
+	h := holding{digest: state.Digest, stable: state.Stable, since: time.Now(), place: place}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held[state.Name] = h
+	s.lastAt, s.lastZone = h.since.UTC(), state.Name
+}
+
+// unsure forgets what PowerDNS serves: an attempt that failed may have left either version.
+func (s *Secondary) unsure(name zone.Name) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.held, name)
+}
+
+func (s *Secondary) zones() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.held)
+}
