@@ -246,9 +246,6 @@ func (m Message) Nak(pause time.Duration) error {
 // InProgress asks for another AckWait.
 func (m Message) InProgress() error { return m.reply(m.hold.InProgress) }
 
-// Term says that the message can never be handled and must not be delivered again.
-func (m Message) Term() error { return m.reply(m.hold.Term) }
-
 func (m Message) reply(send func() error) error {
 	if m.hold.stale() {
 		return ErrGone

@@ -63,14 +63,6 @@ func TestTouchSupersededInFlight(t *testing.T) {
 	awaitEmpty(t, primary, "PDNS_TOUCH")
 }
 
-func TestTouchTerm(t *testing.T) {
-	_, primary := start(t)
-	got, _ := touches(t, primary, nil)
-	touch(t, primary, "example.com", "")
-	must(t, receive(t, got).Term())
-	awaitEmpty(t, primary, "PDNS_TOUCH")
-}
-
 func TestTouchUnreadableIsDropped(t *testing.T) {
 	_, primary := start(t)
 	got, _ := touches(t, primary, nil)

@@ -76,11 +76,6 @@ func (c *Client) Zones(ctx context.Context) ([]ZoneInfo, error) {
 	return c.list(ctx, "/zones?dnssec=false")
 }
 
-// ZonesSigned is Zones with EditedSerial and DNSSEC. PowerDNS takes about three times as long for it.
-func (c *Client) ZonesSigned(ctx context.Context) ([]ZoneInfo, error) {
-	return c.list(ctx, "/zones?dnssec=true")
-}
-
 func (c *Client) list(ctx context.Context, path string) ([]ZoneInfo, error) {
 	var zones []ZoneInfo
 	q := call{what: "list zones", method: http.MethodGet, path: path, listing: true}

@@ -88,7 +88,7 @@ func NewPrimary(cfg Config, deps Deps) (*Primary, error) {
 		checks: newAgenda(), own: newAgenda(), sweeps: make(chan struct{}, 1), caughtUp: make(chan struct{}),
 	}
 	p.powerdns = newNeighbour(api, n.ready, n.log, p.reviewPowerDNS)
-	p.metrics = newPrimaryMetrics(n.registry, p.index)
+	p.metrics = newPrimaryMetrics(n.registry, p.index, p.brake)
 	p.lanes = newLanes(cfg.Primary.Workers, laneLimit, p.work, p.mergeErrands)
 	p.lanes.abandon = p.handBack
 	if cfg.Primary.NotifyListen != "" {
@@ -104,7 +104,7 @@ type primaryMetrics struct {
 	took      prometheus.Histogram
 }
 
-func newPrimaryMetrics(reg prometheus.Registerer, x *index) primaryMetrics {
+func newPrimaryMetrics(reg prometheus.Registerer, x *index, b *health.Brake) primaryMetrics {
 	m := primaryMetrics{
 		published: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pdns_distribute_primary_errands_total", Help: "Zones looked at, by what came of it: published, gone, unchanged or failed.",
@@ -116,7 +116,9 @@ func newPrimaryMetrics(reg prometheus.Registerer, x *index) primaryMetrics {
 	}
 	reg.MustRegister(m.published, m.took, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "pdns_distribute_primary_zones", Help: "Zones that are published.",
-	}, func() float64 { return float64(x.count()) }))
+	}, func() float64 { return float64(x.count()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "pdns_distribute_primary_held_deletions", Help: "Deletions that the brake holds until an operator confirms them.",
+	}, func() float64 { return float64(b.Held()) }))
 	return m
 }
 

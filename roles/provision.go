@@ -126,6 +126,41 @@ func (p *Primary) collect(ctx context.Context) (removed int, err error) {
 		for _, c := range state.Chunks() {
 			referenced[c.Hash] = true
 		}
+		if err := p.restore(ctx, state); err != nil {
+			p.log.Warn().Err(err).Stringer("zone", name).Msg("chunks that the broker lost cannot be stored again; tried again later")
+		}
 	}
 	return p.conn.CollectBlobs(ctx, func(h broker.Hash) bool { return referenced[h] }, collectAge)
+}
+
+// restore stores the chunks of a published state again that the broker lost, as in a power failure. If the zone changed
+// meanwhile, it is published anyway, and what still lacks is found next time.
+func (p *Primary) restore(ctx context.Context, state *zone.State) error {
+	lost := map[zone.Chunk]bool{}
+	for _, c := range state.Chunks() {
+		has, err := p.conn.HasBlob(ctx, c.Hash)
+		if err != nil {
+			return err
+		}
+		if !has {
+			lost[c] = true
+		}
+	}
+	if len(lost) == 0 {
+		return nil
+	}
+	z, err := p.transfer(ctx, state.Name)
+	if err != nil {
+		return err
+	}
+	again, contents := zone.NewState(z, state.Stored, state.Published)
+	var missing [][]byte
+	for i, c := range again.Chunks() {
+		if lost[c] {
+			missing = append(missing, contents[i])
+		}
+	}
+	p.log.Warn().Stringer("zone", state.Name).Int("lost", len(lost)).Int("restored", len(missing)).Msg("the broker lost chunks of the zone")
+	_, err = p.conn.PutBlobs(ctx, missing)
+	return err
 }

@@ -3,7 +3,6 @@ package roles
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -20,46 +19,43 @@ const statusPatience = 10 * time.Second
 
 // Status is the command status: it asks the broker who is there and prints it.
 func Status(ctx context.Context, in Invocation) error {
-	cfg, err := loadConfig(in.Settings, "broker", "health")
+	return withBroker(ctx, in, func(ctx context.Context, conn *broker.Conn, cfg Config) error {
+		board, err := readBoard(ctx, conn, cfg.Health)
+		if err != nil {
+			return err
+		}
+		if in.Options.Bool("json") {
+			err = json.NewEncoder(in.Stdout).Encode(board)
+		} else {
+			err = printBoard(in.Stdout, board)
+		}
+		if err == nil && !board.OK {
+			err = ErrNotInOrder
+		}
+		return err
+	}, "health")
+}
+
+// withBroker connects for the length of one command.
+func withBroker(ctx context.Context, in Invocation, do func(context.Context, *broker.Conn, Config) error, sections ...string) error {
+	cfg, err := loadConfig(in.Settings, append(sections, "broker")...)
 	if err != nil {
 		return err
 	}
+	if cfg.Log.Level == "info" { // a command tells what it was asked for, and errors
+		cfg.Log.Level = "error"
+	}
 	ctx, cancel := context.WithTimeout(ctx, statusPatience)
 	defer cancel()
-	conn, err := dialBroker(ctx, cfg, in.Stderr)
+	conn, err := broker.Connect(cfg.Broker, broker.Options{Node: cfg.Node.ID, Log: cfg.Log.New(in.Stderr)})
 	if err != nil {
 		return err
 	}
 	defer conn.Close(ctx)
-	board, err := readBoard(ctx, conn, cfg.Health)
-	if err != nil {
-		return err
-	}
-	if in.Options.Bool("json") {
-		err = json.NewEncoder(in.Stdout).Encode(board)
-	} else {
-		err = printBoard(in.Stdout, board)
-	}
-	if err == nil && !board.OK {
-		err = ErrNotInOrder
-	}
-	return err
-}
-
-// dialBroker connects for the length of one command.
-func dialBroker(ctx context.Context, cfg Config, log io.Writer) (*broker.Conn, error) {
-	quiet := cfg.Log
-	if quiet.Level == "info" {
-		quiet.Level = "error"
-	}
-	conn, err := broker.Connect(cfg.Broker, broker.Options{Node: cfg.Node.ID, Log: quiet.New(log)})
-	if err != nil {
-		return nil, err
-	}
 	if err := conn.Wait(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("broker %s: %w", strings.Join(cfg.Broker.URLs, ", "), err), conn.Close(ctx))
+		return fmt.Errorf("broker %s: %w", strings.Join(cfg.Broker.URLs, ", "), err)
 	}
-	return conn, nil
+	return do(ctx, conn, cfg)
 }
 
 func readBoard(ctx context.Context, conn *broker.Conn, cfg health.Config) (health.Board, error) {

@@ -1,0 +1,60 @@
+package roles
+
+import (
+	"crypto/rand"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"pdns-distribute/broker"
+	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/local"
+	"pdns-distribute/powerdns/zone"
+)
+
+// Chunks that the broker lost are stored again, and the others left as they are.
+func TestLostChunksAreRestored(t *testing.T) {
+	dir, err := os.MkdirTemp("", "pdns") // t.TempDir makes paths too long for sockets
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	server, err := local.Start(t.Context(), local.Options{Dir: dir, Primary: true})
+	must(t, err)
+	t.Cleanup(server.Stop)
+	api, err := server.Client()
+	must(t, err)
+	name := zone.MustParseName("large.example")
+	must(t, api.CreateZoneWith(t.Context(), powerdns.ZoneSpec{Name: name, Kind: powerdns.Native, Nameservers: []string{"ns1.example.net."}, RRsets: randomTexts(name)}))
+
+	conn, _ := startBroker(t)
+	p := &Primary{node: &node{conn: conn, log: zerolog.Nop()}, dns: server.DNSAddr, cfg: PrimaryConfig{MaxZoneMB: 64}}
+	z, err := p.transfer(t.Context(), name)
+	must(t, err)
+	state, contents := zone.NewState(z, z.Serial(), time.Now())
+	if len(contents) < 3 {
+		t.Fatalf("%d chunks are too few for this test", len(contents))
+	}
+	_, err = conn.PutBlobs(t.Context(), contents)
+	must(t, err)
+	kept := broker.Hash(state.Chunks()[1].Hash)
+	_, err = conn.CollectBlobs(t.Context(), func(h broker.Hash) bool { return h == kept }, 0)
+	must(t, err)
+	must(t, p.restore(t.Context(), state))
+	for i, c := range state.Chunks() {
+		if has, err := conn.HasBlob(t.Context(), c.Hash); err != nil || !has {
+			t.Errorf("chunk %d is still lost: %v", i, err)
+		}
+	}
+}
+
+// randomTexts do not compress, so that few of them make several chunks.
+func randomTexts(name zone.Name) []powerdns.RRset {
+	var sets []powerdns.RRset
+	for i := range 1500 {
+		owner := zone.MustParseName(fmt.Sprintf("t%d.%s", i, name))
+		sets = append(sets, powerdns.RRset{Name: owner, Type: "TXT", TTL: 60, Content: []string{fmt.Sprintf("%q", rand.Text()+rand.Text()+rand.Text())}})
+	}
+	return sets
+}
