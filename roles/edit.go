@@ -16,13 +16,14 @@ const (
 	editMost = 64   // RRsets in one edit
 )
 
-// edits returns the RRsets to change in what PowerDNS serves, false when the zone must be transferred.
+// edits returns the RRsets to change in what PowerDNS serves, false when the zone must be transferred: also where it is
+// not proven what PowerDNS serves, as after a restart, because an edit leaves all else as it is.
 func (s *Secondary) edits(state *zone.State, z *zone.Zone) ([]zone.Edit, bool) {
 	if state.Records < editFrom || state.Expires != 0 {
 		return nil, false
 	}
 	held, err := s.store.State(state.Name)
-	if err != nil || held.Gone || held.Expires != 0 || !s.holds(held) {
+	if err != nil || held.Gone || held.Expires != 0 || !s.proves(held) {
 		return nil, false
 	}
 	old, err := s.store.Zone(state.Name)

@@ -12,6 +12,7 @@ type holding struct {
 	digest zone.Digest
 	stable zone.StableDigest // covers what the digest leaves out: the apex ZONEMD
 	since  time.Time
+	proven bool         // over DNS, by this process; else PowerDNS only says the same serial
 	place  broker.Place // zero when it was not applied by this process
 }
 
@@ -24,6 +25,24 @@ func (s *Secondary) holds(state *zone.State) bool {
 	defer s.mu.Unlock()
 	h, ok := s.held[state.Name]
 	return ok && h.is(state)
+}
+
+// proveAnew takes nothing for proven any more.
+func (s *Secondary) proveAnew() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, h := range s.held {
+		h.proven = false
+		s.held[name] = h
+	}
+}
+
+// proves tells whether this process has proven that PowerDNS serves the state.
+func (s *Secondary) proves(state *zone.State) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h, ok := s.held[state.Name]
+	return ok && h.proven && h.is(state)
 }
 
 func (s *Secondary) stored(state *zone.State) bool {
@@ -40,7 +59,7 @@ func (s *Secondary) outdated(name zone.Name, m *broker.FeedMsg) bool {
 }
 
 func (s *Secondary) served(state *zone.State, place broker.Place) {
-	h := holding{digest: state.Digest, stable: state.Stable, since: time.Now(), place: place}
+	h := holding{digest: state.Digest, stable: state.Stable, since: time.Now(), proven: true, place: place}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.held[state.Name] = h

@@ -39,6 +39,7 @@ func (s *Secondary) keepReviewing(ctx context.Context) error {
 // reviewAll is called when PowerDNS came back, perhaps with another database: nothing that waits needs to wait longer.
 func (s *Secondary) reviewAll(ctx context.Context) error {
 	s.refills.hasten()
+	s.proveAnew()
 	return s.review(ctx)
 }
 
