@@ -20,7 +20,7 @@ var (
 
 	// ErrGone says that a stream or consumer isn't there: the broker was wiped or never set up. The primary role
 	// creates what is missing with EnsureStreams and ProvisionFeed.
-	ErrGone = errors.New("missing on the broker")
+	ErrGone = errors.New("missing on the broker (the primary role makes it, as soon as it runs)")
 
 	// ErrConflict says that a state was not stored since another one had been stored in the meantime.
 	ErrConflict = errors.New("state was changed by another writer")
