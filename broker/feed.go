@@ -37,7 +37,7 @@ func (p Place) Newer(other Place) bool {
 
 // Feed calls fn for the newest state of every zone, and then for each as it is published, in stream order, one call
 // after the other. What is acknowledged is not delivered again, also not to a restarted process. fn should hand over
-// and return: the messages waiting behind it are delivered again after a minute, and so is what isn't acknowledged.
+// and return: the messages waiting behind it are delivered again after AckWait, and so is what isn't acknowledged.
 // States that arrive as ctx ends are handed back, half a second later. Up to 1,000 can be in hand at a time.
 //
 // It waits until ProvisionFeed was called for this node, and again when the feed was removed or the broker wiped; flow

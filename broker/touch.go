@@ -35,7 +35,7 @@ const (
 	maxReason = 256
 
 	// handBack is how late a message is delivered again that came as its consumer was ending: late enough that the
-	// broker has heard of the end, or it would be sent to no one, and waited for a minute.
+	// broker has heard of the end, or it would be sent to no one, and waited for AckWait.
 	handBack = 500 * time.Millisecond
 )
 
@@ -76,7 +76,7 @@ func (c *Conn) publishTouch(ctx context.Context, subject string, t Touch) error 
 }
 
 // Touches takes touches off the queue, which all primaries share, and calls fn for each, one call after the other. fn
-// should hand over and return: messages waiting behind it are delivered again after a minute. A newer touch of a zone
+// should hand over and return: messages waiting behind it are delivered again after AckWait. A newer touch of a zone
 // is delivered while an older one is still in hand. Touches that arrive as ctx ends are handed back.
 //
 // It goes on through lost connections, and resumes by itself when EnsureStreams has made a wiped broker's queue anew;
@@ -102,7 +102,7 @@ func (c *Conn) Touches(ctx context.Context, fn func(TouchMsg), flow Flow) error 
 func take[M any](ctx context.Context, c *Conn, d delivery, read func(delivery) (M, error)) (m M, ok bool) {
 	if ctx.Err() != nil {
 		if err := d.NakWithDelay(handBack); err != nil {
-			c.log.Debug().Err(err).Str("subject", d.Subject()).Msg("message will be delivered again a minute later")
+			c.log.Debug().Err(err).Str("subject", d.Subject()).Msg("message will be delivered again later")
 		}
 		return m, false
 	}

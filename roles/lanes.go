@@ -8,7 +8,7 @@ import (
 )
 
 // lanes runs jobs, many zones at a time but never two of one zone: a lane per zone. Jobs that wait in one lane are
-// merged into one. Live jobs go before background ones, and background ones never take all workers.
+// merged into one. Live jobs go before background ones, and of two workers or more background ones never take all.
 type lanes[J any] struct {
 	workers int
 	limit   int // lanes that may wait before submit blocks

@@ -20,7 +20,7 @@ import (
 )
 
 // Primary is the role beside the primary PowerDNS: it takes touched zones, transfers each once and publishes it. Any
-// number may run: they share the touch queue, and compare-and-set keeps them from overwriting each other.
+// number may run: they share the touch queue, and compare-and-set keeps them from overwriting what they have not seen.
 type Primary struct {
 	*node
 	cfg      PrimaryConfig

@@ -3,7 +3,6 @@ package roles
 import (
 	"context"
 	"maps"
-	"sync"
 	"time"
 
 	"pdns-distribute/powerdns/zone"
@@ -134,79 +133,4 @@ func (s *Secondary) refillDue(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
-}
-
-// agenda holds zones that are due at a time, until they are done. It is safe for concurrent use.
-type agenda struct {
-	added chan struct{}
-
-	mu  sync.Mutex
-	due map[zone.Name]time.Time // the zero time once taken
-}
-
-func newAgenda() *agenda {
-	return &agenda{added: make(chan struct{}, 1), due: map[zone.Name]time.Time{}}
-}
-
-func (a *agenda) add(name zone.Name, due time.Time) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.due[name] = due
-	notify(a.added, struct{}{})
-}
-
-// take returns what has become due.
-func (a *agenda) take(now time.Time) (names []zone.Name) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for name, due := range a.due {
-		if !due.IsZero() && !due.After(now) {
-			names = append(names, name)
-			a.due[name] = time.Time{}
-		}
-	}
-	return names
-}
-
-// takeAway is take for those who do not say when they are done.
-func (a *agenda) takeAway(now time.Time) (names []zone.Name) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for name, due := range a.due {
-		if !due.After(now) {
-			names = append(names, name)
-			delete(a.due, name)
-		}
-	}
-	return names
-}
-
-// suggest adds the zone if it is not there.
-func (a *agenda) suggest(name zone.Name, due time.Time) {
-	a.mu.Lock()
-	_, is := a.due[name]
-	a.mu.Unlock()
-	if !is {
-		a.add(name, due)
-	}
-}
-
-// hasten makes all zones due.
-func (a *agenda) hasten() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	now := time.Now()
-	for name, due := range a.due {
-		if !due.IsZero() {
-			a.due[name] = now
-		}
-	}
-	notify(a.added, struct{}{})
-}
-
-// done removes the zone.
-func (a *agenda) done(name zone.Name) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.due, name)
 }
