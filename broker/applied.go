@@ -20,13 +20,19 @@ func (c *Conn) PublishApplied(notice []byte) error {
 // stop waits for a running fn. If there is a connection, notices sent after it has returned are received. CORE and
 // API accounts.
 func (c *Conn) SubscribeApplied(ctx context.Context, fn func(node string, notice []byte)) (stop func(), err error) {
-	sub, err := c.nc.Subscribe(appliedPrefix+"*", func(msg *nats.Msg) {
+	return c.listen(ctx, appliedPrefix+"*", func(msg *nats.Msg) {
 		if node, err := subjectNode(appliedPrefix, msg.Subject); err == nil {
 			fn(node, msg.Data)
 		}
 	})
+}
+
+// listen calls fn for each message on the subject until stop is called, which waits for a running fn. When it returns
+// the broker knows of the subscription, if there is a connection.
+func (c *Conn) listen(ctx context.Context, subject string, fn nats.MsgHandler) (stop func(), err error) {
+	sub, err := c.nc.Subscribe(subject, fn)
 	if err != nil {
-		return nil, fmt.Errorf("subscribe to applied notices: %w", explain(err))
+		return nil, fmt.Errorf("subscribe to %s: %w", subject, explain(err))
 	}
 	ended := make(chan struct{})
 	sub.SetClosedHandler(func(string) { close(ended) })

@@ -19,6 +19,7 @@ const (
 	blobPrefix    = "pdns.blob."
 	statusPrefix  = "pdns.status."
 	appliedPrefix = "pdns.applied."
+	comingSubject = "pdns.coming"
 )
 
 // rootToken stands for the root zone, which has no labels.

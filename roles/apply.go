@@ -89,12 +89,16 @@ func commitTime(z *zone.Zone) time.Duration {
 
 // take orders a transfer and returns when PowerDNS has got all of it. The commit comes after. PowerDNS drops orders while
 // a transfer of the zone runs, and sometimes shortly after one, with a 200 (4.7.3): so they are repeated until it begins.
-// A transfer that it began by itself does as well.
+// A transfer that it began by itself does as well. One that was ordered ahead is ordered again only if it does not begin.
 func (a *applier) take(ctx context.Context, o *offer) error {
-	drain(o.begun)
-	drain(o.sent)
+	if !o.ahead {
+		drain(o.begun)
+		drain(o.sent)
+	}
 	for patience := a.crowd() * firstPatience; ; patience *= 2 {
-		if err := a.order(ctx, o.zone.Name()); err != nil {
+		if o.ahead {
+			o.ahead = false
+		} else if err := a.order(ctx, o.zone.Name()); err != nil {
 			return err
 		}
 		select {

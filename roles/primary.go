@@ -225,6 +225,7 @@ func (p *Primary) work(ctx context.Context, name zone.Name, e errand) {
 		return
 	}
 	begin := time.Now()
+	p.announce(name, e)
 	result, err := p.carry(ctx, name, e)
 	if ctx.Err() != nil && err != nil {
 		p.handBack(e)

@@ -50,7 +50,7 @@ func large(ctx context.Context, b *bench) error {
 		for i, d := range took {
 			ours[i] = append(ours[i], d)
 		}
-		if took, err = b.bothRetrieve(ctx, straight, name, round+1); err != nil {
+		if took, err = b.allRetrieve(ctx, straight, name, round+1); err != nil {
 			return err
 		}
 		for i, d := range took {

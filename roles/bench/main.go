@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,14 +37,21 @@ func run(ctx context.Context, program, only string) error {
 	}
 	defer os.RemoveAll(dir)
 	fmt.Printf("%s, %d cores, %s/%s, %s\n\n", cpuModel(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, time.Now().UTC().Format(time.DateOnly))
-	for _, m := range []struct {
-		name    string
-		measure func(context.Context, *bench) error
-	}{{"latency", latency}, {"bulk", bulk}, {"large", large}} {
+	for i, m := range []struct {
+		name     string
+		backends []local.Backend // of the secondaries; the reference servers have the same
+		measure  func(context.Context, *bench) error
+	}{
+		{"latency", []local.Backend{local.SQLite}, latency}, // one secondary each, as the reference is one transfer
+		{"latency", []local.Backend{local.LMDB}, latency},
+		{"latency", both, latency},
+		{"bulk", both, bulk},
+		{"large", both, large},
+	} {
 		if only != "" && only != m.name {
 			continue
 		}
-		if err := measure(ctx, filepath.Join(dir, m.name), program, m.measure); err != nil {
+		if err := measure(ctx, filepath.Join(dir, strconv.Itoa(i)), program, m.backends, m.measure); err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
 	}
@@ -56,10 +64,9 @@ type bench struct {
 	alone []*local.Server
 }
 
-// backends of the secondaries; the reference servers have the same.
-var backends = []local.Backend{local.SQLite, local.LMDB}
+var both = []local.Backend{local.SQLite, local.LMDB}
 
-func measure(ctx context.Context, dir, program string, m func(context.Context, *bench) error) error {
+func measure(ctx context.Context, dir, program string, backends []local.Backend, m func(context.Context, *bench) error) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
