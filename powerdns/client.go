@@ -52,7 +52,7 @@ func NewClient(cfg Config) (*Client, error) {
 	return &Client{
 		server:      strings.TrimRight(cfg.APIURL, "/") + "/api/v1/servers/" + url.PathEscape(cfg.ServerID),
 		key:         key,
-		http:        newHTTPClient(roots),
+		http:        newHTTPClient(cfg, roots),
 		slots:       make(chan struct{}, cfg.Connections),
 		timeout:     cfg.Timeout,
 		listTimeout: cfg.ListTimeout,
@@ -61,10 +61,14 @@ func NewClient(cfg Config) (*Client, error) {
 
 // newHTTPClient makes a client that follows no redirects and uses no proxy of the environment, so that the API key
 // goes to the configured address only. PowerDNS closes the connection after each answer; saying so ahead spares the
-// transport the bookkeeping of connections that never come back.
-func newHTTPClient(roots *x509.CertPool) *http.Client {
+// transport the bookkeeping of connections that never come back. Where the API is behind TLS something stands before
+// PowerDNS, and connections, which cost a handshake each, are kept.
+func newHTTPClient(cfg Config, roots *x509.CertPool) *http.Client {
 	return &http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true, TLSClientConfig: &tls.Config{RootCAs: roots}},
+		Transport: &http.Transport{
+			DisableKeepAlives: !strings.HasPrefix(cfg.APIURL, "https:"), MaxIdleConnsPerHost: cfg.Connections, IdleConnTimeout: 30 * time.Second,
+			DisableCompression: true, TLSClientConfig: &tls.Config{RootCAs: roots},
+		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }

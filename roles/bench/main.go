@@ -45,6 +45,8 @@ func run(ctx context.Context, program, only string) error {
 		{"latency", []local.Backend{local.SQLite}, latency}, // one secondary each, as the reference is one transfer
 		{"latency", []local.Backend{local.LMDB}, latency},
 		{"latency", both, latency},
+		
+		{"bulk", []local.Backend{local.LMDB}, bulk},
 		{"bulk", both, bulk},
 		{"large", both, large},
 	} {
