@@ -221,6 +221,10 @@ func TestLeastPrivilege(t *testing.T) {
 	proxy := b.Connect("proxy1")
 	got, _ := feed(t, sec, nil)
 	m := receive(t, got)
+	coming := make(chan zone.Name, 10)
+	stop, err := b.Connect("sec2").SubscribeComing(t.Context(), func(name zone.Name) { coming <- name })
+	must(t, err)
+	defer stop()
 
 	attempts := []struct {
 		who            *broker.Conn
@@ -233,6 +237,7 @@ func TestLeastPrivilege(t *testing.T) {
 		{sec, "pdns.blob." + broker.HashOf(nil).String(), "", ""},
 		{sec, "pdns.status.sec2", "", "forged"},
 		{sec, "pdns.applied.sec2", "", "forged"},
+		{sec, "pdns.coming", "", string(zone.MustParseName("a.example"))},
 		{sec, "$JS.API.STREAM.DELETE.PDNS_ZONE", "", ""},
 		{sec, "P.API.STREAM.DELETE.PDNS_ZONE", "", ""},
 		{sec, "P.API.STREAM.PURGE.PDNS_ZONE", "", ""},
@@ -247,6 +252,7 @@ func TestLeastPrivilege(t *testing.T) {
 		{proxy, "pdns.zone.example.a", "", "forged"},
 		{proxy, "pdns.status.sec1", "", "forged"},
 		{proxy, "pdns.applied.sec1", "", "forged"},
+		{proxy, "pdns.coming", "", string(zone.MustParseName("a.example"))},
 		{proxy, "pdns.touch.example.a", "pdns.zone.example.a", "forged"},
 		{proxy, "P.API.STREAM.DELETE.PDNS_ZONE", "", ""},
 	}
@@ -269,6 +275,10 @@ func TestLeastPrivilege(t *testing.T) {
 	}
 	if s := ensure(t, primary); s.New {
 		t.Error("a stream was deleted")
+	}
+	must(t, primary.PublishComing(zone.MustParseName("c.example")))
+	if name := receive(t, coming); name != zone.MustParseName("c.example") {
+		t.Errorf("word of %s was forged", name)
 	}
 	statuses, err := primary.Statuses(t.Context())
 	must(t, err)

@@ -52,12 +52,13 @@ func (s *Secondary) orderAhead(ctx context.Context) error {
 
 func (s *Secondary) orderOne(ctx context.Context, name zone.Name) {
 	held, err := s.store.State(name)
-	if err != nil || held.Gone || len(held.Chunks()) > 0 || !s.proves(held) || !s.apply.isOurs(name) {
+	if err != nil || held.Gone || len(held.Chunks()) > 0 || held.Records >= editFrom || !s.proves(held) || !s.apply.isOurs(name) {
 		return
 	}
 	if !s.shelf.expect(name, aheadPatience) {
 		return
 	}
+	s.metrics.ahead.Inc()
 	if err := s.apply.order(ctx, name); err != nil {
 		s.log.Debug().Err(err).Stringer("zone", name).Msg("its transfer was not ordered ahead")
 	}

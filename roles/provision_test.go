@@ -17,16 +17,13 @@ import (
 
 // Chunks that the broker lost are stored again, and the others left as they are.
 func TestLostChunksAreRestored(t *testing.T) {
-	dir, err := os.MkdirTemp("", "pdns") // t.TempDir makes paths too long for sockets
-	must(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	server, err := local.Start(t.Context(), local.Options{Dir: dir, Primary: true})
-	must(t, err)
-	t.Cleanup(server.Stop)
+	server := startPowerDNS(t, local.Options{Primary: true})
 	api, err := server.Client()
 	must(t, err)
 	name := zone.MustParseName("large.example")
-	must(t, api.CreateZoneWith(t.Context(), powerdns.ZoneSpec{Name: name, Kind: powerdns.Native, Nameservers: []string{"ns1.example.net."}, RRsets: randomTexts(name)}))
+	spec := nativeZone(name)
+	spec.RRsets = randomTexts(name)
+	must(t, api.CreateZoneWith(t.Context(), spec))
 
 	conn, _ := startBroker(t)
 	p := &Primary{node: &node{conn: conn, log: zerolog.Nop()}, dns: server.DNSAddr, cfg: PrimaryConfig{MaxZoneMB: 64}}
@@ -47,6 +44,22 @@ func TestLostChunksAreRestored(t *testing.T) {
 			t.Errorf("chunk %d is still lost: %v", i, err)
 		}
 	}
+}
+
+func startPowerDNS(t *testing.T, o local.Options) *local.Server {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "pdns") // t.TempDir makes paths too long for sockets
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	o.Dir = dir
+	server, err := local.Start(t.Context(), o)
+	must(t, err)
+	t.Cleanup(server.Stop)
+	return server
+}
+
+func nativeZone(name zone.Name) powerdns.ZoneSpec {
+	return powerdns.ZoneSpec{Name: name, Kind: powerdns.Native, Nameservers: []string{"ns1.example.net."}}
 }
 
 // randomTexts do not compress, so that few of them make several chunks.

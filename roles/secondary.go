@@ -54,6 +54,7 @@ const (
 type secondaryMetrics struct {
 	applied *prometheus.CounterVec
 	took    prometheus.Histogram
+	ahead   prometheus.Counter
 }
 
 func newSecondaryMetrics(reg prometheus.Registerer, zones func() float64) secondaryMetrics {
@@ -65,8 +66,11 @@ func newSecondaryMetrics(reg prometheus.Registerer, zones func() float64) second
 			Name: "pdns_distribute_secondary_apply_seconds", Help: "From taking a state to the proof that PowerDNS serves it.",
 			Buckets: []float64{.002, .005, .01, .02, .05, .1, .5, 1, 5, 30},
 		}),
+		ahead: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pdns_distribute_secondary_ordered_ahead_total", Help: "Transfers that were ordered before the state was there.",
+		}),
 	}
-	reg.MustRegister(m.applied, m.took, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	reg.MustRegister(m.applied, m.took, m.ahead, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "pdns_distribute_secondary_zones", Help: "Zones that PowerDNS is known to serve as published.",
 	}, zones))
 	return m

@@ -24,7 +24,7 @@ const (
 
 // latency: one record of a small zone is changed; from the API's answer until a secondary answers with it.
 func latency(ctx context.Context, b *bench) error {
-	fmt.Printf("One record of a small zone (33 records) changed: from the API's answer to the new answer, ms; secondaries: %d\n", len(b.Secondaries))
+	fmt.Printf("One record of a small zone (33 records) changed: from the API's answer to the new answer, ms; secondaries: %s\n", b.backends())
 	name := zone.MustParseName("latency.example")
 	api, err := b.Client()
 	if err != nil {

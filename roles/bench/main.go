@@ -45,7 +45,8 @@ func run(ctx context.Context, program, only string) error {
 		{"latency", []local.Backend{local.SQLite}, latency}, // one secondary each, as the reference is one transfer
 		{"latency", []local.Backend{local.LMDB}, latency},
 		{"latency", both, latency},
-		
+
+		{"bulk", []local.Backend{local.SQLite}, bulk},
 		{"bulk", []local.Backend{local.LMDB}, bulk},
 		{"bulk", both, bulk},
 		{"large", both, large},
@@ -99,6 +100,14 @@ func measure(ctx context.Context, dir, program string, backends []local.Backend,
 		return fmt.Errorf("%w\n%s", err, text)
 	}
 	return nil
+}
+
+func (b *bench) backends() string {
+	var names []string
+	for _, s := range b.Secondaries {
+		names = append(names, string(s.Backend))
+	}
+	return strings.Join(names, " and ")
 }
 
 func cpuModel() string {

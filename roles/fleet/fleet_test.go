@@ -1,6 +1,7 @@
 package fleet_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -270,6 +271,30 @@ func (i *installation) verify(name zone.Name) {
 		must(i.t, os.WriteFile(file, []byte(b.String()), 0o600))
 		if out, err := exec.Command("ldns-verify-zone", file).CombinedOutput(); err != nil {
 			i.t.Errorf("%s: %s: ldns-verify-zone: %v\n%s", s.ID, name, err, out)
+		}
+	}
+}
+
+// Idle secondaries order transfers ahead. Where the word of a version comes to nothing, what follows is not harmed.
+func TestOrderedAhead(t *testing.T) {
+	i := start(t, fleet.Options{})
+	name := zone.MustParseName("ahead.example")
+	must(t, i.api.CreateZoneWith(i.ctx, spec(name, text(name, "0"))))
+	i.eventually("created", i.allSame)
+	primary := i.connect(fleet.Primary)
+	for n := range 20 {
+		if n%2 == 0 {
+			must(t, primary.PublishComing(name))
+			must(t, primary.PublishComing(zone.MustParseName("unknown.example")))
+		}
+		must(t, i.api.Patch(i.ctx, name, []powerdns.RRset{text(name, fmt.Sprint(n+1))}))
+		i.eventually("changed", i.allSame)
+	}
+	for _, s := range i.Secondaries {
+		body, err := get("http://" + i.Observe(s.ID) + "/metrics")
+		must(t, err)
+		if !bytes.Contains(body, []byte("pdns_distribute_secondary_ordered_ahead_total ")) || bytes.Contains(body, []byte("ordered_ahead_total 0\n")) {
+			t.Errorf("%s ordered nothing ahead", s.ID)
 		}
 	}
 }

@@ -269,24 +269,29 @@ type observer struct {
 	changed chan struct{}
 }
 
-// observe connects with the credentials of the health role.
-func (i *installation) observe() *observer {
+// connect connects to the broker with the credentials of a node of the core.
+func (i *installation) connect(id string) *broker.Conn {
 	i.t.Helper()
-	dir := filepath.Join(i.Dir, "roles", fleet.Health)
+	dir := filepath.Join(i.Dir, "roles", id)
 	text, err := os.ReadFile(filepath.Join(dir, "config.toml"))
 	must(i.t, err)
 	conn, err := broker.Connect(broker.Config{
 		URLs: []string{urlIn(text)}, CAFile: filepath.Join(dir, "ca.crt"), NKeyFile: filepath.Join(dir, "node.nkey"),
-	}, broker.Options{Node: fleet.Health, Log: zerolog.Nop()})
+	}, broker.Options{Node: id, Log: zerolog.Nop()})
 	must(i.t, err)
 	must(i.t, conn.Wait(i.ctx))
+	i.t.Cleanup(func() { conn.Close(context.Background()) })
+	return conn
+}
+
+// observe listens with the credentials of the health role.
+func (i *installation) observe() *observer {
+	i.t.Helper()
+	conn := i.connect(fleet.Health)
 	o := &observer{applied: map[string]map[zone.Name]health.Applied{}, history: map[string][]health.Applied{}, changed: make(chan struct{}, 1)}
 	stop, err := conn.SubscribeApplied(i.ctx, o.hear)
 	must(i.t, err)
-	i.t.Cleanup(func() {
-		stop()
-		conn.Close(context.Background())
-	})
+	i.t.Cleanup(stop)
 	return o
 }
 
