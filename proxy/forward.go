@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -23,9 +24,9 @@ type pending struct {
 	body *nameReader // of a create: knows the zone's name
 }
 
-// newForwarder passes requests to PowerDNS as they are. marked is called with the touch of each that may have changed
-// something, before its answer goes out, and tells whether the touch is stored.
-func newForwarder(upstream *url.URL, timeout time.Duration, marked func(context.Context, touch) bool, failed func(*http.Request, error)) http.Handler {
+// newForwarder passes requests to PowerDNS as they are. touched is called with the touch of each that may have changed
+// something, before its answer goes out, and returns what to add to the answer's header.
+func newForwarder(upstream *url.URL, timeout time.Duration, touched func(*http.Request, touch) http.Header, failed func(*http.Request, error)) http.Handler {
 	return &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host = upstream.Scheme, upstream.Host
@@ -40,15 +41,15 @@ func newForwarder(upstream *url.URL, timeout time.Duration, marked func(context.
 		},
 		ModifyResponse: func(res *http.Response) error {
 			p, ok := res.Request.Context().Value(contextKey{}).(*pending)
-			if ok && mayHaveWritten(res.StatusCode) && !marked(res.Request.Context(), p.settled()) {
-				res.Header.Set(HeaderQueued, "1")
+			if ok && mayHaveWritten(res.StatusCode) {
+				maps.Copy(res.Header, touched(res.Request, p.settled()))
 			}
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			failed(r, err)
-			if p, ok := r.Context().Value(contextKey{}).(*pending); ok && !marked(r.Context(), p.settled()) {
-				w.Header().Set(HeaderQueued, "1")
+			if p, ok := r.Context().Value(contextKey{}).(*pending); ok {
+				maps.Copy(w.Header(), touched(r, p.settled()))
 			}
 			if errors.Is(err, context.Canceled) {
 				return // the client is gone

@@ -83,10 +83,13 @@ func loadPair(cfg Config) (tls.Certificate, error) {
 
 func (p *Proxy) handler(cfg Config, upstream *url.URL) http.Handler {
 	forward := newForwarder(upstream, cfg.UpstreamTimeout,
-		func(ctx context.Context, t touch) bool {
-			stored := p.dirty.store(ctx, t, cfg.StorePatience)
+		func(r *http.Request, t touch) http.Header {
+			stored := p.dirty.store(r.Context(), t, cfg.StorePatience)
 			p.metrics.touches.WithLabelValues(map[bool]string{true: "stored", false: "queued"}[stored]).Inc()
-			return stored
+			if stored {
+				return nil
+			}
+			return http.Header{HeaderQueued: {"1"}}
 		},
 		func(r *http.Request, err error) {
 			p.log.Error().Err(err).Str("method", r.Method).Str("path", r.URL.EscapedPath()).Msg("PowerDNS did not answer")
