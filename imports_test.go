@@ -28,6 +28,7 @@ var arrows = []arrow{
 	{"roles/...", "dnssec/..."},
 	{"broker/...", "broker/..."},
 	{"proxy/...", "proxy/..."},
+	{"proxy/...", "health/..."},
 	{"health/...", "health/..."},
 	{"dnssec/...", "dnssec/..."},
 	{"powerdns/local", "powerdns"},

@@ -119,7 +119,7 @@ func refused(t *testing.T, cfg broker.Config, node string) error {
 	if err = conn.Wait(ctx); err == nil {
 		t.Fatal("connected")
 	}
-	if err := conn.PublishTouch(t.Context(), zone.Root, broker.Touch{}); !errors.Is(err, broker.ErrDisconnected) {
+	if _, err := conn.PublishTouch(t.Context(), zone.Root, broker.Touch{}); !errors.Is(err, broker.ErrDisconnected) {
 		t.Errorf("publishing without a connection: %v", err)
 	}
 	return err
@@ -169,7 +169,7 @@ func TestConnectBeforeBroker(t *testing.T) {
 	if conn.Connected() {
 		t.Error("connected to nothing")
 	}
-	if err := conn.PublishTouch(t.Context(), zone.Root, broker.Touch{}); !errors.Is(err, broker.ErrDisconnected) {
+	if _, err := conn.PublishTouch(t.Context(), zone.Root, broker.Touch{}); !errors.Is(err, broker.ErrDisconnected) {
 		t.Error(err)
 	}
 	connected, stop := conn.Connections()
@@ -180,7 +180,8 @@ func TestConnectBeforeBroker(t *testing.T) {
 	b.Stop()
 	b.Start()
 	receive(t, connected)
-	must(t, conn.PublishTouch(t.Context(), zone.Root, broker.Touch{}))
+	_, err = conn.PublishTouch(t.Context(), zone.Root, broker.Touch{})
+	must(t, err)
 }
 
 func TestAskGivesUpWhenConnectionIsLost(t *testing.T) {
@@ -212,7 +213,7 @@ func TestClose(t *testing.T) {
 	if err := receive(t, ended); !errors.Is(err, broker.ErrClosed) {
 		t.Error(err)
 	}
-	if err := primary.PublishTouch(t.Context(), zone.Root, broker.Touch{}); !errors.Is(err, broker.ErrClosed) {
+	if _, err := primary.PublishTouch(t.Context(), zone.Root, broker.Touch{}); !errors.Is(err, broker.ErrClosed) {
 		t.Error(err)
 	}
 	if err := primary.Wait(t.Context()); !errors.Is(err, broker.ErrClosed) {

@@ -129,5 +129,6 @@ func publish(t testing.TB, c *broker.Conn, name string, data string) uint64 {
 
 func touch(t testing.TB, c *broker.Conn, name, reason string) {
 	t.Helper()
-	must(t, c.PublishTouch(t.Context(), zone.MustParseName(name), broker.Touch{Reason: reason}))
+	_, err := c.PublishTouch(t.Context(), zone.MustParseName(name), broker.Touch{Reason: reason})
+	must(t, err)
 }

@@ -20,6 +20,9 @@ const (
 	statusPrefix  = "pdns.status."
 	appliedPrefix = "pdns.applied."
 	comingSubject = "pdns.coming"
+
+	settledSubject = "pdns.settled"
+	askSubject     = "pdns.ask"
 )
 
 // rootToken stands for the root zone, which has no labels.

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -22,6 +23,7 @@ type Touch struct {
 // TouchMsg is a touch taken from the queue, or a request to sweep.
 type TouchMsg struct {
 	Message
+	Seq   uint64    // in the queue: higher is later
 	Zone  zone.Name // none if Sweep
 	Sweep bool      // all zones are to be compared
 	Touch
@@ -39,28 +41,57 @@ const (
 	handBack = 500 * time.Millisecond
 )
 
-// PublishTouch queues a touch. When it returns nil the touch is stored and will be delivered until it is acknowledged.
-// After an error it may be stored or not; publish it again, which is harmless.
-func (c *Conn) PublishTouch(ctx context.Context, name zone.Name, t Touch) error {
+// PublishTouch queues a touch. When it returns nil the touch is stored under seq and will be delivered until it is
+// acknowledged. After an error it may be stored or not; publish it again, which is harmless.
+func (c *Conn) PublishTouch(ctx context.Context, name zone.Name, t Touch) (seq uint64, err error) {
 	subject, err := zoneSubject(touchPrefix, name)
 	if err != nil {
+		return 0, err
+	}
+	seq, err = c.publishTouch(ctx, subject, t)
+	if err != nil {
+		return 0, fmt.Errorf("publish touch of zone %s: %w", name, err)
+	}
+	return seq, nil
+}
+
+// PendingTouch tells whether a touch of the zone is queued or in hand. If not, all touches up to last are done with.
+// CORE account.
+func (c *Conn) PendingTouch(ctx context.Context, name zone.Name) (pending bool, last uint64, err error) {
+	subject, err := zoneSubject(touchPrefix, name)
+	if err != nil {
+		return false, 0, err
+	}
+	ctx, cancel := within(ctx, requestTimeout)
+	defer cancel()
+	err = c.ask(ctx, func(ctx context.Context) error {
+		stream, err := c.js.Stream(ctx, touchStream)
+		if err != nil {
+			return err
+		}
+		last = stream.CachedInfo().State.LastSeq // before the look at the zone: what comes later is not covered
+		_, err = stream.GetLastMsgForSubject(ctx, subject)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil
+		}
+		pending = err == nil
 		return err
+	})
+	if err != nil {
+		return false, 0, fmt.Errorf("look for touches of zone %s: %w", name, err)
 	}
-	if err := c.publishTouch(ctx, subject, t); err != nil {
-		return fmt.Errorf("publish touch of zone %s: %w", name, err)
-	}
-	return nil
+	return pending, last, nil
 }
 
 // PublishSweep asks the primary to compare all zones. Promise and errors are those of PublishTouch.
 func (c *Conn) PublishSweep(ctx context.Context, t Touch) error {
-	if err := c.publishTouch(ctx, sweepSubject, t); err != nil {
+	if _, err := c.publishTouch(ctx, sweepSubject, t); err != nil {
 		return fmt.Errorf("publish request to sweep: %w", err)
 	}
 	return nil
 }
 
-func (c *Conn) publishTouch(ctx context.Context, subject string, t Touch) error {
+func (c *Conn) publishTouch(ctx context.Context, subject string, t Touch) (seq uint64, err error) {
 	msg := nats.NewMsg(subject)
 	at := t.At
 	if at.IsZero() {
@@ -71,8 +102,7 @@ func (c *Conn) publishTouch(ctx context.Context, subject string, t Touch) error 
 	if t.ID != "" {
 		msg.Header.Set(idHeader, t.ID)
 	}
-	_, err := c.publish(ctx, touchStream, msg)
-	return err
+	return c.publish(ctx, touchStream, msg)
 }
 
 // Touches takes touches off the queue, which all primaries share, and calls fn for each, one call after the other. fn
@@ -120,7 +150,7 @@ func newTouchMsg(d delivery) (TouchMsg, error) {
 	if err != nil {
 		return TouchMsg{}, err
 	}
-	t := TouchMsg{Message: hold, Sweep: d.Subject() == sweepSubject}
+	t := TouchMsg{Message: hold, Seq: hold.seq, Sweep: d.Subject() == sweepSubject}
 	if !t.Sweep {
 		if t.Zone, err = subjectZone(touchPrefix, d.Subject()); err != nil {
 			return TouchMsg{}, err

@@ -34,7 +34,8 @@ func TestTouchCarries(t *testing.T) {
 	want := broker.Touch{Reason: strings.Repeat("r", 256), At: at, ID: "request 1"}
 	sent := want
 	sent.Reason += "cut off"
-	must(t, b.Connect("proxy1").PublishTouch(t.Context(), zone.Root, sent))
+	_, err := b.Connect("proxy1").PublishTouch(t.Context(), zone.Root, sent)
+	must(t, err)
 	got, _ := touches(t, primary, nil)
 	m := receive(t, got)
 	if m.Zone != zone.Root || m.Touch != want || m.NumDelivered != 1 {
@@ -104,7 +105,7 @@ func TestTouchesSurviveRestart(t *testing.T) {
 	before := receive(t, got)
 	restart(t, func() {
 		b.Stop()
-		err := primary.PublishTouch(t.Context(), zone.MustParseName("away.example"), broker.Touch{})
+		_, err := primary.PublishTouch(t.Context(), zone.MustParseName("away.example"), broker.Touch{})
 		if !errors.Is(err, broker.ErrDisconnected) {
 			t.Errorf("publishing to a broker that is away: %v", err)
 		}
@@ -199,7 +200,7 @@ func TestPublishTouchWithoutStream(t *testing.T) {
 	b, primary := start(t)
 	must(t, primary.JetStream().DeleteStream(t.Context(), "PDNS_TOUCH"))
 	for _, id := range []string{"primary1", "proxy1"} {
-		err := b.Connect(id).PublishTouch(t.Context(), zone.Root, broker.Touch{})
+		_, err := b.Connect(id).PublishTouch(t.Context(), zone.Root, broker.Touch{})
 		if !errors.Is(err, broker.ErrGone) {
 			t.Errorf("%s: %v", id, err)
 		}

@@ -39,12 +39,3 @@ type Failure struct {
 	Since    time.Time `json:"since"`
 	Attempts int       `json:"attempts"`
 }
-
-// Applied is what a secondary tells when PowerDNS serves a state, or has deleted the zone.
-type Applied struct {
-	Zone   zone.Name `json:"zone"`
-	Seq    uint64    `json:"seq"` // of the state in the stream
-	Serial uint32    `json:"serial"`
-	Gone   bool      `json:"gone,omitempty"`
-	At     time.Time `json:"at"`
-}

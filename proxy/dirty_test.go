@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,6 +19,8 @@ import (
 
 // queue is a Marker that can be away, and that shows what it stored: "sweep" and "REASON ZONE".
 type queue struct {
+	stored atomic.Uint64
+
 	mu     sync.Mutex
 	away   bool
 	events []string
@@ -29,8 +32,11 @@ type queue struct {
 
 var errAway = errors.New("the broker is away")
 
-func (q *queue) Touch(ctx context.Context, name zone.Name, reason string) error {
-	return q.store(ctx, reason+" "+name.String())
+func (q *queue) Touch(ctx context.Context, name zone.Name, reason string) (seq uint64, err error) {
+	if err := q.store(ctx, reason+" "+name.String()); err != nil {
+		return 0, err
+	}
+	return q.stored.Add(1), nil
 }
 
 func (q *queue) Sweep(ctx context.Context) error { return q.store(ctx, "sweep") }
@@ -76,7 +82,7 @@ func (q *queue) want(t *testing.T, want ...string) {
 // running runs a dirty set on q in a bubble of synctest.
 func running(t *testing.T, q *queue) *dirtySet {
 	ctx, cancel := context.WithCancel(context.Background())
-	d := newDirtySet(q, zerolog.Nop(), func(float64) {})
+	d := newDirtySet(q, newJournal(t), zerolog.Nop(), func(float64) {})
 	ended := make(chan error, 1)
 	go func() { ended <- d.run(ctx) }()
 	t.Cleanup(func() {
@@ -108,7 +114,7 @@ func TestQueuedTouchIsStoredWhenTheBrokerIsBack(t *testing.T) {
 		q.want(t, "sweep")
 		q.setAway(true)
 		for _, reason := range []string{ReasonCreate, ReasonChange, ReasonDelete} {
-			if d.store(t.Context(), touch{example.zone, reason}, time.Second) {
+			if _, stored := d.store(t.Context(), touch{example.zone, reason}, time.Second); stored {
 				t.Error("stored, though the broker is away")
 			}
 		}
@@ -128,10 +134,10 @@ func TestQueuedTouchIsStoredWhenTheBrokerIsBack(t *testing.T) {
 func TestTouchStoredMeanwhileIsNotQueuedAnyMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{away: true}
-		d := newDirtySet(q, zerolog.Nop(), func(float64) {})
+		d := newDirtySet(q, newJournal(t), zerolog.Nop(), func(float64) {})
 		d.store(t.Context(), example, time.Second)
 		q.setAway(false)
-		if !d.store(t.Context(), example, time.Second) || d.Len() != 0 {
+		if _, stored := d.store(t.Context(), example, time.Second); !stored || d.Len() != 0 {
 			t.Errorf("%d zones wait", d.Len())
 		}
 	})
@@ -141,14 +147,14 @@ func TestTouchStoredMeanwhileIsNotQueuedAnyMore(t *testing.T) {
 func TestZoneMarkedAgainWhileItsTouchIsBeingStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{}
-		d := newDirtySet(q, zerolog.Nop(), func(float64) {})
+		d := newDirtySet(q, newJournal(t), zerolog.Nop(), func(float64) {})
 		q.storing = func(context.Context, string) {
 			q.storing = nil
 			q.setAway(true)
 			d.store(t.Context(), deleted, time.Second)
 			q.setAway(false)
 		}
-		if !d.store(t.Context(), example, time.Second) {
+		if _, stored := d.store(t.Context(), example, time.Second); !stored {
 			t.Error("not stored")
 		}
 		if q.want(t, "change example.org."); d.Len() != 1 {
@@ -168,14 +174,14 @@ func TestSweepForAnUnknownZoneIsQueued(t *testing.T) {
 		synctest.Wait()
 		q.want(t, "sweep")
 		q.setAway(true)
-		if d.store(t.Context(), touch{reason: ReasonCreate}, time.Second) {
+		if _, stored := d.store(t.Context(), touch{reason: ReasonCreate}, time.Second); stored {
 			t.Error("stored, though the broker is away")
 		}
 		time.Sleep(time.Minute)
 		q.setAway(false)
 		time.Sleep(retryMax)
 		q.want(t, "sweep")
-		if !d.store(t.Context(), touch{reason: ReasonCreate}, time.Second) || d.Len() != 0 {
+		if _, stored := d.store(t.Context(), touch{reason: ReasonCreate}, time.Second); !stored || d.Len() != 0 {
 			t.Errorf("%d zones wait", d.Len())
 		}
 		q.want(t, "sweep")
@@ -185,9 +191,9 @@ func TestSweepForAnUnknownZoneIsQueued(t *testing.T) {
 func TestBrokerThatHangsKeepsAnAnswerForTheSetPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{away: true, storing: func(ctx context.Context, _ string) { <-ctx.Done() }}
-		d := newDirtySet(q, zerolog.Nop(), func(float64) {})
+		d := newDirtySet(q, newJournal(t), zerolog.Nop(), func(float64) {})
 		begin := time.Now()
-		if d.store(t.Context(), example, 2*time.Second) || time.Since(begin) != 2*time.Second {
+		if _, stored := d.store(t.Context(), example, 2*time.Second); stored || time.Since(begin) != 2*time.Second {
 			t.Errorf("gave up after %s", time.Since(begin))
 		}
 	})
@@ -197,7 +203,7 @@ func TestManyZonesQueuedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{away: true}
 		var gauge float64
-		d := newDirtySet(q, zerolog.Nop(), func(n float64) { gauge = n })
+		d := newDirtySet(q, newJournal(t), zerolog.Nop(), func(n float64) { gauge = n })
 		want := map[string]bool{"sweep": true}
 		for n := range 100 {
 			name := zone.MustParseName(fmt.Sprintf("z%d.example", n))

@@ -15,6 +15,9 @@ const (
 	ReasonCreate = "create"
 	ReasonChange = "change"
 	ReasonDelete = "delete"
+
+	ReasonNotify   = "notify"   // nothing changed; its client wants to know when all is in sync
+	ReasonRetrieve = "retrieve" // PowerDNS will transfer the zone, a little later
 )
 
 // touch is what a request would change if PowerDNS accepts it. Without a zone it is that of any: a sweep finds it.

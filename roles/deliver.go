@@ -2,7 +2,6 @@ package roles
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -11,7 +10,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"pdns-distribute/broker"
-	"pdns-distribute/health"
 	"pdns-distribute/powerdns/store"
 	"pdns-distribute/powerdns/zone"
 )
@@ -39,11 +37,13 @@ func (s *Secondary) deliver(ctx context.Context, name zone.Name, d delivery) (re
 		return resultHeld, nil
 	}
 	if state.Gone {
-		return resultRemoved, s.remove(ctx, state, d.msg.Seq)
+		return resultRemoved, s.remove(ctx, state)
 	}
-	if s.holds(state) && s.stored(state) {
-		s.tell(state, d.msg.Seq)
-		return resultHeld, nil
+	if s.stored(state) {
+		if h, err := s.prove(ctx, state); err == nil {
+			s.tell(state, h.since)
+			return resultHeld, nil
+		}
 	}
 	return resultApplied, s.take(ctx, state, d.msg)
 }
@@ -67,7 +67,7 @@ func (s *Secondary) take(ctx context.Context, state *zone.State, m *broker.FeedM
 	switch {
 	case err == nil:
 		s.served(state, m.Place())
-		s.tell(state, m.Seq)
+		s.tell(state, time.Now())
 		return s.store.Put(state, z, fresh, false)
 	case ctx.Err() != nil:
 		return err
@@ -148,7 +148,7 @@ func (s *Secondary) fetch(ctx context.Context, state *zone.State) (map[zone.Chun
 }
 
 // remove has PowerDNS and the store forget the zone. What cannot be removed now is parked as a tombstone.
-func (s *Secondary) remove(ctx context.Context, state *zone.State, seq uint64) error {
+func (s *Secondary) remove(ctx context.Context, state *zone.State) error {
 	if err := s.apply.remove(ctx, state.Name); err != nil {
 		if ctx.Err() != nil {
 			return err
@@ -163,7 +163,7 @@ func (s *Secondary) remove(ctx context.Context, state *zone.State, seq uint64) e
 		return err
 	}
 	s.unsure(state.Name)
-	s.tell(state, seq)
+	s.tell(state, time.Now())
 	return nil
 }
 
@@ -177,7 +177,7 @@ func (s *Secondary) refill(ctx context.Context, name zone.Name) (string, error) 
 		return "", err
 	}
 	if state.Gone {
-		return resultRemoved, s.remove(ctx, state, 0)
+		return resultRemoved, s.remove(ctx, state)
 	}
 	if s.holds(state) {
 		return resultHeld, s.store.Unpark(name)
@@ -193,15 +193,4 @@ func (s *Secondary) refill(ctx context.Context, name zone.Name) (string, error) 
 	}
 	s.served(state, broker.Place{})
 	return resultApplied, s.store.Unpark(name)
-}
-
-// tell reports the state as applied. A notice that is lost is made good by the acknowledgement.
-func (s *Secondary) tell(state *zone.State, seq uint64) {
-	notice, err := json.Marshal(health.Applied{Zone: state.Name, Seq: seq, Serial: state.Serial, Gone: state.Gone, At: time.Now().UTC()})
-	if err == nil {
-		err = s.conn.PublishApplied(notice)
-	}
-	if err != nil {
-		s.log.Debug().Err(err).Stringer("zone", state.Name).Msg("the notice of a state being applied was not sent")
-	}
 }

@@ -21,10 +21,15 @@ func (h holding) is(state *zone.State) bool {
 }
 
 func (s *Secondary) holds(state *zone.State) bool {
+	_, ok := s.holding(state)
+	return ok
+}
+
+func (s *Secondary) holding(state *zone.State) (holding, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h, ok := s.held[state.Name]
-	return ok && h.is(state)
+	return h, ok && h.is(state)
 }
 
 // proveAnew takes nothing for proven any more.
@@ -39,10 +44,8 @@ func (s *Secondary) proveAnew() {
 
 // proves tells whether this process has proven that PowerDNS serves the state.
 func (s *Secondary) proves(state *zone.State) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	h, ok := s.held[state.Name]
-	return ok && h.proven && h.is(state)
+	h, ok := s.holding(state)
+	return ok && h.proven
 }
 
 func (s *Secondary) stored(state *zone.State) bool {

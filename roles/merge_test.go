@@ -93,7 +93,8 @@ func TestMergingDeliveriesOfOneMessage(t *testing.T) {
 	name := named("twice")
 
 	touches := inHand(t, touchesOf(primary))
-	must(t, primary.PublishTouch(t.Context(), name, broker.Touch{Reason: proxy.ReasonChange}))
+	_, err := primary.PublishTouch(t.Context(), name, broker.Touch{Reason: proxy.ReasonChange})
+	must(t, err)
 	touch1 := receive(t, touches)
 	must(t, touch1.Nak(0))
 	touch2 := receive(t, touches)
@@ -125,7 +126,8 @@ func TestMergingAcknowledgesTheOlderMessage(t *testing.T) {
 
 	touches := inHand(t, touchesOf(primary))
 	for _, name := range names {
-		must(t, primary.PublishTouch(t.Context(), name, broker.Touch{}))
+		_, err := primary.PublishTouch(t.Context(), name, broker.Touch{})
+		must(t, err)
 	}
 	older, newer := receive(t, touches), receive(t, touches)
 	p := &Primary{node: &node{log: zerolog.Nop()}}

@@ -127,6 +127,7 @@ func (p *Primary) Run(ctx context.Context) error {
 	parts := []func(context.Context) error{
 		p.powerdns.watch, p.keepStreams, p.watchStates, p.provisionFeeds, p.lanes.run,
 		p.takeTouches, p.keepSweeping, p.checkSettings, p.ownErrands, p.collectBlobs,
+		func(ctx context.Context) error { return p.answerAsks(ctx, p.answer) },
 	}
 	if p.notify != nil {
 		parts = append(parts, p.notify.Run)
@@ -244,6 +245,7 @@ func (p *Primary) work(ctx context.Context, name zone.Name, e errand) {
 		p.log.Info().Stringer("zone", name).Msg("the zone's trouble is over")
 	}
 	if e.msg != nil {
+		p.settled(name, e.msg.Seq)
 		p.acknowledge(*e.msg)
 	}
 }

@@ -110,7 +110,8 @@ func NewSecondary(cfg Config, deps Deps) (*Secondary, error) {
 
 // Run works until ctx ends. The store is closed when nothing uses it any more.
 func (s *Secondary) Run(ctx context.Context) error {
-	err := s.run(ctx, s.describe, s.server.Run, s.powerdns.watch, s.lanes.run, s.follow, s.orderAhead, s.keepReviewing, s.refillDue)
+	err := s.run(ctx, s.describe, s.server.Run, s.powerdns.watch, s.lanes.run, s.follow, s.orderAhead, s.keepReviewing, s.refillDue,
+		func(ctx context.Context) error { return s.answerAsks(ctx, s.answer) })
 	return errors.Join(err, s.store.Close())
 }
 

@@ -112,13 +112,18 @@ func (p Proof) checkEdit(ctx context.Context, e zone.Edit) error {
 }
 
 func (p Proof) checkSOA(ctx context.Context) error {
-	answer, err := Ask(ctx, p.address, p.zone.Name(), dns.TypeSOA, AskOptions{DNSSEC: true, Unique: true})
+	return ProveSOA(ctx, p.address, p.zone.Name(), p.apex)
+}
+
+// ProveSOA asks once whether the server at address answers with the SOA of this apex and its signatures.
+func ProveSOA(ctx context.Context, address string, name zone.Name, apex zone.Apex) error {
+	answer, err := Ask(ctx, address, name, dns.TypeSOA, AskOptions{DNSSEC: true, Unique: true})
 	if err != nil {
 		return err
 	}
-	soa, signatures := p.apex.SOA()
+	soa, signatures := apex.SOA()
 	if !sameRecords(answer.Answer, append([]zone.Record{soa}, signatures...)) {
-		return fmt.Errorf("the answer to SOA is another one (%s, %d records)", dns.RcodeToString[answer.Rcode], len(answer.Answer))
+		return fmt.Errorf("%w: the answer to SOA is another one (%s, %d records)", ErrNotServed, dns.RcodeToString[answer.Rcode], len(answer.Answer))
 	}
 	return nil
 }

@@ -1,0 +1,93 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+
+	"pdns-distribute/powerdns/zone"
+)
+
+// Notices are told to whoever listens. Nothing is stored and no one answers, so each says something that can be learnt
+// otherwise, too.
+
+// PublishApplied tells what this node has applied. A notice that is lost is made good by asking, see PublishAsk.
+func (c *Conn) PublishApplied(notice []byte) error { return c.tell(appliedPrefix+c.node, notice) }
+
+// SubscribeApplied calls fn for each such notice, one call after the other, through reconnections, until stop is called;
+// stop waits for a running fn. If there is a connection, notices sent after it has returned are received. CORE and
+// API accounts.
+func (c *Conn) SubscribeApplied(ctx context.Context, fn func(node string, notice []byte)) (stop func(), err error) {
+	return c.listen(ctx, appliedPrefix+"*", func(msg *nats.Msg) {
+		if node, err := subjectNode(appliedPrefix, msg.Subject); err == nil {
+			fn(node, msg.Data)
+		}
+	})
+}
+
+// PublishSettled tells which state a touch has led to. A notice that is lost is made good by asking. CORE account.
+func (c *Conn) PublishSettled(notice []byte) error { return c.tell(settledSubject, notice) }
+
+// SubscribeSettled is SubscribeApplied for these. CORE and API accounts.
+func (c *Conn) SubscribeSettled(ctx context.Context, fn func(notice []byte)) (stop func(), err error) {
+	return c.listen(ctx, settledSubject, func(msg *nats.Msg) { fn(msg.Data) })
+}
+
+// PublishAsk asks all nodes to tell again what they know of the zone: the primaries which state it is settled at, the
+// secondaries which one they have applied. Answers come as these notices, to everybody who listens. CORE and API accounts.
+func (c *Conn) PublishAsk(name zone.Name) error { return c.tell(askSubject, []byte(name)) }
+
+// SubscribeAsk is SubscribeApplied for questions. CORE and SEC accounts.
+func (c *Conn) SubscribeAsk(ctx context.Context, fn func(zone.Name)) (stop func(), err error) {
+	return c.listenForZones(ctx, askSubject, fn)
+}
+
+// PublishComing tells the secondaries that a new state of the zone is probably on its way, so that they can get ready
+// for it while it is made. Word that is lost costs some milliseconds, one too many a transfer. CORE account.
+func (c *Conn) PublishComing(name zone.Name) error { return c.tell(comingSubject, []byte(name)) }
+
+// SubscribeComing is SubscribeApplied for such word. CORE and SEC accounts.
+func (c *Conn) SubscribeComing(ctx context.Context, fn func(zone.Name)) (stop func(), err error) {
+	return c.listenForZones(ctx, comingSubject, fn)
+}
+
+func (c *Conn) tell(subject string, data []byte) error {
+	if err := c.nc.Publish(subject, data); err != nil {
+		return fmt.Errorf("publish %s: %w", subject, explain(err))
+	}
+	return nil
+}
+
+func (c *Conn) listenForZones(ctx context.Context, subject string, fn func(zone.Name)) (stop func(), err error) {
+	return c.listen(ctx, subject, func(msg *nats.Msg) {
+		if name, err := zone.NameFromWire(msg.Data); err == nil {
+			fn(name)
+		}
+	})
+}
+
+// listen calls fn for each message on the subject until stop is called, which waits for a running fn. When it returns
+// the broker knows of the subscription, if there is a connection.
+func (c *Conn) listen(ctx context.Context, subject string, fn nats.MsgHandler) (stop func(), err error) {
+	sub, err := c.nc.Subscribe(subject, fn)
+	if err != nil {
+		return nil, fmt.Errorf("subscribe to %s: %w", subject, explain(err))
+	}
+	ended := make(chan struct{})
+	sub.SetClosedHandler(func(string) { close(ended) })
+	c.settle(ctx)
+	return func() {
+		_ = sub.Unsubscribe() // fails if the connection is closed, which ends it too
+		<-ended
+	}, nil
+}
+
+// settle waits until the broker knows of a new subscription. Without a connection it will when there is one.
+func (c *Conn) settle(ctx context.Context) {
+	ctx, cancel := within(ctx, requestTimeout)
+	defer cancel()
+	if err := c.ask(ctx, c.nc.FlushWithContext); err != nil {
+		c.log.Debug().Err(err).Msg("subscription waits for the connection")
+	}
+}

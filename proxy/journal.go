@@ -1,0 +1,106 @@
+package proxy
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"pdns-distribute/powerdns/zone"
+)
+
+// journal keeps the touches that were promised to clients while the broker was away: a line each, with the reason and
+// the zone's id, synced to disk before the answer goes out. It is safe for concurrent use.
+type journal struct {
+	path string
+
+	mu    sync.Mutex
+	file  *os.File // nil while there is nothing to keep
+	found []touch
+}
+
+// openJournal reads what an earlier process left. A last line without its end was never promised.
+func openJournal(dir string) (*journal, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("proxy.state_dir: %w", err)
+	}
+	j := &journal{path: filepath.Join(dir, "queued")}
+	text, err := os.ReadFile(j.path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("proxy.state_dir: the queued changes cannot be read: %w", err)
+	}
+	j.found = parseJournal(string(text))
+	return j, nil
+}
+
+// parseJournal drops what it cannot read, each zone's newest line counts.
+func parseJournal(text string) (touches []touch) {
+	at := map[zone.Name]int{}
+	lines := bufio.NewScanner(strings.NewReader(text[:strings.LastIndexByte(text, '\n')+1]))
+	for lines.Scan() {
+		reason, id, _ := strings.Cut(lines.Text(), " ")
+		t := touch{reason: reason}
+		if reason == "" {
+			continue
+		}
+		if id != "" {
+			name, err := zone.ParseID(id)
+			if err != nil {
+				continue
+			}
+			t.zone = name
+		}
+		if i, again := at[t.zone]; again {
+			touches[i] = t
+			continue
+		}
+		at[t.zone] = len(touches)
+		touches = append(touches, t)
+	}
+	return touches
+}
+
+// touches are those that were found at the start.
+func (j *journal) touches() []touch { return j.found }
+
+// add returns when the touch is on disk.
+func (j *journal) add(t touch) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.file == nil {
+		file, err := os.OpenFile(j.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			return err
+		}
+		j.file = file
+	}
+	line := t.reason
+	if t.zone != "" {
+		line += " " + t.zone.ID()
+	}
+	if _, err := j.file.WriteString(line + "\n"); err != nil {
+		return err
+	}
+	return j.file.Sync()
+}
+
+// clear forgets all: none waits any more.
+func (j *journal) clear() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.file == nil && j.found == nil {
+		return nil
+	}
+	if j.file != nil {
+		j.file.Close()
+	}
+	j.file, j.found = nil, nil
+	if err := os.Remove(j.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,120 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"pdns-distribute/powerdns/zone"
+)
+
+// What the proxy adds to the answers to writes.
+const (
+	// HeaderQueued says that the touch could not be stored yet: the write happened, and its distribution begins when the
+	// broker is back.
+	HeaderQueued = "Pdns-Distribute-Queued"
+
+	// HeaderChange is the change's id, to be looked up below /distribute/v1/changes/.
+	HeaderChange = "Pdns-Distribute-Change"
+
+	// HeaderStatus is INSYNC or PENDING, HeaderServed "2/3", and HeaderMissing names the secondaries that do not serve the
+	// change yet, the first of them. They are set on answers that were held.
+	HeaderStatus  = "Pdns-Distribute-Status"
+	HeaderServed  = "Pdns-Distribute-Served"
+	HeaderMissing = "Pdns-Distribute-Missing"
+)
+
+// Whether a change is served everywhere.
+const (
+	StatusInSync  = "INSYNC"
+	StatusPending = "PENDING"
+)
+
+// maxMissing bounds HeaderMissing.
+const maxMissing = 20
+
+// preferredWait reads the preference "wait" (RFC 7240 §4.3), in seconds. Of several the first counts (§2); what cannot
+// be read is no preference.
+func preferredWait(h http.Header) (time.Duration, bool) {
+	for _, value := range h.Values("Prefer") {
+		for preference := range strings.SplitSeq(value, ",") {
+			preference, _, _ = strings.Cut(preference, ";") // its parameters
+			name, seconds, _ := strings.Cut(preference, "=")
+			if !strings.EqualFold(strings.TrimSpace(name), "wait") {
+				continue
+			}
+			n, err := strconv.ParseUint(strings.Trim(strings.TrimSpace(seconds), `"`), 10, 31)
+			return time.Duration(n) * time.Second, err == nil
+		}
+	}
+	return 0, false
+}
+
+// waitFor is how long the answer is to be held, and whether the client asked for it.
+func (p *Proxy) waitFor(r *http.Request) (wait time.Duration, asked bool) {
+	if wait, asked = preferredWait(r.Header); asked {
+		return min(wait, p.cfg.MaxWait), true
+	}
+	return p.cfg.Wait, false
+}
+
+// written stores the touch of a write that PowerDNS has accepted and, where the answer is to be held, waits until the
+// secondaries serve it or the client is gone. It returns what to add to the answer's header.
+func (p *Proxy) written(r *http.Request, status int, t touch) http.Header {
+	wait, asked := p.waitFor(r)
+	held := wait > 0 && status < 300 && t.zone != ""
+	if t.reason == ReasonNotify && !held {
+		return nil
+	}
+	begin, patience := time.Now(), p.cfg.StorePatience
+	if held {
+		defer p.tracker.watch(t.zone)()
+		patience = max(patience, wait)
+	}
+	seq, stored := p.dirty.store(r.Context(), t, patience)
+	p.metrics.touches.WithLabelValues(map[bool]string{true: "stored", false: "queued"}[stored]).Inc()
+	if t.reason == ReasonRetrieve {
+		p.dirty.repeat(t, begin, retrieveLooks...)
+	}
+	header := http.Header{}
+	if !stored {
+		header.Set(HeaderQueued, "1")
+	}
+	if t.zone != "" {
+		header.Set(HeaderChange, change{zone: t.zone, touch: seq, at: begin}.id())
+	}
+	if held {
+		p.hold(r.Context(), header, t.zone, seq, stored, begin.Add(wait))
+		if asked {
+			header.Set("Preference-Applied", fmt.Sprintf("wait=%d", int(wait.Seconds())))
+		}
+	}
+	return header
+}
+
+// retrieveLooks is when a zone is looked at that PowerDNS was told to transfer: its answer only says that this is queued.
+var retrieveLooks = []time.Duration{2 * time.Second, 15 * time.Second, time.Minute}
+
+// hold waits until the change is served everywhere, or the time is up, and says how it stands.
+func (p *Proxy) hold(ctx context.Context, header http.Header, name zone.Name, touch uint64, stored bool, until time.Time) {
+	p.metrics.held.Inc()
+	defer p.metrics.held.Dec()
+	ctx, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	now, _ := p.tracker.progress(name, touch)
+	if stored {
+		now = p.tracker.await(ctx, name, touch)
+	}
+	status := StatusPending
+	if stored && now.inSync() {
+		status = StatusInSync
+	} else if missing := now.missing(); len(missing) > 0 {
+		header.Set(HeaderMissing, strings.Join(missing[:min(len(missing), maxMissing)], ", "))
+	}
+	header.Set(HeaderStatus, status)
+	header.Set(HeaderServed, fmt.Sprintf("%d/%d", now.served(), len(now.secondaries)))
+	p.metrics.waits.WithLabelValues(strings.ToLower(status)).Inc()
+}
