@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -52,10 +53,42 @@ func touches(method, escapedPath string) (t touch, create, ok bool) {
 	if len(segments) == 6 && method == http.MethodDelete {
 		return touch{zone: name, reason: ReasonDelete}, false, true
 	}
-	if len(segments) > 6 && segments[6] == "notify" {
-		return touch{}, false, false
+	reason := ReasonChange
+	if len(segments) > 6 {
+		reason = cmp.Or(endpointReasons[segments[6]], ReasonChange)
 	}
-	return touch{zone: name, reason: ReasonChange}, false, true
+	return touch{zone: name, reason: reason}, false, true
+}
+
+// endpointReasons are those of what is below a zone. Whatever is not here counts as a change, so that what a later
+// PowerDNS may have is not missed.
+var endpointReasons = map[string]string{"notify": ReasonNotify, "axfr-retrieve": ReasonRetrieve}
+
+// undistributed names what a request writes that does not reach secondaries, "" if it is nothing of the kind. All of it
+// is new in PowerDNS 5: the same zone has several contents, and who asks from where gets which.
+func undistributed(method, escapedPath string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return ""
+	}
+	segments := strings.Split(strings.Trim(escapedPath, "/"), "/")
+	if len(segments) < 5 || segments[0] != "api" {
+		return ""
+	}
+	switch {
+	case segments[4] == "views" || segments[4] == "networks":
+		return segments[4]
+	case segments[4] == zonesSegment && len(segments) > 5 && isVariant(segments[5]):
+		return "variants of zones"
+	}
+	return ""
+}
+
+// isVariant tells an id such as "example.org..internal".
+func isVariant(escapedID string) bool {
+	id, err := url.PathUnescape(escapedID)
+	name, variant, cut := strings.Cut(strings.ReplaceAll(id, "=2E", "."), "..")
+	return err == nil && cut && name != "" && variant != ""
 }
 
 func zoneOf(escapedID string) (zone.Name, error) {

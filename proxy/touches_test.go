@@ -30,7 +30,8 @@ func TestWhatTouchesAZone(t *testing.T) {
 		{"PUT", zonesPath + "/example.org.", example},
 		{"DELETE", zonesPath + "/example.org.", deleted},
 		{"PUT", zonesPath + "/example.org./rectify", example},
-		{"PUT", zonesPath + "/example.org./axfr-retrieve", example},
+		{"PUT", zonesPath + "/example.org./axfr-retrieve", touch{example.zone, ReasonRetrieve}},
+		{"PUT", zonesPath + "/example.org./notify", touch{example.zone, ReasonNotify}},
 		{"POST", zonesPath + "/example.org./cryptokeys", example},
 		{"PUT", zonesPath + "/example.org./cryptokeys/1", example},
 		{"DELETE", zonesPath + "/example.org./cryptokeys/1", example},
@@ -76,13 +77,15 @@ func TestWhatTouchesNothing(t *testing.T) {
 		{"GET", zonesPath + "/example.org."},
 		{"HEAD", zonesPath + "/example.org."},
 		{"OPTIONS", zonesPath + "/example.org."},
-		{"PUT", zonesPath + "/example.org./notify"},
 		{"PATCH", zonesPath},
 		{"DELETE", zonesPath},
 		{"PATCH", zonesPath + "/bad=2"},
 		{"PATCH", zonesPath + "/bad=2f.example"},
 		{"PATCH", zonesPath + "/" + strings.Repeat("a", 64) + ".example"},
 		{"PATCH", zonesPath + "/two..dots"},
+		{"PATCH", zonesPath + "/example.org..variant"},
+		{"POST", "/api/v1/servers/localhost/views/internal"},
+		{"PUT", "/api/v1/servers/localhost/networks/192.0.2.0/24"},
 		{"POST", ""},
 		{"POST", "/"},
 		{"POST", "/api/v1/servers/localhost"},
@@ -95,6 +98,31 @@ func TestWhatTouchesNothing(t *testing.T) {
 	} {
 		if got, create, ok := touches(request.method, request.path); ok {
 			t.Errorf("%s %s: %+v, create %v", request.method, request.path, got, create)
+		}
+	}
+}
+
+func TestWhatIsNotDistributed(t *testing.T) {
+	const server = "/api/v1/servers/localhost"
+	for path, want := range map[string]string{
+		server + "/views/internal":                        "views",
+		server + "/views":                                 "views",
+		server + "/networks/192.0.2.0/24":                 "networks",
+		zonesPath + "/example.org..internal":              "variants of zones",
+		zonesPath + "/example=2Eorg=2E=2Einternal":        "variants of zones",
+		zonesPath + "/example.org%2e.internal/metadata":   "variants of zones",
+		zonesPath + "/example.org.":                       "",
+		zonesPath:                                         "",
+		server + "/tsigkeys":                              "",
+		server + "/cache/flush?domain=example.org..other": "",
+		"/": "",
+		"":  "",
+	} {
+		if got := undistributed("PUT", path); got != want {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+		if got := undistributed("GET", path); got != "" {
+			t.Errorf("to read %s writes %q", path, got)
 		}
 	}
 }

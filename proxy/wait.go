@@ -47,7 +47,10 @@ func preferredWait(h http.Header) (time.Duration, bool) {
 				continue
 			}
 			n, err := strconv.ParseUint(strings.Trim(strings.TrimSpace(seconds), `"`), 10, 31)
-			return time.Duration(n) * time.Second, err == nil
+			if err != nil {
+				return 0, false
+			}
+			return time.Duration(n) * time.Second, true
 		}
 	}
 	return 0, false
@@ -63,7 +66,8 @@ func (p *Proxy) waitFor(r *http.Request) (wait time.Duration, asked bool) {
 
 // written stores the touch of a write that PowerDNS has accepted and, where the answer is to be held, waits until the
 // secondaries serve it or the client is gone. It returns what to add to the answer's header.
-func (p *Proxy) written(r *http.Request, status int, t touch) http.Header {
+func (p *Proxy) written(r *http.Request, of *pending, status int) http.Header {
+	t := of.settled()
 	wait, asked := p.waitFor(r)
 	held := wait > 0 && status < 300 && t.zone != ""
 	if t.reason == ReasonNotify && !held {
@@ -87,7 +91,7 @@ func (p *Proxy) written(r *http.Request, status int, t touch) http.Header {
 		header.Set(HeaderChange, change{zone: t.zone, touch: seq, at: begin}.id())
 	}
 	if held {
-		p.hold(r.Context(), header, t.zone, seq, stored, begin.Add(wait))
+		p.hold(of.client, header, t.zone, seq, stored, begin.Add(wait))
 		if asked {
 			header.Set("Preference-Applied", fmt.Sprintf("wait=%d", int(wait.Seconds())))
 		}

@@ -31,6 +31,7 @@ func TestMergedReason(t *testing.T) {
 		"touch after own idea": {own(reasonSweep), touched(proxy.ReasonChange), proxy.ReasonChange},
 		"own idea after touch": {touched(proxy.ReasonDelete), own(reasonSweep), proxy.ReasonDelete},
 		"change after create":  {touched(proxy.ReasonCreate), touched(proxy.ReasonChange), proxy.ReasonCreate},
+		"notify after create":  {touched(proxy.ReasonCreate), touched(proxy.ReasonNotify), proxy.ReasonCreate},
 		"delete after create":  {touched(proxy.ReasonCreate), touched(proxy.ReasonDelete), proxy.ReasonDelete},
 		"create after delete":  {touched(proxy.ReasonDelete), touched(proxy.ReasonCreate), proxy.ReasonCreate},
 	} {

@@ -186,7 +186,7 @@ func (p *Primary) mergeErrands(waiting, newer errand) errand {
 	case waiting.msg != nil && !waiting.msg.Same(newer.msg.Message):
 		p.acknowledge(*waiting.msg)
 	}
-	if waiting.reason == proxy.ReasonCreate && newer.reason == proxy.ReasonChange {
+	if waiting.reason == proxy.ReasonCreate && newer.reason != proxy.ReasonDelete {
 		merged.reason = waiting.reason
 	}
 	return merged

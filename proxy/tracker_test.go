@@ -1,0 +1,187 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pdns-distribute/health"
+	"pdns-distribute/powerdns/zone"
+)
+
+// world tells a tracker what nodes would.
+type world struct {
+	*Tracker
+	asked int
+}
+
+func newWorld(secondaries ...string) *world {
+	w := &world{}
+	w.Tracker = NewTracker(30*time.Second, func(zone.Name) error { w.asked++; return nil })
+	for _, id := range secondaries {
+		w.Seen(id, time.Now())
+	}
+	return w
+}
+
+var published = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+func settledAt(touch uint64, digest string) health.Settled {
+	return health.Settled{Zone: example.zone, Touch: touch, Digest: digest, Published: published}
+}
+
+func appliedAs(digest string) health.Applied {
+	return health.Applied{Zone: example.zone, Digest: digest, At: time.Now()}
+}
+
+// wait awaits a touch in the background.
+func (w *world) wait(t *testing.T, touch uint64, patience time.Duration) <-chan progress {
+	result := make(chan progress, 1)
+	stop := w.watch(example.zone)
+	go func() {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		p := w.await(ctx, example.zone, touch)
+		stop()
+		result <- p
+	}()
+	synctest.Wait()
+	return result
+}
+
+func still(t *testing.T, result <-chan progress, what string) {
+	t.Helper()
+	synctest.Wait()
+	select {
+	case p := <-result:
+		t.Fatalf("%s: did not wait any longer: %+v", what, p)
+	default:
+	}
+}
+
+func TestServedEverywhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld("ns1", "ns2")
+		result := w.wait(t, 7, time.Hour)
+		w.Applied("ns1", appliedAs("old"))
+		w.Applied("ns2", appliedAs("old"))
+		still(t, result, "the primary has told nothing")
+		w.Settled(settledAt(6, "old"))
+		still(t, result, "an older touch is done with")
+		w.Settled(health.Settled{Zone: example.zone, Touch: 9, Pending: true, Digest: "old"})
+		still(t, result, "a touch is pending")
+		w.Settled(settledAt(9, "new"))
+		still(t, result, "the secondaries serve something else")
+		w.Applied("ns2", appliedAs("new"))
+		still(t, result, "one of two")
+		w.Applied("ns1", appliedAs("new"))
+		if p := <-result; !p.inSync() || p.served() != 2 || len(p.missing()) != 0 {
+			t.Errorf("%+v", p)
+		}
+		if len(w.watches) != 0 {
+			t.Error("the zone is still watched")
+		}
+	})
+}
+
+func TestServedLaterVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld("ns1")
+		result := w.wait(t, 7, time.Hour)
+		w.Settled(settledAt(7, "new"))
+		later := appliedAs("newer")
+		later.Published = published.Add(time.Millisecond)
+		w.Applied("ns1", later)
+		if p := <-result; !p.inSync() {
+			t.Errorf("%+v", p)
+		}
+	})
+}
+
+func TestDeletionEverywhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld("ns1")
+		result := w.wait(t, 7, time.Hour)
+		w.Settled(health.Settled{Zone: example.zone, Touch: 7, Gone: true})
+		w.Applied("ns1", appliedAs(""))
+		still(t, result, "it is there")
+		w.Applied("ns1", health.Applied{Zone: example.zone, Gone: true})
+		if p := <-result; !p.inSync() {
+			t.Errorf("%+v", p)
+		}
+	})
+}
+
+func TestTimeIsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld("ns1", "ns2", "ns3")
+		begin := time.Now()
+		result := w.wait(t, 7, 10*time.Second)
+		w.Settled(settledAt(7, "new"))
+		w.Applied("ns2", appliedAs("new"))
+		p := <-result
+		if p.inSync() || p.served() != 1 || !slices.Equal(p.missing(), []string{"ns1", "ns3"}) || time.Since(begin) != 10*time.Second {
+			t.Errorf("%+v after %s", p, time.Since(begin))
+		}
+		if w.asked < 4 || w.asked > 12 {
+			t.Errorf("asked %d times in ten seconds", w.asked)
+		}
+	})
+}
+
+// Who falls silent is not waited for any more; nobody being there is not being served.
+func TestInactiveSecondaries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld("ns1", "ns2")
+		result := w.wait(t, 7, time.Hour)
+		w.Settled(settledAt(7, "new"))
+		w.Applied("ns1", appliedAs("new"))
+		time.Sleep(20 * time.Second)
+		w.Seen("ns1", time.Now())
+		w.Seen("ns1", time.Now().Add(-time.Hour)) // a late word takes nothing back
+		still(t, result, "ns2 may only be slow")
+		time.Sleep(11 * time.Second)
+		if p := <-result; !p.inSync() || len(p.secondaries) != 1 {
+			t.Errorf("%+v", p)
+		}
+
+		time.Sleep(time.Hour)
+		result = w.wait(t, 8, time.Minute)
+		w.Settled(settledAt(8, "new"))
+		if p := <-result; p.inSync() || len(p.secondaries) != 0 {
+			t.Errorf("nobody is there, and yet %+v", p)
+		}
+	})
+}
+
+func TestThousandWaiters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld("ns1", "ns2")
+		var wg sync.WaitGroup
+		for n := range 1000 {
+			name := zone.MustParseName(fmt.Sprintf("z%d.example", n%500))
+			stop := w.watch(name)
+			wg.Go(func() {
+				defer stop()
+				if p := w.await(t.Context(), name, uint64(n)); !p.inSync() {
+					t.Errorf("%s: %+v", name, p)
+				}
+			})
+		}
+		for n := range 500 {
+			name := zone.MustParseName(fmt.Sprintf("z%d.example", n))
+			w.Settled(health.Settled{Zone: name, Touch: 1000, Digest: "new"})
+			for _, id := range []string{"ns1", "ns2"} {
+				w.Applied(id, health.Applied{Zone: name, Digest: "new"})
+			}
+		}
+		wg.Wait()
+		if len(w.watches) != 0 {
+			t.Errorf("%d zones are still watched", len(w.watches))
+		}
+	})
+}
