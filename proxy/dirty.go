@@ -75,6 +75,20 @@ func (d *dirtySet) store(ctx context.Context, t touch, patience time.Duration) (
 	return 0, false
 }
 
+// insist stores a touch that waits once more, as soon as the broker is back, for somebody who must know its place.
+func (d *dirtySet) insist(ctx context.Context, t touch) (seq uint64, stored bool) {
+	for {
+		select {
+		case <-ctx.Done():
+			return 0, false
+		case <-time.After(retryMin):
+		}
+		if seq, err := d.marker.Touch(ctx, t.zone, t.reason); err == nil {
+			return seq, true
+		}
+	}
+}
+
 // mark stores the touch and, if none is newer, forgets it.
 func (d *dirtySet) mark(ctx context.Context, name zone.Name, m mark) (seq uint64, err error) {
 	if name == "" {

@@ -76,7 +76,7 @@ func (p *Proxy) written(r *http.Request, of *pending, status int) http.Header {
 	begin, patience := time.Now(), p.cfg.StorePatience
 	if held {
 		defer p.tracker.watch(t.zone)()
-		patience = max(patience, wait)
+		patience = min(patience, wait)
 	}
 	seq, stored := p.dirty.store(r.Context(), t, patience)
 	p.metrics.touches.WithLabelValues(map[bool]string{true: "stored", false: "queued"}[stored]).Inc()
@@ -84,17 +84,22 @@ func (p *Proxy) written(r *http.Request, of *pending, status int) http.Header {
 		p.dirty.repeat(t, begin, retrieveLooks...)
 	}
 	header := http.Header{}
+	if held {
+		until, cancel := context.WithDeadline(of.client, begin.Add(wait))
+		defer cancel()
+		if !stored {
+			seq, stored = p.dirty.insist(until, t)
+		}
+		p.hold(until, header, t.zone, seq, stored)
+		if asked {
+			header.Set("Preference-Applied", fmt.Sprintf("wait=%d", int(wait.Seconds())))
+		}
+	}
 	if !stored {
 		header.Set(HeaderQueued, "1")
 	}
 	if t.zone != "" {
 		header.Set(HeaderChange, change{zone: t.zone, touch: seq, at: begin}.id())
-	}
-	if held {
-		p.hold(of.client, header, t.zone, seq, stored, begin.Add(wait))
-		if asked {
-			header.Set("Preference-Applied", fmt.Sprintf("wait=%d", int(wait.Seconds())))
-		}
 	}
 	return header
 }
@@ -102,12 +107,10 @@ func (p *Proxy) written(r *http.Request, of *pending, status int) http.Header {
 // retrieveLooks is when a zone is looked at that PowerDNS was told to transfer: its answer only says that this is queued.
 var retrieveLooks = []time.Duration{2 * time.Second, 15 * time.Second, time.Minute}
 
-// hold waits until the change is served everywhere, or the time is up, and says how it stands.
-func (p *Proxy) hold(ctx context.Context, header http.Header, name zone.Name, touch uint64, stored bool, until time.Time) {
+// hold waits until the change is served everywhere, or ctx ends, and says how it stands.
+func (p *Proxy) hold(ctx context.Context, header http.Header, name zone.Name, touch uint64, stored bool) {
 	p.metrics.held.Inc()
 	defer p.metrics.held.Dec()
-	ctx, cancel := context.WithDeadline(ctx, until)
-	defer cancel()
 	now, _ := p.tracker.progress(name, touch)
 	if stored {
 		now = p.tracker.await(ctx, name, touch)

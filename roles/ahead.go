@@ -55,6 +55,7 @@ func (s *Secondary) orderOne(ctx context.Context, name zone.Name) {
 	if err != nil || held.Gone || len(held.Chunks()) > 0 || held.Records >= editFrom || !s.proves(held) || !s.apply.isOurs(name) {
 		return
 	}
+	s.apply.prime(ctx, name)
 	if !s.shelf.expect(name, aheadPatience) {
 		return
 	}

@@ -62,12 +62,15 @@ func (a *applier) apply(ctx context.Context, o *offer, before zone.Apex) error {
 	a.running.Add(1)
 	defer a.running.Add(-1)
 	proof := transfer.NewProof(a.dns, z, before, created)
+	if !a.isCaching() {
+		proof = proof.ThroughCache()
+	}
 	for range attempts {
 		if err = a.take(ctx, o); err == nil {
 			err = proof.Await(ctx, a.crowd()*firstPause, commitTime(z))
 		}
 		if err == nil {
-			return a.flush(ctx, z.Name())
+			return a.flushAfter(ctx, z.Name(), proof)
 		}
 		if !errors.Is(err, errNotTaken) && !errors.Is(err, transfer.ErrNotServed) {
 			return err
@@ -145,13 +148,25 @@ func drain[T any](ch chan T) {
 	}
 }
 
-// flush empties what PowerDNS caches of the zone, where its query cache is on: at a commit it empties the packet cache
-// first and the query cache then, so that a question in between brings the old answer back for up to 20 seconds. After
-// one flush nothing old is in the query cache, and after the second nothing old is in the packet cache.
-func (a *applier) flush(ctx context.Context, name zone.Name) error {
+// prime prepares the proof that the packet cache has let go of what PowerDNS serves now.
+func (a *applier) prime(ctx context.Context, name zone.Name) {
 	if !a.isCaching() {
+		_ = transfer.Prime(ctx, a.dns, name) // unanswered: there is nothing to let go of
+	}
+}
+
+// flushAfter makes sure that nobody gets the version before from a cache any more, where the proof does not say so.
+func (a *applier) flushAfter(ctx context.Context, name zone.Name, proof transfer.Proof) error {
+	if !a.isCaching() && proof.BySOA() {
 		return nil
 	}
+	return a.flush(ctx, name)
+}
+
+// flush empties what PowerDNS caches of the zone. It does so itself after a commit: the packet cache first and the query
+// cache then, so that a question in between brings the old answer back for up to 20 seconds. After one flush nothing
+// old is in the query cache, and after the second nothing old is in the packet cache.
+func (a *applier) flush(ctx context.Context, name zone.Name) error {
 	if err := a.api.FlushCache(ctx, name); err != nil {
 		return err
 	}

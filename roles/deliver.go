@@ -56,6 +56,9 @@ func (s *Secondary) take(ctx context.Context, state *zone.State, m *broker.FeedM
 	if err != nil {
 		return err
 	}
+	if !s.shelf.expects(state.Name) && s.serves(state.Name) {
+		s.apply.prime(ctx, state.Name)
+	}
 	o, withdraw := s.shelf.offer(z)
 	defer withdraw()    // when the store has it
 	if s.lower(state) { // after a crash in between, a review would take the new version for the older one
@@ -90,12 +93,16 @@ func (s *Secondary) lower(state *zone.State) bool {
 	return err == nil && zone.SerialNewer(held.Serial, state.Serial)
 }
 
+func (s *Secondary) serves(name zone.Name) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, is := s.held[name]
+	return is
+}
+
 // before is the apex of what PowerDNS serves now, nil when that is not sure.
 func (s *Secondary) before(name zone.Name) zone.Apex {
-	s.mu.Lock()
-	_, sure := s.held[name]
-	s.mu.Unlock()
-	if !sure {
+	if !s.serves(name) {
 		return nil
 	}
 	apex, err := s.store.Apex(name)
@@ -186,6 +193,7 @@ func (s *Secondary) refill(ctx context.Context, name zone.Name) (string, error) 
 	if err != nil {
 		return "", err
 	}
+	s.apply.prime(ctx, name)
 	o, withdraw := s.shelf.offer(z)
 	defer withdraw()
 	if err := s.apply.apply(ctx, o, nil); err != nil {

@@ -69,6 +69,14 @@ func (s *shelf) expect(name zone.Name, patience time.Duration) bool {
 	return true
 }
 
+// expects tells whether the zone's next version is expected.
+func (s *shelf) expects(name zone.Name) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.offers[name]
+	return o != nil && o.ahead
+}
+
 // expire ends the wait for a version that did not come.
 func (s *shelf) expire(o *offer, name zone.Name) {
 	s.mu.Lock()

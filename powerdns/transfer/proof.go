@@ -25,6 +25,7 @@ type Proof struct {
 	apex    zone.Apex
 	bySOA   bool // the SOA's RRset tells the version from the one before
 	denials bool // the proof of non-existence is of another kind than before
+	cached  bool // the packet cache must have let go of the version before
 	edits   []zone.Edit
 }
 
@@ -36,6 +37,24 @@ func NewProof(address string, z *zone.Zone, before zone.Apex, created bool) Proo
 	p.denials = before == nil && !created || p.apex.Denial() != before.Denial()
 	return p
 }
+
+// Prime has the server keep the answer to the zone's SOA in its packet cache. PowerDNS 4.7 empties that cache some time
+// after the commit, so that what it gives to a question nobody asked before is no proof of what others get: when this
+// answer is gone, the others are.
+func Prime(ctx context.Context, address string, name zone.Name) error {
+	_, err := Ask(ctx, address, name, dns.TypeSOA, AskOptions{DNSSEC: true})
+	return err
+}
+
+// ThroughCache has the proof end only when the answer that Prime left is gone, too. The query cache must be off, or the
+// old answer comes back.
+func (p Proof) ThroughCache() Proof {
+	p.cached = true
+	return p
+}
+
+// BySOA tells whether the SOA shows which version is served.
+func (p Proof) BySOA() bool { return p.bySOA }
 
 // NewEditProof prepares to prove that the server answers with z, of which it was told these edits.
 func NewEditProof(address string, z *zone.Zone, edits []zone.Edit) Proof {
@@ -94,7 +113,12 @@ func (p Proof) check(ctx context.Context) error {
 		}
 	}
 	if p.denials {
-		return p.checkDenial(ctx)
+		if err := p.checkDenial(ctx); err != nil {
+			return err
+		}
+	}
+	if p.cached {
+		return proveSOA(ctx, p.address, p.zone.Name(), p.apex, AskOptions{DNSSEC: true})
 	}
 	return nil
 }
@@ -117,7 +141,11 @@ func (p Proof) checkSOA(ctx context.Context) error {
 
 // ProveSOA asks once whether the server at address answers with the SOA of this apex and its signatures.
 func ProveSOA(ctx context.Context, address string, name zone.Name, apex zone.Apex) error {
-	answer, err := Ask(ctx, address, name, dns.TypeSOA, AskOptions{DNSSEC: true, Unique: true})
+	return proveSOA(ctx, address, name, apex, AskOptions{DNSSEC: true, Unique: true})
+}
+
+func proveSOA(ctx context.Context, address string, name zone.Name, apex zone.Apex, o AskOptions) error {
+	answer, err := Ask(ctx, address, name, dns.TypeSOA, o)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,266 @@
+package fleet_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/miekg/dns"
+
+	"pdns-distribute/powerdns/transfer"
+	"pdns-distribute/powerdns/zone"
+	"pdns-distribute/proxy"
+	"pdns-distribute/roles/fleet"
+)
+
+const zonesPath = "/api/v1/servers/localhost/zones"
+
+// answer is what the proxy answered.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// prefer sends a request with these preferences.
+func (i *installation) prefer(preference, method, path, body string) (a answer) {
+	i.t.Helper()
+	req, err := http.NewRequestWithContext(i.ctx, method, i.ProxyURL+path, strings.NewReader(body))
+	must(i.t, err)
+	req.Header.Set("X-API-Key", i.Primary.APIKey.Reveal())
+	if preference != "" {
+		req.Header.Set("Prefer", preference)
+	}
+	return i.do(req)
+}
+
+func (i *installation) do(req *http.Request) (a answer) {
+	i.t.Helper()
+	client, err := proxyClient(i.ProxyCert)
+	must(i.t, err)
+	res, err := client.Do(req)
+	must(i.t, err)
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	must(i.t, err)
+	return answer{res.StatusCode, res.Header, string(text)}
+}
+
+// held checks what is said on an answer that was held.
+func (a answer) held(t *testing.T, status int, how, served string) {
+	t.Helper()
+	if h := a.header; a.status != status || h.Get(proxy.HeaderStatus) != how || h.Get(proxy.HeaderServed) != served {
+		t.Errorf("%d %s, served %q, missing %q; want %d %s, served %q\n%s", a.status, h.Get(proxy.HeaderStatus),
+			h.Get(proxy.HeaderServed), h.Get(proxy.HeaderMissing), status, how, served, a.body)
+	}
+}
+
+// texts asks every secondary once, at once.
+func (i *installation) texts(name zone.Name) []string {
+	i.t.Helper()
+	got := make([]string, len(i.Secondaries))
+	var wg sync.WaitGroup
+	for n, s := range i.Secondaries {
+		wg.Go(func() {
+			a, err := transfer.Ask(i.ctx, s.DNSAddr, name, dns.TypeTXT, transfer.AskOptions{})
+			if err != nil || len(a.Answer) != 1 {
+				got[n] = fmt.Sprintf("%d answers, %v", len(a.Answer), err)
+				return
+			}
+			got[n] = string(a.Answer[0].Data()[1:])
+		})
+	}
+	wg.Wait()
+	return got
+}
+
+func patchText(name zone.Name, content string) string {
+	return fmt.Sprintf(`{"rrsets":[{"name":%q,"type":"TXT","ttl":60,"changetype":"REPLACE","records":[{"content":"\"%s\""}]}]}`, name, content)
+}
+
+// What an answer that was held says is true: every secondary answers with the change, or a later one, from then on.
+func TestHeldUntilServed(t *testing.T) {
+	i := start(t, fleet.Options{})
+	name := zone.MustParseName("held.example")
+	path := zonesPath + "/" + name.ID()
+	created := i.prefer("wait=60", "POST", zonesPath, fmt.Sprintf(`{"name":%q,"kind":"Native","nameservers":["ns1.example.net."]}`, name))
+	created.held(t, 201, proxy.StatusInSync, "2/2")
+	if got := created.header.Get("Preference-Applied"); got != "wait=60" {
+		t.Errorf("Preference-Applied: %q", got)
+	}
+	for n := range 100 {
+		content := fmt.Sprintf("token %d", n)
+		a := i.prefer("wait=60", "PATCH", path, patchText(name, content))
+		got := i.texts(name)
+		a.held(t, 204, proxy.StatusInSync, "2/2")
+		if want := []string{content, content}; !slices.Equal(got, want) {
+			t.Fatalf("after the answer to change %d the secondaries answer %q", n, got)
+		}
+	}
+
+	// What changes nothing, and what only asks.
+	i.prefer("wait=60", "PUT", path+"/metadata/X-NOTHING", `{"metadata":["1"]}`).held(t, 200, proxy.StatusInSync, "2/2")
+	i.prefer("wait=60", "PUT", path+"/rectify", "").held(t, 200, proxy.StatusInSync, "2/2")
+	i.prefer("", "PATCH", path, patchText(name, "not held"))
+	i.prefer("wait=60", "PUT", path+"/notify", "").held(t, 200, proxy.StatusInSync, "2/2")
+	if got := i.texts(name); !slices.Equal(got, []string{"not held", "not held"}) {
+		t.Errorf("after the answer to notify the secondaries answer %q", got)
+	}
+	if a := i.prefer("", "PUT", path+"/notify", ""); a.header.Get(proxy.HeaderChange) != "" || a.header.Get(proxy.HeaderStatus) != "" {
+		t.Errorf("notify is a change: %v", a.header)
+	}
+	i.prefer("wait=60", "PATCH", path, `{"rrsets":[{"name":"foreign.","type":"A"}]}`).held(t, 422, "", "")
+
+	i.prefer("wait=60", "DELETE", path, "").held(t, 204, proxy.StatusInSync, "2/2")
+	for _, s := range i.Secondaries {
+		must(t, transfer.ProveGone(i.ctx, s.DNSAddr, name))
+	}
+}
+
+// Many wait at once, for different zones and for the same ones.
+func TestManyHeld(t *testing.T) {
+	i := start(t, fleet.Options{Set: map[string]string{"proxy.wait": "1m"}})
+	must(t, createMany(i.ctx, i.api, "many", 20, 4))
+	var wg sync.WaitGroup
+	for n := range 100 {
+		wg.Go(func() {
+			name := numbered("many", n%20)
+			a := i.prefer("", "PATCH", zonesPath+"/"+name.ID(), patchText(name, fmt.Sprint(n)))
+			for a.status == 500 { // SQLite gives up at once when it is busy
+				a = i.prefer("", "PATCH", zonesPath+"/"+name.ID(), patchText(name, fmt.Sprint(n)))
+			}
+			a.held(t, 204, proxy.StatusInSync, "2/2")
+		})
+	}
+	wg.Wait()
+	i.eventually("the last ones", i.allSame)
+}
+
+// A secondary that is away is named when the time is up, and the write has happened all the same.
+func TestHeldInVain(t *testing.T) {
+	i := start(t, fleet.Options{})
+	name := zone.MustParseName("vain.example")
+	path := zonesPath + "/" + name.ID()
+	i.prefer("wait=60", "POST", zonesPath, fmt.Sprintf(`{"name":%q,"kind":"Native","nameservers":["ns1.example.net."]}`, name))
+	away := i.Secondaries[1].ID
+	must(t, i.StopRole(away))
+	a := i.prefer("wait=1", "PATCH", path, patchText(name, "1"))
+	a.held(t, 204, proxy.StatusPending, "1/2")
+	if got := a.header.Get(proxy.HeaderMissing); got != away {
+		t.Errorf("missing is %q, want %q", got, away)
+	}
+	id := a.header.Get(proxy.HeaderChange)
+	if c := i.change("", id); c.Status != proxy.StatusPending || c.TookMS != nil || c.Zone != name.String() {
+		t.Errorf("%+v", c)
+	}
+	must(t, i.Launch(away))
+	if c := i.change("wait=60", id); c.Status != proxy.StatusInSync || c.TookMS == nil || *c.TookMS < 1000 {
+		t.Errorf("%+v", c)
+	}
+
+	must(t, i.StopRole(fleet.Broker))
+	a = i.prefer("wait=1", "PATCH", path, patchText(name, "2"))
+	a.held(t, 204, proxy.StatusPending, "0/2")
+	if a.header.Get(proxy.HeaderQueued) != "1" {
+		t.Error("not queued, though the broker is away")
+	}
+	must(t, i.Launch(fleet.Broker))
+	if c := i.change("wait=60", a.header.Get(proxy.HeaderChange)); c.Status != proxy.StatusInSync {
+		t.Errorf("%+v", c)
+	}
+	if got := i.texts(name); !slices.Equal(got, []string{"2", "2"}) {
+		t.Errorf("the secondaries answer %q", got)
+	}
+}
+
+type changeStatus struct {
+	ID, Zone, Status string
+	TookMS           *float64 `json:"took_ms"`
+}
+
+func (i *installation) change(preference, id string) (c changeStatus) {
+	i.t.Helper()
+	a := i.prefer(preference, "GET", "/distribute/v1/changes/"+id, "")
+	if a.status != 200 {
+		i.t.Fatalf("%d %s", a.status, a.body)
+	}
+	must(i.t, json.Unmarshal([]byte(a.body), &c))
+	return c
+}
+
+// How a zone stands is told to those who may read it in PowerDNS.
+func TestStandingOfAZone(t *testing.T) {
+	i := start(t, fleet.Options{})
+	name := zone.MustParseName("0/25.2.0.192.in-addr.arpa")
+	created := i.prefer("wait=60", "POST", zonesPath, fmt.Sprintf(`{"name":%q,"kind":"Native","nameservers":["ns1.example.net."]}`, name))
+	created.held(t, 201, proxy.StatusInSync, "2/2")
+	type standing struct {
+		Zone, Status, Digest string
+		Serial               uint32
+		Gone                 bool
+		Secondaries          []struct {
+			Node, Digest string
+			Serial       uint32
+			InSync       bool `json:"in_sync"`
+			Told, Gone   bool
+			Since        string
+		}
+	}
+	read := func(id string) (s standing) {
+		a := i.prefer("", "GET", "/distribute/v1/zones/"+id, "")
+		if a.status != 200 {
+			t.Fatalf("%s: %d %s", id, a.status, a.body)
+		}
+		must(t, json.Unmarshal([]byte(a.body), &s))
+		return s
+	}
+	for _, id := range []string{name.ID(), "0%2F25.2.0.192.IN-ADDR.arpa"} {
+		s := read(id)
+		if s.Zone != name.String() || s.Status != proxy.StatusInSync || s.Serial != i.serial(name) || len(s.Digest) != 96 || s.Gone {
+			t.Errorf("%+v", s)
+		}
+		for _, on := range s.Secondaries {
+			if !on.InSync || !on.Told || on.Gone || on.Digest != s.Digest || on.Serial != s.Serial || on.Since == "" {
+				t.Errorf("%+v", on)
+			}
+		}
+		if len(s.Secondaries) != 2 {
+			t.Errorf("%d secondaries", len(s.Secondaries))
+		}
+	}
+	deleted := i.prefer("wait=60", "DELETE", zonesPath+"/"+name.ID(), "")
+	if s := read(name.ID()); s.Status != proxy.StatusInSync || !s.Gone {
+		t.Errorf("deleted, and yet %+v", s)
+	}
+	if c := i.change("", deleted.header.Get(proxy.HeaderChange)); c.Status != proxy.StatusInSync {
+		t.Errorf("%+v", c)
+	}
+
+	for path, want := range map[string]int{
+		"/distribute/v1/zones/bad..name":   422,
+		"/distribute/v1/changes/nonsense":  404,
+		"/distribute/v1/changes/1-2-a..b.": 404,
+		"/distribute/v1/nothing":           404,
+	} {
+		if a := i.prefer("", "GET", path, ""); a.status != want {
+			t.Errorf("%s: %d, want %d", path, a.status, want)
+		}
+	}
+	for _, path := range []string{"/distribute/v1/zones/" + name.ID(), "/distribute/v1/changes/" + created.header.Get(proxy.HeaderChange)} {
+		for _, key := range []string{"", "wrong"} {
+			req, err := http.NewRequestWithContext(i.ctx, "GET", i.ProxyURL+path, nil)
+			must(t, err)
+			if key != "" {
+				req.Header.Set("X-API-Key", key)
+			}
+			if a := i.do(req); a.status != 401 || strings.Contains(a.body, "secondaries") {
+				t.Errorf("%s with key %q: %d %s", path, key, a.status, a.body)
+			}
+		}
+	}
+}
