@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -10,41 +12,303 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
 )
 
-// lifetime of the pair that the proxy makes itself: the longest that today's clients accept.
-const lifetime = 825 * 24 * time.Hour
+const (
+	// lifetime of the pair that the proxy makes itself: the longest that today's clients accept.
+	lifetime = 825 * 24 * time.Hour
 
-// ownPair returns the pair kept in dir and makes it first when there is none.
-func ownPair(dir string, names []string, now time.Time) (tls.Certificate, error) {
+	// renewal is how long before its end the proxy's own pair is replaced.
+	renewal = 30 * 24 * time.Hour
+
+	// lookInterval is how often the files are looked at. They are read each time: whatever way they are replaced, a
+	// symbolic link on the path to them included, shows in what they hold.
+	lookInterval = 5 * time.Second
+)
+
+// certificates is what the listener shows to its clients, and what it asks of them, kept as the files are. A file that
+// is no good changes nothing: what was taken last stays.
+type certificates struct {
+	cfg      Config
+	now      func() time.Time
+	interval time.Duration
+	log      zerolog.Logger
+
+	pair      atomic.Pointer[tls.Certificate]
+	clientCAs atomic.Pointer[x509.CertPool]
+	warned    bool // that the pair has ended
+}
+
+func newCertificates(cfg Config, log zerolog.Logger) (*certificates, error) {
+	c := &certificates{cfg: cfg, now: time.Now, interval: lookInterval, log: log}
+	return c, c.look()
+}
+
+// watch looks at the files until ctx ends. A fault is logged once, not each time that it is seen again.
+func (c *certificates) watch(ctx context.Context) error {
+	ticker := time.NewTicker(c.interval)
+	defer ticker.Stop()
+	known := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		err := c.look()
+		if err == nil {
+			known = ""
+		} else if fault := err.Error(); fault != known {
+			known = fault
+			c.log.Error().Err(err).Msg("certificates stay as they were until this is put right")
+		}
+	}
+}
+
+// look takes the pair and the client CAs each by itself: a broken pair does not keep a CA that was removed.
+func (c *certificates) look() error {
+	return errors.Join(c.lookAtPair(), c.lookAtClientCAs())
+}
+
+func (c *certificates) lookAtPair() error {
+	pair, err := c.loadPair()
+	if err != nil {
+		return err
+	}
+	if old := c.pair.Load(); old == nil || !slices.EqualFunc(old.Certificate, pair.Certificate, bytes.Equal) {
+		c.pair.Store(&pair)
+		c.warned = false
+		c.log.Info().Stringer("serial", pair.Leaf.SerialNumber).Time("not_after", pair.Leaf.NotAfter).Msg("this certificate is shown from now on")
+	}
+	if !c.warned && c.now().After(pair.Leaf.NotAfter) {
+		c.warned = true
+		c.log.Warn().Time("not_after", pair.Leaf.NotAfter).Msg("the certificate has ended, clients will refuse it; renew proxy.tls_cert")
+	}
+	return nil
+}
+
+func (c *certificates) lookAtClientCAs() error {
+	if c.cfg.ClientCA == "" {
+		return nil
+	}
+	pool, err := readCAs(c.cfg.ClientCA)
+	if err != nil {
+		return fmt.Errorf("proxy.client_ca: %w", err)
+	}
+	if old := c.clientCAs.Load(); !pool.Equal(old) {
+		c.clientCAs.Store(pool)
+		c.log.Info().Str("file", c.cfg.ClientCA).Msg("clients are checked against these CA certificates from now on")
+	}
+	return nil
+}
+
+// config is for the listener. Each handshake gets what was taken last; connections that are there already stay.
+func (c *certificates) config() *tls.Config {
+	config := &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		CipherSuites: []uint16{ // of TLS 1.2; those of 1.3 are all good
+			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+		},
+		NextProtos:     []string{"h2", "http/1.1"},
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.pair.Load(), nil },
+	}
+	if c.cfg.ClientCA == "" {
+		return config
+	}
+	config.ClientAuth = tls.RequireAndVerifyClientCert
+	checked := config.Clone()
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		now := checked.Clone()
+		now.ClientCAs = c.clientCAs.Load()
+		return now, nil
+	}
+	return config
+}
+
+func (c *certificates) metric() prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "pdns_distribute_proxy_certificate_expiry_timestamp_seconds", Help: "When the certificate that clients are shown ends.",
+	}, func() float64 { return float64(c.pair.Load().Leaf.NotAfter.Unix()) })
+}
+
+func (c *certificates) loadPair() (tls.Certificate, error) {
+	if c.cfg.TLSCert == "" {
+		return c.ownPair()
+	}
+	return givenPair(c.cfg.TLSCert, c.cfg.TLSKey)
+}
+
+func givenPair(certFile, keyFile string) (none tls.Certificate, err error) {
+	cert, err := readPEM(certFile)
+	if err != nil {
+		return none, fmt.Errorf("proxy.tls_cert: %w", err)
+	}
+	if err := checkSecretFile(keyFile); err != nil {
+		return none, fmt.Errorf("proxy.tls_key: %w", err)
+	}
+	key, err := readPEM(keyFile)
+	if err != nil {
+		return none, fmt.Errorf("proxy.tls_key: %w", err)
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return none, fmt.Errorf("proxy.tls_cert, proxy.tls_key: %s and %s make no pair: %w", certFile, keyFile, err)
+	}
+	return pair, nil
+}
+
+// checkSecretFile refuses a secret that others on the host can read.
+func checkSecretFile(file string) error {
+	info, err := os.Stat(file)
+	switch {
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is no regular file", file)
+	case info.Mode().Perm()&0o077 != 0:
+		return fmt.Errorf("%s (mode %04o) is readable by others than its owner; run: chmod 600 %s", file, info.Mode().Perm(), file)
+	}
+	return nil
+}
+
+// readPEM refuses a file that is still being written: crypto/tls takes as many blocks as there are and no offence.
+func readPEM(file string) ([]byte, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	if len(pemBlocks(text)) != bytes.Count(text, []byte("-----BEGIN ")) {
+		return nil, fmt.Errorf("%s is cut off or damaged: a PEM block in it has no proper end", file)
+	}
+	return text, nil
+}
+
+func pemBlocks(text []byte) (blocks []*pem.Block) {
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		blocks = append(blocks, block)
+	}
+	return blocks
+}
+
+func readCAs(file string) (*x509.CertPool, error) {
+	text, err := readPEM(file)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	for _, block := range pemBlocks(text) {
+		if block.Type != "CERTIFICATE" {
+			return nil, fmt.Errorf("%s holds a %s; leave only the CA certificates in it", file, block.Type)
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		pool.AddCert(cert)
+	}
+	if pool.Equal(x509.NewCertPool()) {
+		return nil, fmt.Errorf("%s holds no certificate (PEM)", file)
+	}
+	return pool, nil
+}
+
+// ownPair returns the pair kept in the state folder. It is made first when there is none, or none that will do.
+func (c *certificates) ownPair() (tls.Certificate, error) {
+	dir := c.cfg.StateDir
 	certFile, keyFile := filepath.Join(dir, "proxy.crt"), filepath.Join(dir, "proxy.key")
 	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
-	if !errors.Is(err, fs.ErrNotExist) {
-		if err != nil {
-			err = fmt.Errorf("the proxy's own certificate in %s cannot be read; remove proxy.crt and proxy.key there to have it made anew: %w", dir, err)
+	reason := "there was none"
+	switch {
+	case err == nil:
+		if reason = c.outdated(pair.Leaf); reason == "" {
+			return pair, nil
 		}
-		return pair, err
+	case !errors.Is(err, fs.ErrNotExist):
+		return pair, fmt.Errorf("the proxy's own certificate in %s cannot be read; remove proxy.crt and proxy.key there to have it made anew: %w", dir, err)
 	}
-	if err := writePair(dir, certFile, keyFile, names, now); err != nil {
-		return tls.Certificate{}, fmt.Errorf("make the proxy's own certificate: %w; proxy.state_dir must be writable", err)
+	if err := writePair(certFile, keyFile, c.cfg.Names, c.now()); err != nil {
+		return pair, fmt.Errorf("make the proxy's own certificate: %w; proxy.state_dir must be writable", err)
 	}
+	c.log.Info().Str("file", certFile).Str("reason", reason).Msg("made a certificate; clients that check the proxy's against a file need this one")
 	return tls.LoadX509KeyPair(certFile, keyFile)
 }
 
-func writePair(dir, certFile, keyFile string, names []string, now time.Time) error {
+// outdated says why the proxy's own certificate will not do any more, nothing if it does.
+func (c *certificates) outdated(cert *x509.Certificate) string {
+	if !c.now().Before(cert.NotAfter.Add(-renewal)) {
+		return "the former one ends on " + cert.NotAfter.Format(time.DateOnly)
+	}
+	for _, name := range c.cfg.Names {
+		if !holds(cert, name) {
+			return "the former one lacks " + name
+		}
+	}
+	return ""
+}
+
+// holds compares names, where VerifyHostname would match them: "*.example.net" is a name here.
+func holds(cert *x509.Certificate, name string) bool {
+	if ip := net.ParseIP(name); ip != nil {
+		return slices.ContainsFunc(cert.IPAddresses, ip.Equal)
+	}
+	return slices.ContainsFunc(cert.DNSNames, func(held string) bool { return strings.EqualFold(held, name) })
+}
+
+// writePair makes a new key each time. A client that was given the former certificate must be given this one whatever
+// its key is, for it is signed by itself; so keeping the key would serve no one but those who might have got hold of it.
+func writePair(certFile, keyFile string, names []string, now time.Time) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
 	}
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return err
+	}
+	cert, err := selfSigned(key, names, now)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(certFile), 0o700); err != nil {
+		return err
+	}
+	newCert, newKey := certFile+".new", keyFile+".new"
+	if err := errors.Join(writePEM(newCert, "CERTIFICATE", cert), writePEM(newKey, "PRIVATE KEY", keyDER)); err != nil {
+		return err // the former pair is still there
+	}
+	// What a crash leaves from here on has no key, and is made anew.
+	if err := os.Remove(keyFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Rename(newCert, certFile); err != nil {
+		return err
+	}
+	return os.Rename(newKey, keyFile)
+}
+
+func writePEM(file, kind string, der []byte) error {
+	return os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600)
+}
+
+func selfSigned(key *ecdsa.PrivateKey, names []string, now time.Time) (der []byte, err error) {
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return nil, err
 	}
 	cert := &x509.Certificate{
 		SerialNumber: serial,
@@ -61,30 +325,7 @@ func writePair(dir, certFile, keyFile string, names []string, now time.Time) err
 			cert.DNSNames = append(cert.DNSNames, name)
 		}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key)
-	if err != nil {
-		return err
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	if err := writePEM(certFile, "CERTIFICATE", der); err != nil {
-		return err
-	}
-	return writePEM(keyFile, "PRIVATE KEY", keyDER) // last: a pair without its key is made anew
-}
-
-// writePEM leaves either the whole file or none.
-func writePEM(file, kind string, der []byte) error {
-	tmp := file + ".new"
-	if err := os.WriteFile(tmp, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, file)
+	return x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key)
 }
 
 // hostNames are the names and addresses that clients on this host and beside it use.
@@ -100,4 +341,46 @@ func hostNames() []string {
 		}
 	}
 	return names
+}
+
+// httpsOnly answers clients that speak plain HTTP. net/http does so too, but not where the method is PATCH or DELETE.
+type httpsOnly struct{ net.Listener }
+
+func (l httpsOnly) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &httpsConn{Conn: conn}, nil
+}
+
+type httpsConn struct {
+	net.Conn
+	begun bool
+}
+
+var errPlainHTTP = errors.New("the client speaks plain HTTP")
+
+// Read is called by the handshake first. TLS begins with a control character, a request with its method.
+func (c *httpsConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.begun || n == 0 {
+		return n, err
+	}
+	c.begun = true
+	if b[0] < 'A' || 'Z' < b[0] {
+		return n, err
+	}
+	return 0, c.refusePlain()
+}
+
+// refusePlain reads what the client still sends: closing before would tell it that the connection is broken, and not
+// what is wrong. The deadline of the handshake ends that.
+func (c *httpsConn) refusePlain() error {
+	const body = `{"error":"this port speaks HTTPS only; write https:// into the client's URL"}` + "\n"
+	_, err := fmt.Fprintf(c.Conn, "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(body), body)
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && err == nil && half.CloseWrite() == nil {
+		_, _ = io.Copy(io.Discard, c.Conn)
+	}
+	return errPlainHTTP
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"time"
 )
 
@@ -12,11 +13,17 @@ type Config struct {
 	// Listen is the address of the HTTPS listener. Default: all addresses, port 8443. There is no plain HTTP listener.
 	Listen string `toml:"listen" env:"LISTEN" envDefault:":8443"`
 
-	// TLSCert and TLSKey are PEM files. Default: none; the proxy then makes its own pair and keeps it in StateDir.
+	// TLSCert and TLSKey are PEM files, the key readable by its owner alone (chmod 600). They are taken anew when they
+	// change. Default: none; the proxy then makes its own pair, keeps it in StateDir and renews it.
 	TLSCert string `toml:"tls_cert" env:"TLS_CERT"`
 	TLSKey  string `toml:"tls_key" env:"TLS_KEY"`
 
-	// Names are host names and addresses that the proxy's own certificate is good for, besides those of the host.
+	// ClientCA is a PEM file with one or more CA certificates. When it is given, only clients with a certificate of one of
+	// these get as far as a request. Taken anew when it changes.
+	ClientCA string `toml:"client_ca" env:"CLIENT_CA"`
+
+	// Names are host names and addresses that the proxy's own certificate is good for, besides those of the host. It
+	// is made anew when one is added.
 	Names []string `toml:"names" env:"NAMES"`
 
 	// StateDir is where the proxy keeps its own pair, mode 0700.
@@ -30,6 +37,9 @@ type Config struct {
 	StorePatience time.Duration `toml:"store_patience" env:"STORE_PATIENCE" envDefault:"2s"`
 }
 
+// hostName has no scheme and no port. The first label may be the wildcard.
+var hostName = regexp.MustCompile(`^(\*\.)?([A-Za-z0-9_-]+\.)*[A-Za-z0-9_-]+$`)
+
 // Validate returns all faults, joined.
 func (c *Config) Validate() error {
 	var faults []error
@@ -41,6 +51,11 @@ func (c *Config) Validate() error {
 	}
 	if c.TLSCert == "" && c.StateDir == "" {
 		faults = append(faults, errors.New("proxy.state_dir: the proxy needs a folder to keep its own certificate in"))
+	}
+	for _, name := range c.Names {
+		if net.ParseIP(name) == nil && !hostName.MatchString(name) {
+			faults = append(faults, fmt.Errorf("proxy.names: %q is no host name or address; write it as \"dns.example.net\" or \"192.0.2.53\", without a port", name))
+		}
 	}
 	for key, d := range map[string]time.Duration{"upstream_timeout": c.UpstreamTimeout, "store_patience": c.StorePatience} {
 		if d <= 0 {

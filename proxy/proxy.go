@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	stdlog "log"
@@ -24,6 +23,8 @@ type Proxy struct {
 	dirty    *dirtySet
 	metrics  *metrics
 	log      zerolog.Logger
+
+	certificates *certificates
 }
 
 type metrics struct {
@@ -50,7 +51,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 
 // New makes the proxy in front of the PowerDNS at upstream and binds its listener.
 func New(cfg Config, upstream *url.URL, marker Marker, reg prometheus.Registerer, log zerolog.Logger) (*Proxy, error) {
-	pair, err := loadPair(cfg)
+	certificates, err := newCertificates(cfg, log)
 	if err != nil {
 		return nil, err
 	}
@@ -58,27 +59,17 @@ func New(cfg Config, upstream *url.URL, marker Marker, reg prometheus.Registerer
 	if err != nil {
 		return nil, fmt.Errorf("proxy.listen: %w", err)
 	}
-	p := &Proxy{listener: listener, metrics: newMetrics(reg), log: log}
+	p := &Proxy{listener: httpsOnly{listener}, certificates: certificates, metrics: newMetrics(reg), log: log}
+	reg.MustRegister(certificates.metric())
 	p.dirty = newDirtySet(marker, log, p.metrics.waiting.Set)
 	p.server = &http.Server{
 		Handler:           p.handler(cfg, upstream),
-		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12},
-		ReadHeaderTimeout: 10 * time.Second,
+		TLSConfig:         certificates.config(),
+		ReadHeaderTimeout: 10 * time.Second, // the handshake's as well
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          stdlog.New(log.With().Str(zerolog.LevelFieldName, "debug").Logger(), "", 0),
 	}
 	return p, nil
-}
-
-func loadPair(cfg Config) (tls.Certificate, error) {
-	if cfg.TLSCert == "" {
-		return ownPair(cfg.StateDir, cfg.Names, time.Now())
-	}
-	pair, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey)
-	if err != nil {
-		return pair, fmt.Errorf("proxy.tls_cert, proxy.tls_key: %w", err)
-	}
-	return pair, nil
 }
 
 func (p *Proxy) handler(cfg Config, upstream *url.URL) http.Handler {
@@ -149,6 +140,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	defer stopStoring()
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.dirty.run(storing) })
+	g.Go(func() error { return p.certificates.watch(gctx) })
 	g.Go(func() error {
 		err := p.server.ServeTLS(p.listener, "", "")
 		if errors.Is(err, http.ErrServerClosed) {
