@@ -36,6 +36,7 @@ func TestFaultsOfTheConfiguration(t *testing.T) {
 		"proxy.listen":               {"8443", `proxy.listen: "8443" is not an address with a port, such as ":8443"`},
 		"proxy.state_dir":            {"", "proxy.state_dir: the proxy needs a folder to keep its own certificate in"},
 		"proxy.tls_key":              {"proxy.key", "proxy.tls_cert: tls_cert and tls_key go together; give both, or none to have the proxy make its own pair"},
+		"proxy.names":                {"dns.example.net:8443", `proxy.names: "dns.example.net:8443" is no host name or address; write it as "dns.example.net" or "192.0.2.53", without a port`},
 		"proxy.upstream_timeout":     {"0s", `proxy.upstream_timeout: 0s is not a positive duration, such as "5s"`},
 		"proxy.store_patience":       {"-1s", `proxy.store_patience: -1s is not a positive duration, such as "5s"`},
 		"health.inactive_after":      {"1s", "health.inactive_after: 1s is too short, nodes speak every 5s; use 10s or more"},
