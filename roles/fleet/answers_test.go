@@ -171,13 +171,16 @@ func get(url string) ([]byte, error) {
 	return io.ReadAll(res.Body)
 }
 
+// cacheSettings are those of the secondaries' PowerDNS that a change must get past.
+var cacheSettings = map[string]map[string]string{
+	"recommended settings": nil,
+	"default caches":       {"query-cache-ttl": "20", "negquery-cache-ttl": "60"},
+}
+
 // While a zone is changed again and again and its secondaries are asked as hard as they can, no answer is older than
 // what was told as applied 100 ms before the question. It must hold with PowerDNS's caches on, too.
 func TestNoStaleAnswers(t *testing.T) {
-	for name, settings := range map[string]map[string]string{
-		"recommended settings": nil,
-		"default caches":       {"query-cache-ttl": "20", "negquery-cache-ttl": "60"},
-	} {
+	for name, settings := range cacheSettings {
 		t.Run(name, func(t *testing.T) {
 			testNoStaleAnswers(t, fleet.Options{Settings: settings, Secondaries: []local.Backend{local.SQLite, local.LMDB}})
 		})

@@ -85,7 +85,13 @@ func patchText(name zone.Name, content string) string {
 
 // What an answer that was held says is true: every secondary answers with the change, or a later one, from then on.
 func TestHeldUntilServed(t *testing.T) {
-	i := start(t, fleet.Options{})
+	for name, settings := range cacheSettings {
+		t.Run(name, func(t *testing.T) { testHeldUntilServed(t, fleet.Options{Settings: settings}) })
+	}
+}
+
+func testHeldUntilServed(t *testing.T, o fleet.Options) {
+	i := start(t, o)
 	name := zone.MustParseName("held.example")
 	path := zonesPath + "/" + name.ID()
 	created := i.prefer("wait=60", "POST", zonesPath, fmt.Sprintf(`{"name":%q,"kind":"Native","nameservers":["ns1.example.net."]}`, name))
