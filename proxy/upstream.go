@@ -1,0 +1,254 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	dialPatience = 5 * time.Second
+
+	// stallPatience is how long a client or PowerDNS may take for the next piece of a body.
+	stallPatience = time.Minute
+)
+
+// upstream passes each request to PowerDNS over a connection of its own: PowerDNS closes it after the answer.
+//
+// http.Transport would not do. To a body of more than webserver-max-bodysize PowerDNS answers 400 as soon as it has read
+// the header, and closes while the body is being sent; of the answer and the failed write that then race, Transport
+// takes the write if it comes first.
+type upstream struct {
+	address string
+	dial    func(ctx context.Context, network, address string) (net.Conn, error)
+	timeout time.Duration // from the request's end to the answer's beginning
+	stall   time.Duration // without progress in what goes either way
+}
+
+// newUpstream is for the server at u. config is that of its TLS, if it has any; nil trusts the host's roots.
+func newUpstream(u *url.URL, config *tls.Config, timeout time.Duration) *upstream {
+	plain := &net.Dialer{Timeout: dialPatience}
+	up := &upstream{dial: plain.DialContext, timeout: timeout, stall: stallPatience}
+	port := "80"
+	if u.Scheme == "https" {
+		port = "443"
+		up.dial = (&tls.Dialer{NetDialer: plain, Config: config}).DialContext
+	}
+	if u.Port() != "" {
+		port = u.Port()
+	}
+	up.address = net.JoinHostPort(u.Hostname(), port)
+	return up
+}
+
+// unreachedError: there was no connection, so nothing of the request reached PowerDNS.
+type unreachedError struct{ error }
+
+func (e unreachedError) Unwrap() error { return e.error }
+
+// clientError: the request could not be read to its end, and PowerDNS did not get all of it either.
+type clientError struct{ error }
+
+func (e clientError) Unwrap() error { return e.error }
+
+// RoundTrip returns when the answer begins, which may be before the request's end. What is left is not sent then, and who
+// called may read on in the request's body once the answer's is closed.
+func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
+	conn, err := u.dial(r.Context(), "tcp", u.address)
+	if err != nil {
+		return nil, unreachedError{err}
+	}
+	x := &exchange{Conn: conn, upstream: u, ctx: r.Context(), sent: make(chan struct{})}
+	x.stay = context.AfterFunc(x.ctx, func() { conn.Close() })
+	go x.send(r)
+	res, err := x.receive(r)
+	x.stopSending()
+	if err == nil {
+		if mayHaveWritten(res.StatusCode) {
+			<-x.sent // what was created is looked up in the body
+		}
+		res.Body = &answerBody{res.Body, x}
+		return res, nil
+	}
+	x.end()
+	switch {
+	case x.ctx.Err() != nil:
+		return nil, clientError{x.ctx.Err()}
+	case x.unread != nil:
+		return nil, clientError{x.unread}
+	}
+	return nil, fmt.Errorf("no answer from %s: %w", u.address, err)
+}
+
+// exchange is one request and its answer.
+type exchange struct {
+	net.Conn
+	upstream *upstream
+	ctx      context.Context
+	stay     func() bool   // keeps the connection when ctx ends
+	sent     chan struct{} // closed when nothing is read from the client any more
+
+	mu   sync.Mutex
+	over bool // PowerDNS has answered, or never will
+
+	unread error // of the request's body, once sent is closed
+}
+
+// send writes the request. From then on the answer must begin within the time-out.
+func (x *exchange) send(r *http.Request) {
+	defer close(x.sent)
+	err := writeRequest(x, r)
+	var deaf deafError
+	switch {
+	case x.isOver() || errors.As(err, &deaf): // then the answer is there, or will not come
+	case err != nil:
+		x.unread = err
+		x.Close() // PowerDNS must not wait for the rest
+	default:
+		_ = x.SetReadDeadline(time.Now().Add(x.upstream.timeout))
+	}
+}
+
+// deafError: PowerDNS takes no more of the request.
+type deafError struct{ error }
+
+var errOver = deafError{errors.New("PowerDNS takes no more of this request")}
+
+// Write passes a piece of the request to PowerDNS.
+func (x *exchange) Write(p []byte) (int, error) {
+	if !x.maySend() {
+		return 0, errOver
+	}
+	n, err := x.Conn.Write(p)
+	if err == nil {
+		return n, nil
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		_ = x.SetReadDeadline(time.Now()) // it neither reads nor answers
+	}
+	return n, deafError{err}
+}
+
+func (x *exchange) maySend() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.over {
+		_ = x.SetWriteDeadline(time.Now().Add(x.upstream.stall))
+	}
+	return !x.over
+}
+
+func (x *exchange) isOver() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.over
+}
+
+// stopSending is called when PowerDNS has answered, or will not any more.
+func (x *exchange) stopSending() {
+	x.mu.Lock()
+	x.over = true
+	_ = x.SetWriteDeadline(time.Now())
+	x.mu.Unlock()
+	clientOf(x.ctx).hurry()
+}
+
+// end closes the connection and waits for the sender.
+func (x *exchange) end() {
+	x.stay()
+	_ = x.Close()
+	<-x.sent
+}
+
+// receive reads the answer up to its body. Interim ones (1xx) are not for the client: it has sent its body already.
+func (x *exchange) receive(r *http.Request) (*http.Response, error) {
+	in := bufio.NewReader(x)
+	for {
+		res, err := http.ReadResponse(in, r)
+		if err != nil || res.StatusCode >= 200 {
+			return res, err
+		}
+	}
+}
+
+// answerBody is the answer's body. It must be read without long pauses.
+type answerBody struct {
+	io.Reader
+	exchange *exchange
+}
+
+func (b *answerBody) Read(p []byte) (int, error) {
+	_ = b.exchange.SetReadDeadline(time.Now().Add(b.exchange.upstream.stall))
+	n, err := b.Reader.Read(p)
+	if err != nil && b.exchange.ctx.Err() != nil {
+		err = clientError{b.exchange.ctx.Err()} // that is why the connection is closed
+	}
+	return n, err
+}
+
+func (b *answerBody) Close() error {
+	b.exchange.end()
+	return nil
+}
+
+// writeRequest writes r as the client sent it, which http.Request.Write does not: it writes paths and queries in its own
+// spelling, and headers that were not there.
+func writeRequest(w io.Writer, r *http.Request) error {
+	chunked := r.Body != nil && r.ContentLength < 0
+	var head bytes.Buffer
+	fmt.Fprintf(&head, "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n", r.Method, target(r), r.Host)
+	switch {
+	case chunked:
+		head.WriteString("Transfer-Encoding: chunked\r\n")
+	case r.ContentLength > 0 || r.Header["Content-Length"] != nil:
+		fmt.Fprintf(&head, "Content-Length: %d\r\n", max(0, r.ContentLength))
+	}
+	_ = r.Header.WriteSubset(&head, unsent(r.Header)) // a buffer takes everything
+	head.WriteString("\r\n")
+	if _, err := head.WriteTo(w); err != nil || r.Body == nil {
+		return err
+	}
+	if !chunked {
+		_, err := io.Copy(w, r.Body)
+		return err
+	}
+	chunks := httputil.NewChunkedWriter(w)
+	if _, err := io.Copy(chunks, r.Body); err != nil {
+		return err // without the last chunk: this is no complete request
+	}
+	if err := chunks.Close(); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, "\r\n")
+	return err
+}
+
+func unsent(h http.Header) map[string]bool {
+	return map[string]bool{
+		"Content-Length": true,                      // written above
+		"User-Agent":     h.Get("User-Agent") == "", // how ReverseProxy says that there was none
+	}
+}
+
+// target is the request's target as sent. One with scheme and host goes without them (RFC 9112 §3.2.1), as net/url
+// understood it and withTouch with it: PowerDNS understands some of these otherwise. Over HTTP/2 a space may be in it,
+// where PowerDNS would take the target to end.
+func target(r *http.Request) string {
+	t := r.RequestURI
+	if !strings.HasPrefix(t, "/") && r.Method != http.MethodConnect {
+		t = r.URL.RequestURI()
+	}
+	return strings.ReplaceAll(t, " ", "%20")
+}
