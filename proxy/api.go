@@ -200,7 +200,7 @@ func (p *Proxy) access(r *http.Request, name zone.Name) int {
 func (p *Proxy) tryKey(r *http.Request, path string) int {
 	ctx, cancel := context.WithTimeout(r.Context(), p.cfg.UpstreamTimeout)
 	defer cancel()
-	target := strings.TrimRight(p.upstream.String(), "/") + "/api/v1/servers/" + url.PathEscape(p.serverID) + path
+	target := "http://" + p.upstream.address + "/api/v1/servers/" + url.PathEscape(p.serverID) + path
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
 		return http.StatusBadGateway
@@ -208,7 +208,7 @@ func (p *Proxy) tryKey(r *http.Request, path string) int {
 	for _, h := range []string{"X-Api-Key", "Authorization"} {
 		req.Header[h] = r.Header[h]
 	}
-	res, err := p.transport.RoundTrip(req)
+	res, err := p.upstream.RoundTrip(req)
 	if err != nil {
 		return http.StatusBadGateway
 	}

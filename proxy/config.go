@@ -32,6 +32,11 @@ type Config struct {
 	// UpstreamTimeout is how long PowerDNS may take until its answer begins. A rectify of a large zone takes minutes.
 	UpstreamTimeout time.Duration `toml:"upstream_timeout" env:"UPSTREAM_TIMEOUT" envDefault:"5m"`
 
+	// Wait is how long answers to writes are held until all active secondaries serve the change, for clients that do not
+	// say so themselves by "Prefer: wait=SECONDS". Default: not at all. MaxWait bounds what clients ask for.
+	Wait    time.Duration `toml:"wait" env:"WAIT" envDefault:"0s"`
+	MaxWait time.Duration `toml:"max_wait" env:"MAX_WAIT" envDefault:"5m"`
+
 	// StorePatience is how long an answer waits for its touch to be stored before it goes out with the touch queued
 	// here. Longer keeps more answers waiting while the broker elects a leader.
 	StorePatience time.Duration `toml:"store_patience" env:"STORE_PATIENCE" envDefault:"2s"`
@@ -49,15 +54,18 @@ func (c *Config) Validate() error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		faults = append(faults, errors.New("proxy.tls_cert: tls_cert and tls_key go together; give both, or none to have the proxy make its own pair"))
 	}
-	if c.TLSCert == "" && c.StateDir == "" {
-		faults = append(faults, errors.New("proxy.state_dir: the proxy needs a folder to keep its own certificate in"))
+	if c.StateDir == "" {
+		faults = append(faults, errors.New("proxy.state_dir: the proxy needs a folder to keep its own certificate and queued changes in"))
 	}
 	for _, name := range c.Names {
 		if net.ParseIP(name) == nil && !hostName.MatchString(name) {
 			faults = append(faults, fmt.Errorf("proxy.names: %q is no host name or address; write it as \"dns.example.net\" or \"192.0.2.53\", without a port", name))
 		}
 	}
-	for key, d := range map[string]time.Duration{"upstream_timeout": c.UpstreamTimeout, "store_patience": c.StorePatience} {
+	if c.Wait < 0 || c.Wait > c.MaxWait {
+		faults = append(faults, fmt.Errorf("proxy.wait: %s is not between 0s, which is not to wait, and proxy.max_wait, which is %s", c.Wait, c.MaxWait))
+	}
+	for key, d := range map[string]time.Duration{"upstream_timeout": c.UpstreamTimeout, "store_patience": c.StorePatience, "max_wait": c.MaxWait} {
 		if d <= 0 {
 			faults = append(faults, fmt.Errorf("proxy.%s: %s is not a positive duration, such as \"5s\"", key, d))
 		}

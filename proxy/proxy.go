@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	stdlog "log"
@@ -23,6 +24,11 @@ type Proxy struct {
 	dirty    *dirtySet
 	metrics  *metrics
 	log      zerolog.Logger
+	cfg      Config
+	tracker  *Tracker
+
+	upstream  *upstream
+	serverID  string
 
 	certificates *certificates
 }
@@ -31,6 +37,8 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	touches  *prometheus.CounterVec
 	waiting  prometheus.Gauge
+	held     prometheus.Gauge
+	waits    *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -44,14 +52,36 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		waiting: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "pdns_distribute_proxy_dirty_zones", Help: "Zones whose touch is not stored yet.",
 		}),
+		held: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pdns_distribute_proxy_held_answers", Help: "Answers that are being held until their change is served everywhere.",
+		}),
+		waits: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pdns_distribute_proxy_waits_total", Help: "Answers that were held, by how the change stood in the end: insync, pending.",
+		}, []string{"status"}),
 	}
-	reg.MustRegister(m.requests, m.touches, m.waiting)
+	reg.MustRegister(m.requests, m.touches, m.waiting, m.held, m.waits)
 	return m
 }
 
-// New makes the proxy in front of the PowerDNS at upstream and binds its listener.
-func New(cfg Config, upstream *url.URL, marker Marker, reg prometheus.Registerer, log zerolog.Logger) (*Proxy, error) {
+// Options are what the proxy is connected to.
+type Options struct {
+	Upstream *url.URL    // PowerDNS's web server
+	TLS      *tls.Config // for an upstream with https; nil trusts the host's roots
+	ServerID string      // the server's id in its API
+	Marker   Marker
+	Tracker  *Tracker
+	Registry prometheus.Registerer
+	Log      zerolog.Logger
+}
+
+// New makes the proxy and binds its listener.
+func New(cfg Config, o Options) (*Proxy, error) {
+	log := o.Log
 	certificates, err := newCertificates(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	journal, err := openJournal(cfg.StateDir)
 	if err != nil {
 		return nil, err
 	}
@@ -59,46 +89,63 @@ func New(cfg Config, upstream *url.URL, marker Marker, reg prometheus.Registerer
 	if err != nil {
 		return nil, fmt.Errorf("proxy.listen: %w", err)
 	}
-	p := &Proxy{listener: httpsOnly{listener}, certificates: certificates, metrics: newMetrics(reg), log: log}
-	reg.MustRegister(certificates.metric())
-	p.dirty = newDirtySet(marker, log, p.metrics.waiting.Set)
+	p := &Proxy{
+		listener: httpsOnly{listener}, certificates: certificates, metrics: newMetrics(o.Registry), log: log, cfg: cfg,
+		tracker: o.Tracker, upstream: newUpstream(o.Upstream, o.TLS, cfg.UpstreamTimeout), serverID: o.ServerID,
+	}
+	o.Registry.MustRegister(certificates.metric())
+	p.dirty = newDirtySet(o.Marker, journal, log, p.metrics.waiting.Set)
 	p.server = &http.Server{
-		Handler:           p.handler(cfg, upstream),
+		Handler:           p.handler(),
 		TLSConfig:         certificates.config(),
 		ReadHeaderTimeout: 10 * time.Second, // the handshake's as well
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          stdlog.New(log.With().Str(zerolog.LevelFieldName, "debug").Logger(), "", 0),
+
+		DisableGeneralOptionsHandler: true, // PowerDNS answers "OPTIONS *"
 	}
 	return p, nil
 }
 
-func (p *Proxy) handler(cfg Config, upstream *url.URL) http.Handler {
-	forward := newForwarder(upstream, cfg.UpstreamTimeout,
-		func(r *http.Request, t touch) http.Header {
-			stored := p.dirty.store(r.Context(), t, cfg.StorePatience)
-			p.metrics.touches.WithLabelValues(map[bool]string{true: "stored", false: "queued"}[stored]).Inc()
-			if stored {
-				return nil
-			}
-			return http.Header{HeaderQueued: {"1"}}
-		},
-		func(r *http.Request, err error) {
-			p.log.Error().Err(err).Str("method", r.Method).Str("path", r.URL.EscapedPath()).Msg("PowerDNS did not answer")
-		})
+func (p *Proxy) handler() http.Handler {
+	to := newForwarder(p.upstream, p.written, p.failed)
+	forward := func(w http.ResponseWriter, r *http.Request) {
+		to.ServeHTTP(w, r)
+		if s, ok := w.(*statusWriter); ok && s.status < 300 {
+			p.warn(r)
+		}
+	}
 	router := chi.NewRouter()
 	router.Use(p.count)
-	router.Handle("/*", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		forward.ServeHTTP(w, withTouch(r))
-	}))
+	router.Route(apiPath, p.api)
+	router.HandleFunc("/*", forward)
+	router.NotFound(forward)         // "*"
+	router.MethodNotAllowed(forward) // methods that chi does not know
 	return router
 }
 
-// count keeps the metrics of requests.
+// warn tells of writes that PowerDNS accepted and that reach no secondary.
+func (p *Proxy) warn(r *http.Request) {
+	if what := undistributed(r.Method, r.URL.EscapedPath()); what != "" {
+		p.log.Warn().Str("method", r.Method).Str("path", r.URL.EscapedPath()).Msg(what + " are not distributed: secondaries do not get this")
+	}
+}
+
+// failed logs what kept a request from being answered.
+func (p *Proxy) failed(r *http.Request, err error) {
+	event, message := p.log.Error(), "PowerDNS did not answer"
+	if errors.As(err, new(clientError)) {
+		event, message = p.log.Debug(), "the client left"
+	}
+	event.Err(err).Str("method", r.Method).Str("path", r.URL.EscapedPath()).Msg(message)
+}
+
+// count keeps the metrics of requests, of those as well whose answer breaks off.
 func (p *Proxy) count(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		defer func() { p.metrics.requests.WithLabelValues(methodLabel(r.Method), fmt.Sprint(s.status)).Inc() }()
 		next.ServeHTTP(s, r)
-		p.metrics.requests.WithLabelValues(methodLabel(r.Method), fmt.Sprint(s.status)).Inc()
 	})
 }
 

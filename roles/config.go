@@ -184,7 +184,7 @@ func loadConfig(from settings.Sources, sections ...string) (Config, error) {
 func (c *Config) resolve(dir string) {
 	for _, path := range []*string{
 		&c.Broker.CAFile, &c.Broker.CertFile, &c.Broker.KeyFile, &c.Broker.NKeyFile, &c.Broker.CredsFile, &c.Broker.PasswordFile, &c.Broker.TokenFile,
-		&c.Server.Config, &c.PowerDNS.APIKeyFile, &c.PowerDNS.CAFile, &c.Secondary.StateDir, &c.Proxy.StateDir, &c.Proxy.TLSCert, &c.Proxy.TLSKey,
+		&c.Server.Config, &c.PowerDNS.APIKeyFile, &c.PowerDNS.CAFile, &c.Secondary.StateDir, &c.Proxy.StateDir, &c.Proxy.TLSCert, &c.Proxy.TLSKey, &c.Proxy.ClientCA,
 	} {
 		if *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(dir, *path)

@@ -34,7 +34,7 @@ func TestFaultsOfTheConfiguration(t *testing.T) {
 		"secondary.state_dir":        {"", "secondary.state_dir: the secondary needs a folder for its copy of the zones"},
 		"secondary.workers":          {"257", "secondary.workers: 257 is not between 1 and 256"},
 		"proxy.listen":               {"8443", `proxy.listen: "8443" is not an address with a port, such as ":8443"`},
-		"proxy.state_dir":            {"", "proxy.state_dir: the proxy needs a folder to keep its own certificate in"},
+		"proxy.state_dir":            {"", "proxy.state_dir: the proxy needs a folder to keep its own certificate and queued changes in"},
 		"proxy.tls_key":              {"proxy.key", "proxy.tls_cert: tls_cert and tls_key go together; give both, or none to have the proxy make its own pair"},
 		"proxy.names":                {"dns.example.net:8443", `proxy.names: "dns.example.net:8443" is no host name or address; write it as "dns.example.net" or "192.0.2.53", without a port`},
 		"proxy.upstream_timeout":     {"0s", `proxy.upstream_timeout: 0s is not a positive duration, such as "5s"`},
