@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -45,14 +44,14 @@ func NewClient(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	roots, err := cfg.roots()
+	config, err := cfg.TLS()
 	if err != nil {
 		return nil, err
 	}
 	return &Client{
 		server:      strings.TrimRight(cfg.APIURL, "/") + "/api/v1/servers/" + url.PathEscape(cfg.ServerID),
 		key:         key,
-		http:        newHTTPClient(cfg, roots),
+		http:        newHTTPClient(cfg, config),
 		slots:       make(chan struct{}, cfg.Connections),
 		timeout:     cfg.Timeout,
 		listTimeout: cfg.ListTimeout,
@@ -63,11 +62,11 @@ func NewClient(cfg Config) (*Client, error) {
 // goes to the configured address only. PowerDNS closes the connection after each answer; saying so ahead spares the
 // transport the bookkeeping of connections that never come back. Where the API is behind TLS something stands before
 // PowerDNS, and connections, which cost a handshake each, are kept.
-func newHTTPClient(cfg Config, roots *x509.CertPool) *http.Client {
+func newHTTPClient(cfg Config, config *tls.Config) *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
 			DisableKeepAlives: !strings.HasPrefix(cfg.APIURL, "https:"), MaxIdleConnsPerHost: cfg.Connections, IdleConnTimeout: 30 * time.Second,
-			DisableCompression: true, TLSClientConfig: &tls.Config{RootCAs: roots},
+			DisableCompression: true, TLSClientConfig: config,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}

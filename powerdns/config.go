@@ -1,6 +1,7 @@
 package powerdns
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -159,6 +160,12 @@ func readKeyFile(name string) (Secret, error) {
 		return "", fmt.Errorf("%s is empty: write PowerDNS's api-key into it", name)
 	}
 	return Secret(key), nil
+}
+
+// TLS is for connections to an APIURL with https.
+func (c Config) TLS() (*tls.Config, error) {
+	roots, err := c.roots()
+	return &tls.Config{RootCAs: roots}, err
 }
 
 // roots are the certificates of CAFile, nil for the system's.

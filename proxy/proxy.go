@@ -27,8 +27,8 @@ type Proxy struct {
 	cfg      Config
 	tracker  *Tracker
 
-	upstream  *upstream
-	serverID  string
+	upstream *upstream
+	serverID string
 
 	certificates *certificates
 }

@@ -25,6 +25,10 @@ func NewProxy(cfg Config, deps Deps) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
+	config, err := cfg.PowerDNS.TLS()
+	if err != nil {
+		return nil, err
+	}
 	n, err := newNode(cfg, "proxy", deps)
 	if err != nil {
 		return nil, err
@@ -32,7 +36,7 @@ func NewProxy(cfg Config, deps Deps) (*Proxy, error) {
 	p := &Proxy{node: n}
 	p.tracker = proxy.NewTracker(cfg.Health.InactiveAfter, n.conn.PublishAsk)
 	p.proxy, err = proxy.New(cfg.Proxy, proxy.Options{
-		Upstream: upstream, ServerID: cfg.PowerDNS.ServerID, Marker: marker{n.conn}, Tracker: p.tracker, Registry: n.registry, Log: n.log,
+		Upstream: upstream, TLS: config, ServerID: cfg.PowerDNS.ServerID, Marker: marker{n.conn}, Tracker: p.tracker, Registry: n.registry, Log: n.log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, n.close())
