@@ -20,7 +20,7 @@ import (
 
 func main() {
 	program := flag.String("program", "", "the program to measure, each role as a process of its own; without it all roles run in this process")
-	only := flag.String("only", "", "measure one thing: latency, bulk or large")
+	only := flag.String("only", "", "measure one thing: latency, bulk, large or proxy")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -50,6 +50,7 @@ func run(ctx context.Context, program, only string) error {
 		{"bulk", []local.Backend{local.LMDB}, bulk},
 		{"bulk", both, bulk},
 		{"large", both, large},
+		{"proxy", []local.Backend{local.SQLite}, proxied},
 	} {
 		if only != "" && only != m.name {
 			continue
@@ -80,7 +81,8 @@ func measure(ctx context.Context, dir, program string, backends []local.Backend,
 	defer log.Close()
 	f, err := fleet.Start(ctx, fleet.Options{
 		Dir: filepath.Join(dir, "fleet"), Primary: local.SQLite, Secondaries: backends, Program: program, Log: log,
-		Set: map[string]string{"log.level": "warn"},
+		Set:       map[string]string{"log.level": "warn"},
+		OfPrimary: map[string]string{"webserver-max-bodysize": "64"},
 	})
 	if err != nil {
 		return err
