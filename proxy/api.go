@@ -128,7 +128,7 @@ func (p *Proxy) answerFor(w http.ResponseWriter, r *http.Request, c change, form
 	if p.dirty.has(c.zone) {
 		now.settled, now.secondaries = nil, nil
 	}
-	if access == http.StatusNotFound && (now.settled == nil || !now.settled.Gone) { // it may exist for others
+	if access == http.StatusNotFound && !now.deleted() { // it may exist for others
 		answerError(w, access, http.StatusText(access))
 		return
 	}
@@ -138,6 +138,11 @@ func (p *Proxy) answerFor(w http.ResponseWriter, r *http.Request, c change, form
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	_ = json.NewEncoder(w).Encode(form(now)) // fails when the client is gone
+}
+
+// deleted tells whether there was such a zone, and is no more.
+func (p progress) deleted() bool {
+	return p.settled != nil && p.settled.Gone && !p.settled.Published.IsZero()
 }
 
 func answerError(w http.ResponseWriter, status int, text string) {

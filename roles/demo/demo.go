@@ -90,7 +90,7 @@ Everything stays up until Ctrl-C. In another terminal:
 
   export API=%s/api/v1/servers/localhost KEY=%s CERT=%s
   curl --cacert $CERT -H "X-API-Key: $KEY" -d '{"name":"my.example.","kind":"Native","nameservers":["ns1.my.example."],"dnssec":true}' $API/zones
-  curl --cacert $CERT -H "X-API-Key: $KEY" -X PATCH -d '{"rrsets":[{"name":"www.my.example.","type":"A","ttl":60,"changetype":"REPLACE","records":[{"content":"192.0.2.1"}]}]}' $API/zones/my.example.
+  curl --cacert $CERT -H "X-API-Key: $KEY" -i -H 'Prefer: wait=10' -X PATCH -d '{"rrsets":[{"name":"www.my.example.","type":"A","ttl":60,"changetype":"REPLACE","records":[{"content":"192.0.2.1"}]}]}' $API/zones/my.example.
 `, f.ProxyURL, f.Primary.APIKey.Reveal(), f.ProxyCert)
 	for _, s := range f.Secondaries {
 		fmt.Fprintf(out, "  %s\n", dig(s.DNSAddr, "www.my.example", "A"))

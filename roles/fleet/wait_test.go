@@ -248,10 +248,11 @@ func TestStandingOfAZone(t *testing.T) {
 	}
 
 	for path, want := range map[string]int{
-		"/distribute/v1/zones/bad..name":   422,
-		"/distribute/v1/changes/nonsense":  404,
-		"/distribute/v1/changes/1-2-a..b.": 404,
-		"/distribute/v1/nothing":           404,
+		"/distribute/v1/zones/bad..name":    422,
+		"/distribute/v1/changes/nonsense":   404,
+		"/distribute/v1/changes/1-2-a..b.":  404,
+		"/distribute/v1/zones/none.example": 404,
+		"/distribute/v1/nothing":            404,
 	} {
 		if a := i.prefer("", "GET", path, ""); a.status != want {
 			t.Errorf("%s: %d, want %d", path, a.status, want)
