@@ -109,6 +109,19 @@ func testHeldUntilServed(t *testing.T, o fleet.Options) {
 		}
 	}
 
+	for n := range 50 { // names that were asked for before they were there
+		challenge := zone.MustParseName(fmt.Sprintf("_acme-challenge.h%d.%s", n, name))
+		for _, got := range i.texts(challenge) {
+			if got != "0 answers, <nil>" {
+				t.Fatalf("%s is there already: %s", challenge, got)
+			}
+		}
+		i.prefer("wait=60", "PATCH", path, patchText(challenge, "it")).held(t, 204, proxy.StatusInSync, "2/2")
+		if got := i.texts(challenge); !slices.Equal(got, []string{"it", "it"}) {
+			t.Fatalf("after the answer to the creation of %s the secondaries answer %q", challenge, got)
+		}
+	}
+
 	// What changes nothing, and what only asks.
 	i.prefer("wait=60", "PUT", path+"/metadata/X-NOTHING", `{"metadata":["1"]}`).held(t, 200, proxy.StatusInSync, "2/2")
 	i.prefer("wait=60", "PUT", path+"/rectify", "").held(t, 200, proxy.StatusInSync, "2/2")
