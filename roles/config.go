@@ -87,6 +87,9 @@ type PrimaryConfig struct {
 	// stops and waits for an operator's word. Deletions through the proxy do not count.
 	MaxDeletePercent int `toml:"max_delete_percent" env:"MAX_DELETE_PERCENT" envDefault:"10"`
 
+	// ScrubRate is how many zones a minute are read anew from PowerDNS, to find what no serial shows. 0 is none.
+	ScrubRate int `toml:"scrub_rate" env:"SCRUB_RATE" envDefault:"60"`
+
 	// MaxZoneMB is the largest zone that is taken, in MB of DNS wire form: 100,000 records are about 6 MB, signed 20.
 	MaxZoneMB int `toml:"max_zone_mb" env:"MAX_ZONE_MB" envDefault:"512"`
 
@@ -112,6 +115,7 @@ func (c *PrimaryConfig) Validate() error {
 	}
 	return errors.Join(append(faults,
 		within("primary.workers", c.Workers, 1, 256),
+		within("primary.scrub_rate", c.ScrubRate, 0, 60_000),
 		within("primary.max_delete_percent", c.MaxDeletePercent, 0, 100),
 		within("primary.max_zone_mb", c.MaxZoneMB, 1, 2047),
 		atLeast("primary.sweep_interval", c.SweepInterval, time.Second),
@@ -131,6 +135,9 @@ type SecondaryConfig struct {
 	// of this role, and lose their DNSSEC keys. Off, because beside the wrong PowerDNS it would destroy a primary.
 	TakeOver bool `toml:"take_over" env:"TAKE_OVER" envDefault:"false"`
 
+	// ScrubRate is how many zones a minute are transferred out of PowerDNS and compared with what it was given, to find what no serial shows. 0 is none.
+	ScrubRate int `toml:"scrub_rate" env:"SCRUB_RATE" envDefault:"60"`
+
 	// Workers is how many zones are applied at a time. PowerDNS takes them one after the other at its database, so a few
 	// that wait keep it busy. Of 2,000 small zones on two cores (gsqlite3 beside lmdb) 4 workers applied 64 a second, 8
 	// 75 to 84, 16 87 to 92, 32 69.
@@ -146,6 +153,7 @@ func (c *SecondaryConfig) Validate() error {
 	return errors.Join(append(faults,
 		checkAddress("secondary.transfer_listen", c.TransferListen),
 		within("secondary.workers", c.Workers, 1, 256),
+		within("secondary.scrub_rate", c.ScrubRate, 0, 60_000),
 	)...)
 }
 

@@ -126,7 +126,7 @@ func newPrimaryMetrics(reg prometheus.Registerer, x *index, b *health.Brake) pri
 func (p *Primary) Run(ctx context.Context) error {
 	parts := []func(context.Context) error{
 		p.powerdns.watch, p.keepStreams, p.watchStates, p.provisionFeeds, p.lanes.run,
-		p.takeTouches, p.keepSweeping, p.checkSettings, p.ownErrands, p.collectBlobs,
+		p.takeTouches, p.keepSweeping, p.checkSettings, p.scrub, p.ownErrands, p.collectBlobs,
 		func(ctx context.Context) error { return p.answerAsks(ctx, p.answer) },
 	}
 	if p.notify != nil {

@@ -21,14 +21,15 @@ import (
 // Secondary is the role beside a secondary PowerDNS: it follows the published states and makes PowerDNS serve them.
 type Secondary struct {
 	*node
-	store    *store.Store
-	shelf    *shelf
-	server   *transfer.Server
-	apply    *applier
-	powerdns *neighbour
-	lanes    *lanes[delivery]
-	refills  *agenda // zones that PowerDNS must be given again
-	metrics  secondaryMetrics
+	store     *store.Store
+	shelf     *shelf
+	server    *transfer.Server
+	apply     *applier
+	powerdns  *neighbour
+	lanes     *lanes[delivery]
+	scrubRate int
+	refills   *agenda // zones that PowerDNS must be given again
+	metrics   secondaryMetrics
 
 	mu       sync.Mutex
 	held     map[zone.Name]holding // what PowerDNS is known to serve
@@ -55,6 +56,7 @@ type secondaryMetrics struct {
 	applied *prometheus.CounterVec
 	took    prometheus.Histogram
 	ahead   prometheus.Counter
+	mended  prometheus.Counter
 }
 
 func newSecondaryMetrics(reg prometheus.Registerer, zones func() float64) secondaryMetrics {
@@ -69,8 +71,11 @@ func newSecondaryMetrics(reg prometheus.Registerer, zones func() float64) second
 		ahead: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "pdns_distribute_secondary_ordered_ahead_total", Help: "Transfers that were ordered before the state was there.",
 		}),
+		mended: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pdns_distribute_secondary_mended_total", Help: "Zones whose content in PowerDNS had been changed by others, and that it was given again.",
+		}),
 	}
-	reg.MustRegister(m.applied, m.took, m.ahead, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	reg.MustRegister(m.applied, m.took, m.ahead, m.mended, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "pdns_distribute_secondary_zones", Help: "Zones that PowerDNS is known to serve as published.",
 	}, zones))
 	return m
@@ -82,7 +87,7 @@ func NewSecondary(cfg Config, deps Deps) (*Secondary, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Secondary{held: map[zone.Name]holding{}, refills: newAgenda()}
+	s := &Secondary{held: map[zone.Name]holding{}, refills: newAgenda(), scrubRate: cfg.Secondary.ScrubRate}
 	if s.store, err = store.Open(filepath.Join(cfg.Secondary.StateDir, "zones.db")); err != nil {
 		return nil, err
 	}
@@ -110,7 +115,7 @@ func NewSecondary(cfg Config, deps Deps) (*Secondary, error) {
 
 // Run works until ctx ends. The store is closed when nothing uses it any more.
 func (s *Secondary) Run(ctx context.Context) error {
-	err := s.run(ctx, s.describe, s.server.Run, s.powerdns.watch, s.lanes.run, s.follow, s.orderAhead, s.keepReviewing, s.refillDue,
+	err := s.run(ctx, s.describe, s.server.Run, s.powerdns.watch, s.lanes.run, s.follow, s.orderAhead, s.keepReviewing, s.refillDue, s.scrub,
 		func(ctx context.Context) error { return s.answerAsks(ctx, s.answer) })
 	return errors.Join(err, s.store.Close())
 }

@@ -103,7 +103,7 @@ func (p Proof) check(ctx context.Context) error {
 		return err
 	}
 	if !p.bySOA {
-		if err := p.checkContent(ctx); err != nil {
+		if err := ProveContent(ctx, p.address, p.zone); err != nil {
 			return err
 		}
 	}
@@ -156,16 +156,17 @@ func proveSOA(ctx context.Context, address string, name zone.Name, apex zone.Ape
 	return nil
 }
 
-// checkContent transfers the zone out of PowerDNS. What it makes anew itself is left out.
-func (p Proof) checkContent(ctx context.Context) error {
-	is, err := Fetch(ctx, FetchOptions{Address: p.address}, p.zone.Name())
+// ProveContent transfers the zone out of the server at address and compares it (ErrNotServed). What PowerDNS makes anew
+// itself is left out.
+func ProveContent(ctx context.Context, address string, z *zone.Zone) error {
+	is, err := Fetch(ctx, FetchOptions{Address: address}, z.Name())
 	if err != nil {
 		return err
 	}
-	removed, added := p.zone.Diff(is)
+	removed, added := z.Diff(is)
 	for _, r := range append(removed, added...) {
 		if !r.Denial() {
-			return fmt.Errorf("the content is another one, for example at %s", r.Owner())
+			return fmt.Errorf("%w: the content is another one, for example at %s", ErrNotServed, r.Owner())
 		}
 	}
 	return nil

@@ -1,0 +1,57 @@
+package fleet_test
+
+import (
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/local"
+	"pdns-distribute/powerdns/zone"
+	"pdns-distribute/roles/fleet"
+)
+
+// What was changed by hand, without a new serial, is found: in the primary's database, and in any secondary's PowerDNS.
+func TestChangesThatNoSerialShows(t *testing.T) {
+	i := start(t, fleet.Options{Set: map[string]string{"primary.scrub_rate": "6000", "secondary.scrub_rate": "6000"}})
+	must(t, createMany(i.ctx, i.api, "scrubbed", 10, 4))
+	signed := numbered("scrubbed", 7)
+	must(t, i.put(signed, `{"dnssec":true}`))
+	i.eventually("created", i.allSame)
+
+	for n, s := range i.Secondaries {
+		edge, err := s.Client()
+		must(t, err)
+		altered, emptied := numbered("scrubbed", n), numbered("scrubbed", n+2)
+		must(t, edge.Patch(i.ctx, altered, []powerdns.RRset{text(altered, "by hand")}))
+		must(t, edge.Patch(i.ctx, emptied, []powerdns.RRset{{Name: emptied, Type: "TXT"}}))
+	}
+	for _, name := range []zone.Name{numbered("scrubbed", 5), signed} {
+		sql(t, i.Secondaries[0].Server, "DELETE FROM records WHERE type='TXT' AND name="+inSQL(name))
+	}
+	i.eventually("mended", i.allSame)
+	i.verify(signed)
+
+	name := numbered("scrubbed", 9)
+	before := i.serial(name)
+	sql(t, i.Primary, `UPDATE records SET content='"by SQL"' WHERE type='TXT' AND name=`+inSQL(name))
+	i.eventually("what SQL changed", i.allSame)
+	if after := i.serial(name); after != before {
+		t.Errorf("the serial was to stay %d and is %d", before, after)
+	}
+}
+
+// inSQL is how PowerDNS writes a name in its database.
+func inSQL(name zone.Name) string { return fmt.Sprintf("'%s'", strings.TrimSuffix(name.String(), ".")) }
+
+// sql changes the database of a server with gsqlite3.
+func sql(t *testing.T, s *local.Server, statement string) {
+	t.Helper()
+	out, err := exec.Command("sqlite3", "-cmd", ".timeout 5000", filepath.Join(s.Dir, "db", string(local.SQLite)), statement+"; SELECT changes()").CombinedOutput()
+	must(t, err)
+	if string(out) != "1\n" {
+		t.Fatalf("%s: %s rows changed", statement, out)
+	}
+}
