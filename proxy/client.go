@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// What is still taken of a body that PowerDNS does not want to read: many clients read nothing before they have sent
-// everything. One that pauses longer is waiting for the answer, and has it.
+// What is still taken of a body that PowerDNS does not want to read: over HTTP/1.1 many clients read nothing before they
+// have sent everything. One that pauses longer is waiting for the answer, and has it.
 const (
 	discardBytes    = 64 << 20
 	discardPatience = 30 * time.Second
@@ -20,10 +20,19 @@ const (
 type client struct {
 	control *http.ResponseController
 	stall   time.Duration // for which it may pause
+	http2   bool          // where clients stop sending when they see an answer
 
 	mu    sync.Mutex
-	ended bool      // the request's body
+	waits bool      // for leave to send the body
+	ended bool      // the body
 	end   time.Time // when the body must have ended, once nobody needs it any more
+}
+
+func newClient(w http.ResponseWriter, r *http.Request, stall time.Duration) *client {
+	return &client{
+		control: http.NewResponseController(w), stall: stall, http2: r.ProtoMajor > 1,
+		waits: r.Header.Get("Expect") != "", ended: r.ContentLength == 0,
+	}
 }
 
 type clientKey struct{}
@@ -34,7 +43,7 @@ func clientOf(ctx context.Context) *client {
 	return c
 }
 
-// expect is called before each read of the body.
+// expect gives the client its time for the next piece of the body.
 func (c *client) expect() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -56,8 +65,18 @@ func (c *client) hurry() {
 	}
 	c.mu.Lock()
 	if c.end.IsZero() {
-		c.end = time.Now().Add(discardPatience)
+		c.end = time.Now()
+		if !c.http2 && !c.waits {
+			c.end = c.end.Add(discardPatience)
+		}
 	}
+	c.mu.Unlock()
+	c.expect()
+}
+
+func (c *client) bodyBegun() {
+	c.mu.Lock()
+	c.waits = false
 	c.mu.Unlock()
 	c.expect()
 }
@@ -70,16 +89,17 @@ func (c *client) bodyEnded() {
 	_ = c.control.SetReadDeadline(time.Time{})
 }
 
-func (c *client) hasMore() bool {
+// sends is true where more of the body is to be expected.
+func (c *client) sends() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.ended
+	return !c.http2 && !c.waits && !c.ended
 }
 
 // discard takes what is left of the body, behind the answer.
 func (c *client) discard(body io.Reader) {
-	if c.hasMore() {
-		c.hurry()
+	c.hurry()
+	if c.sends() {
 		_ = c.control.Flush()
 		_, _ = io.CopyN(io.Discard, body, discardBytes)
 	}
@@ -92,7 +112,7 @@ type clientBody struct {
 }
 
 func (b *clientBody) Read(p []byte) (int, error) {
-	b.client.expect()
+	b.client.bodyBegun()
 	n, err := b.ReadCloser.Read(p)
 	if err == io.EOF {
 		b.client.bodyEnded()

@@ -51,7 +51,7 @@ func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answerError(w, http.StatusBadRequest, "the method is no word")
 		return
 	}
-	c := &client{control: http.NewResponseController(w), stall: f.stall, ended: r.ContentLength == 0}
+	c := newClient(w, r, f.stall)
 	_ = c.control.EnableFullDuplex()                               // PowerDNS answers some requests before their end
 	defer func() { _ = c.control.SetWriteDeadline(time.Time{}) }() // the connection may see other requests
 	r = r.WithContext(context.WithValue(r.Context(), clientKey{}, c))

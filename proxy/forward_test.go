@@ -177,13 +177,6 @@ func (p powerDNS) proxied(t *testing.T, c call) answer {
 	return c.over(t, p.proxy.dial(t))
 }
 
-func (p powerDNS) direct(t *testing.T, c call) answer {
-	t.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(p.APIURL, "http://"))
-	must(t, err)
-	return c.over(t, conn)
-}
-
 func (p powerDNS) create(t *testing.T, name string) {
 	t.Helper()
 	body := fmt.Sprintf(`{"rrsets":[{"name":%[1]q,"type":"A","ttl":60,"records":[{"content":"192.0.2.1"}]}],"kind":"Native","nameservers":["ns.example.com."],"name":%[1]q}`, name)
@@ -191,72 +184,6 @@ func (p powerDNS) create(t *testing.T, name string) {
 		t.Fatalf("%d: %s", a.status, a.body)
 	}
 	p.queue.want(t, "create "+name) // stored before the answer
-}
-
-func TestAnswersAreThoseOfPowerDNS(t *testing.T) {
-	p := startPowerDNS(t)
-	p.create(t, "example.org.")
-	zonePath := zonesPath + "/example.org."
-	calls := map[string]call{
-		"server":                p.call("GET", "/api/v1/servers/localhost", ""),
-		"api versions":          p.call("GET", "/api", ""),
-		"style sheet":           p.call("GET", "/style.css", ""),
-		"no such page":          p.call("GET", "/no/such/page", ""),
-		"no such server":        p.call("GET", "/api/v1/servers/other", ""),
-		"zones":                 p.call("GET", zonesPath, ""),
-		"zone":                  p.call("GET", zonePath, ""),
-		"zone, spelled oddly":   p.call("GET", zonesPath+"/eX%61mple=2Eorg", ""),
-		"no such zone":          p.call("GET", zonesPath+"/none.example.", ""),
-		"bad escape in id":      p.call("GET", zonesPath+"/bad=zz", ""),
-		"slash behind":          p.call("GET", zonePath+"/", ""),
-		"slashes":               p.call("GET", "//api//v1", ""),
-		"dots":                  p.call("GET", "/api/../api/v1/servers/./localhost", ""),
-		"without rrsets":        p.call("GET", zonePath+"?rrsets=false", ""),
-		"odd query":             p.call("GET", zonesPath+"?a=b;c=d&&zone=example.org.&=x&e", ""),
-		"semicolon in query":    p.call("GET", zonesPath+"?zone=none.example.;x", ""),
-		"bad escape in query":   p.call("GET", zonesPath+"?zone=none.example.%zz", ""),
-		"escapes in query":      p.call("GET", zonesPath+"?zone=%65xample.org%2E&x=a+b%20c%26", ""),
-		"empty query":           p.call("GET", zonesPath+"?", ""),
-		"search":                p.call("GET", "/api/v1/servers/localhost/search-data?q=www*&max=1", ""),
-		"search without limit":  p.call("GET", "/api/v1/servers/localhost/search-data?q=www*&max=x", ""),
-		"options":               p.call("OPTIONS", zonePath, ""),
-		"head":                  p.call("HEAD", zonePath, ""),
-		"export":                p.call("GET", zonePath+"/export", ""),
-		"no key":                {"GET", zonesPath, "", http.Header{"Accept": {"application/json"}}},
-		"wrong key":             {"PATCH", zonePath, "{}", http.Header{"X-Api-Key": {"wrong"}}},
-		"create again":          p.call("POST", zonesPath, `{"name":"example.org.","kind":"Native","nameservers":[]}`),
-		"create without dot":    p.call("POST", zonesPath, `{"name":"dotless.org","kind":"Native","nameservers":[]}`),
-		"create nothing":        p.call("POST", zonesPath, ""),
-		"broken JSON":           p.call("PATCH", zonePath, `{"rrsets":[`),
-		"bad record":            p.call("PATCH", zonePath, `{"rrsets":[{"name":"www.example.org.","type":"A","ttl":60,"changetype":"REPLACE","records":[{"content":"300.1.2.3"}]}]}`),
-		"outside the zone":      p.call("PATCH", zonePath, `{"rrsets":[{"name":"www.example.net.","type":"A","ttl":60,"changetype":"REPLACE","records":[{"content":"192.0.2.1"}]}]}`),
-		"delete what is none":   p.call("DELETE", zonesPath+"/none.example.", ""),
-		"wrong method":          p.call("DELETE", zonesPath, ""),
-		"plain text, not JSON":  {"GET", zonesPath + "/none.example.", "", http.Header{"X-Api-Key": {p.APIKey.Reveal()}}},
-		"put settings":          p.call("PUT", zonePath, `{"kind":"Native"}`),
-		"put on another server": p.call("PUT", "/api/v1/servers/other/zones/example.org.", `{"kind":"Native"}`),
-		"rectify":               p.call("PUT", zonePath+"/rectify", ""),
-		"metadata":              p.call("PUT", zonePath+"/metadata/X-TEST", `{"metadata":["1"]}`),
-		"flush":                 p.call("PUT", "/api/v1/servers/localhost/cache/flush?domain=none.example.", ""),
-		"notify":                p.call("PUT", zonePath+"/notify", ""),
-	}
-	for _, what := range slices.Sorted(maps.Keys(calls)) {
-		t.Run(what, func(t *testing.T) {
-			got, want := p.proxied(t, calls[what]), p.direct(t, calls[what])
-			if got.status != want.status || got.body != want.body {
-				t.Errorf("got  %d %s\nwant %d %s", got.status, got.body, want.status, want.body)
-			}
-			maps.DeleteFunc(got.header, func(key string, _ []string) bool { return strings.HasPrefix(key, "Pdns-Distribute-") })
-			if !maps.EqualFunc(got.header, want.header, slices.Equal) {
-				t.Errorf("got  %v\nwant %v", got.header, want.header)
-			}
-		})
-	}
-	touched := p.queue.take()
-	slices.Sort(touched)
-	if want := []string{"change example.org.", "change example.org.", "change example.org."}; !slices.Equal(touched, want) {
-		t.Errorf("stored is %q, want %q: one each for settings, rectify and metadata", touched, want)
-	}
 }
 
 // Whatever spelling of an id PowerDNS accepts for a write, the touch is of its zone.

@@ -408,7 +408,17 @@ func questions() []question {
 	return list
 }
 
-// Whatever is asked through the proxy is answered as it is directly.
+// writes is true of what changes a zone, or makes one, if PowerDNS accepts it.
+func (x question) writes() bool {
+	line := strings.Fields(x.request)
+	switch strings.ToUpper(line[0]) {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return false
+	}
+	return strings.HasPrefix(line[1], zonesPath) && !strings.HasSuffix(line[1], "/notify")
+}
+
+// Whatever is asked through the proxy is answered as it is directly, and each write that PowerDNS accepts is marked once.
 func TestTransparency(t *testing.T) {
 	both := startTwins(t)
 	list := questions()
@@ -417,6 +427,13 @@ func TestTransparency(t *testing.T) {
 		want := x.ask(t, both.dial(t), both.direct.APIKey.Reveal()).withoutOwn()
 		got := x.ask(t, both.behind.proxy.dial(t), both.behind.APIKey.Reveal()).withoutOwn()
 		statuses[want.status]++
+		marks := 0
+		if want.status[0] == '2' && x.writes() {
+			marks = 1
+		}
+		if touched := both.behind.queue.take(); len(touched) != marks {
+			t.Errorf("%d: %s\nanswered %s, stored %q", i, x.name, want.status, touched)
+		}
 		if got.status != want.status || got.body != want.body || !maps.EqualFunc(got.header, want.header, slices.Equal) {
 			t.Errorf("%d: %s\ngot  %s %v %s\nwant %s %v %s", i, x.name, got.status, got.header, cut(got.body), want.status, want.header, cut(want.body))
 		}

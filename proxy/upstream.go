@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -221,8 +222,11 @@ func writeRequest(w io.Writer, r *http.Request) error {
 		return err
 	}
 	if !chunked {
-		_, err := io.Copy(w, r.Body)
-		return err
+		n, err := io.Copy(w, r.Body)
+		if n == r.ContentLength {
+			return nil // PowerDNS has all of it, whatever else became of the client
+		}
+		return cmp.Or(err, io.ErrUnexpectedEOF)
 	}
 	chunks := httputil.NewChunkedWriter(w)
 	if _, err := io.Copy(chunks, r.Body); err != nil {
