@@ -592,27 +592,39 @@ Example:
 			name:       "status",
 			category:   asTool,
 			usage:      "show what is where, and how far behind",
+			arguments:  "[ZONE]...",
 			configured: true,
 			flags:      []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON, for programs"}},
 			run:        roles.Status,
 			description: `Asks the broker who is there, and shows each node with what it lacks and why. Ends with 3 if not everything is in
-order, so that a script can wait for it or raise an alarm.
+order, so that a script can wait for it or raise an alarm. For zones it shows what is published and what each secondary
+serves, and ends with 3 if that is not the same.
 
 Runs   anywhere.
 Needs  [broker].
 
 Example:
 
-   until pdns-distribute status; do sleep 1; done`,
+   until pdns-distribute status; do sleep 1; done
+   pdns-distribute status example.org`,
 		},
 		{
 			name:       "sync",
 			category:   asTool,
-			usage:      "let deletions pass that are held",
+			usage:      "have zones distributed again, or let deletions pass that are held",
+			arguments:  "[ZONE]...",
 			configured: true,
-			flags:      []cli.Flag{&cli.BoolFlag{Name: "confirm-deletes", Usage: "yes, the zones that are gone from PowerDNS shall be deleted everywhere"}},
-			run:        roles.Sync,
-			description: `When more zones are found missing in the primary PowerDNS than primary.max_delete_percent allows, or all of them,
+			flags: []cli.Flag{
+				&cli.BoolFlag{Name: "all", Usage: "all zones that are published"},
+				&cli.StringFlag{Name: "node", Usage: "`ID` of the one secondary that takes them again; without zones it takes all"},
+				&cli.BoolFlag{Name: "confirm-deletes", Usage: "yes, the zones that are gone from PowerDNS shall be deleted everywhere"},
+			},
+			run: roles.Sync,
+			description: `Has the primary read the zones and publish them, though nothing may have changed, and the secondaries compare all of
+their content with what PowerDNS beside them has, and mend it. Shows how far that is, and then what was wrong. Ends with
+3 if a zone is not served everywhere after 30 seconds; it goes on being tried.
+
+With --confirm-deletes: when more zones are found missing in the primary PowerDNS than primary.max_delete_percent allows, or all of them,
 the primary deletes none and says so in "status" and on /readyz. This is your word that they shall be deleted: the
 primary compares all zones at once, and for ten minutes it believes every deletion that PowerDNS confirms.
 
@@ -621,6 +633,8 @@ Needs  [broker], with the credentials of health or primary.
 
 Example:
 
+   pdns-distribute sync example.org
+   pdns-distribute sync --node ns2
    pdns-distribute sync --confirm-deletes`,
 		},
 	}

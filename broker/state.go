@@ -29,6 +29,7 @@ type StateHeader struct {
 	Published time.Time     // when the primary published it
 	Expires   uint32        // first end of a signature, as in RFC 4034 §3.1.5; 0 when unsigned
 	Chunks    int           // blobs that the content is in; 0 when it is in the state itself
+	Again     string        // the secondary that is to take it though it has it, see Touch
 	TTL       time.Duration // after which the broker forgets it, for tombstones; whole seconds, 0 is never
 }
 
@@ -71,7 +72,7 @@ func (c *Conn) PublishState(ctx context.Context, name zone.Name, data []byte, hd
 }
 
 func (h StateHeader) encode() nats.Header {
-	return nats.Header{
+	encoded := nats.Header{
 		kindHeader:      {h.Kind},
 		serialHeader:    {strconv.FormatUint(uint64(h.Serial), 10)},
 		storedHeader:    {strconv.FormatUint(uint64(h.Stored), 10)},
@@ -81,6 +82,10 @@ func (h StateHeader) encode() nats.Header {
 		chunksHeader:    {strconv.Itoa(h.Chunks)},
 		expiresHeader:   {strconv.FormatUint(uint64(h.Expires), 10)},
 	}
+	if h.Again != "" {
+		encoded.Set(againHeader, h.Again)
+	}
+	return encoded
 }
 
 func decodeHeader(h nats.Header) (StateHeader, error) {
@@ -92,7 +97,7 @@ func decodeHeader(h nats.Header) (StateHeader, error) {
 	expires, err6 := strconv.ParseUint(h.Get(expiresHeader), 10, 32)
 	return StateHeader{
 		Kind: h.Get(kindHeader), Serial: uint32(serial), Stored: uint32(stored),
-		Digest: h.Get(digestHeader), Stable: h.Get(stableHeader), Published: published, Chunks: int(chunks), Expires: uint32(expires), TTL: ttl,
+		Digest: h.Get(digestHeader), Stable: h.Get(stableHeader), Published: published, Chunks: int(chunks), Expires: uint32(expires), TTL: ttl, Again: h.Get(againHeader),
 	}, errors.Join(err1, err2, err3, err4, err5, err6)
 }
 

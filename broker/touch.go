@@ -17,8 +17,11 @@ import (
 type Touch struct {
 	Reason string    // for logs; cut to 256 bytes
 	At     time.Time // when it was noticed; the zero value means now
-	ID     string    // of a request that waits for the change; may be empty
+	Again  string    // the secondary that is to take the zone again, though it has it; ToAll: all of them
 }
+
+// ToAll stands for every secondary.
+const ToAll = "*"
 
 // TouchMsg is a touch taken from the queue, or a request to sweep.
 type TouchMsg struct {
@@ -32,7 +35,7 @@ type TouchMsg struct {
 const (
 	reasonHeader = "Pdns-Reason"
 	atHeader     = "Pdns-At"
-	idHeader     = "Pdns-Id"
+	againHeader  = "Pdns-Again"
 
 	maxReason = 256
 
@@ -99,8 +102,8 @@ func (c *Conn) publishTouch(ctx context.Context, subject string, t Touch) (seq u
 	}
 	msg.Header.Set(atHeader, formatTime(at))
 	msg.Header.Set(reasonHeader, t.Reason[:min(len(t.Reason), maxReason)])
-	if t.ID != "" {
-		msg.Header.Set(idHeader, t.ID)
+	if t.Again != "" {
+		msg.Header.Set(againHeader, t.Again)
 	}
 	return c.publish(ctx, touchStream, msg)
 }
@@ -157,7 +160,7 @@ func newTouchMsg(d delivery) (TouchMsg, error) {
 		}
 	}
 	h := d.Headers()
-	t.Reason, t.ID = h.Get(reasonHeader), h.Get(idHeader)
+	t.Reason, t.Again = h.Get(reasonHeader), h.Get(againHeader)
 	t.At, err = parseTime(h.Get(atHeader))
 	return t, err
 }

@@ -31,7 +31,7 @@ func TestTouchesCollapse(t *testing.T) {
 func TestTouchCarries(t *testing.T) {
 	b, primary := start(t)
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6789, time.UTC)
-	want := broker.Touch{Reason: strings.Repeat("r", 256), At: at, ID: "request 1"}
+	want := broker.Touch{Reason: strings.Repeat("r", 256), At: at, Again: "request 1"}
 	sent := want
 	sent.Reason += "cut off"
 	_, err := b.Connect("proxy1").PublishTouch(t.Context(), zone.Root, sent)

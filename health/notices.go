@@ -14,8 +14,9 @@ type Settled struct {
 
 	Gone      bool      `json:"gone,omitempty"` // there is no such zone to be distributed
 	Serial    uint32    `json:"serial"`
-	Digest    string    `json:"digest,omitempty"` // hex
-	Stable    string    `json:"stable,omitempty"` // hex
+	Digest    string    `json:"digest,omitempty"`  // hex
+	Stable    string    `json:"stable,omitempty"`  // hex
+	Expires   uint32    `json:"expires,omitempty"` // first end of a signature, as in RFC 4034 §3.1.5
 	Published time.Time `json:"published,omitzero"`
 }
 
@@ -29,7 +30,9 @@ type Applied struct {
 	Stable string    `json:"stable,omitempty"` // hex
 	At     time.Time `json:"at"`               // when it was found to answer so
 
+	Expires   uint32    `json:"expires,omitempty"`  // first end of a signature
 	Published time.Time `json:"published,omitzero"` // of the state; within a zone it never goes back
+	Mended    bool      `json:"mended,omitempty"`   // PowerDNS had lost or altered what it was given before
 }
 
 // Has tells whether a secondary that told this serves the settled state, or a later one.

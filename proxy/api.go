@@ -81,7 +81,7 @@ func (p *Proxy) api(r chi.Router) {
 			answerError(w, http.StatusUnprocessableEntity, err.Error())
 			return
 		}
-		p.answerFor(w, r, change{zone: name}, func(now progress) any { return zoneAnswer(now) })
+		p.answerFor(w, r, change{zone: name}, func(now Progress) any { return zoneAnswer(now) })
 	})
 	r.Get("/changes/{id}", func(w http.ResponseWriter, r *http.Request) {
 		c, err := parseChange(pathParam(r, "id"))
@@ -89,7 +89,7 @@ func (p *Proxy) api(r chi.Router) {
 			answerError(w, http.StatusNotFound, "there is no such change; its id is in the header "+HeaderChange+" of the answer to the write")
 			return
 		}
-		p.answerFor(w, r, c, func(now progress) any { return changeAnswer(c, now) })
+		p.answerFor(w, r, c, func(now Progress) any { return changeAnswer(c, now) })
 	})
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) { answerError(w, http.StatusNotFound, "Not Found") })
 	r.MethodNotAllowed(func(w http.ResponseWriter, _ *http.Request) {
@@ -110,7 +110,7 @@ func pathParam(r *http.Request, key string) string {
 const apiPatience = time.Second
 
 // answerFor finds out how the change stands, once it is sure that the client may know.
-func (p *Proxy) answerFor(w http.ResponseWriter, r *http.Request, c change, form func(progress) any) {
+func (p *Proxy) answerFor(w http.ResponseWriter, r *http.Request, c change, form func(Progress) any) {
 	access := p.access(r, c.zone)
 	if access >= 400 && access != http.StatusNotFound {
 		answerError(w, access, http.StatusText(access))
@@ -126,7 +126,7 @@ func (p *Proxy) answerFor(w http.ResponseWriter, r *http.Request, c change, form
 	defer p.tracker.watch(c.zone)()
 	now := p.tracker.learn(ctx, c.zone, c.touch, asked)
 	if p.dirty.has(c.zone) {
-		now.settled, now.secondaries = nil, nil
+		now.Settled, now.Secondaries = nil, nil
 	}
 	if access == http.StatusNotFound && !now.deleted() { // it may exist for others
 		answerError(w, access, http.StatusText(access))
@@ -141,8 +141,8 @@ func (p *Proxy) answerFor(w http.ResponseWriter, r *http.Request, c change, form
 }
 
 // deleted tells whether there was such a zone, and is no more.
-func (p progress) deleted() bool {
-	return p.settled != nil && p.settled.Gone && !p.settled.Published.IsZero()
+func (p Progress) deleted() bool {
+	return p.Settled != nil && p.Settled.Gone && !p.Settled.Published.IsZero()
 }
 
 func answerError(w http.ResponseWriter, status int, text string) {
@@ -151,28 +151,28 @@ func answerError(w http.ResponseWriter, status int, text string) {
 	_ = json.NewEncoder(w).Encode(map[string]string{"error": text})
 }
 
-func (p progress) status() string {
-	if p.inSync() {
+func (p Progress) status() string {
+	if p.InSync() {
 		return StatusInSync
 	}
 	return StatusPending
 }
 
-func (p progress) json() []standingJSON {
-	list := make([]standingJSON, 0, len(p.secondaries))
-	for _, s := range p.secondaries {
-		j := standingJSON{Node: s.node, InSync: s.inSync}
-		if s.told != nil {
-			j.Told, j.Gone, j.Serial, j.Digest, j.Since = true, s.told.Gone, s.told.Serial, s.told.Digest, &s.told.At
+func (p Progress) json() []standingJSON {
+	list := make([]standingJSON, 0, len(p.Secondaries))
+	for _, s := range p.Secondaries {
+		j := standingJSON{Node: s.Node, InSync: s.InSync}
+		if s.Told != nil {
+			j.Told, j.Gone, j.Serial, j.Digest, j.Since = true, s.Told.Gone, s.Told.Serial, s.Told.Digest, &s.Told.At
 		}
 		list = append(list, j)
 	}
 	return list
 }
 
-func zoneAnswer(now progress) zoneJSON {
-	j := zoneJSON{Zone: now.zone.String(), Status: now.status(), Secondaries: now.json()}
-	if s := now.settled; s != nil {
+func zoneAnswer(now Progress) zoneJSON {
+	j := zoneJSON{Zone: now.Zone.String(), Status: now.status(), Secondaries: now.json()}
+	if s := now.Settled; s != nil {
 		j.Gone, j.Serial, j.Digest = s.Gone, s.Serial, s.Digest
 		if !s.Published.IsZero() {
 			j.Published = &s.Published
@@ -181,9 +181,9 @@ func zoneAnswer(now progress) zoneJSON {
 	return j
 }
 
-func changeAnswer(c change, now progress) changeJSON {
+func changeAnswer(c change, now Progress) changeJSON {
 	j := changeJSON{ID: c.id(), Zone: c.zone.String(), Status: now.status(), Accepted: c.at.UTC(), Secondaries: now.json()}
-	if now.inSync() {
+	if now.InSync() {
 		at := now.at()
 		took := max(0, float64(at.Sub(c.at))/float64(time.Millisecond)) // their clocks and ours
 		j.InSync, j.TookMS = &at, &took

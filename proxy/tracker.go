@@ -54,9 +54,15 @@ func (t *Tracker) Settled(s health.Settled) {
 	})
 }
 
-// Applied notes what a secondary told.
+// Applied notes what a secondary told. One that is asked for a zone that it does not have knows nothing of the tombstone
+// any more that it told of before.
 func (t *Tracker) Applied(secondary string, a health.Applied) {
-	t.note(a.Zone, func(w *watch) { w.applied[secondary] = a })
+	t.note(a.Zone, func(w *watch) {
+		if a.Gone && w.applied[secondary].Gone && a.Published.IsZero() {
+			return
+		}
+		w.applied[secondary] = a
+	})
 }
 
 func (t *Tracker) note(name zone.Name, change func(*watch)) {
@@ -88,84 +94,102 @@ func (t *Tracker) watch(name zone.Name) (stop func()) {
 	}
 }
 
-// progress is how far a change is.
-type progress struct {
-	zone        zone.Name
-	settled     *health.Settled // the state that the change has led to; nil: the primary has not told yet
-	secondaries []standing      // the active ones, by name
+// Progress is how far a change is.
+type Progress struct {
+	Zone        zone.Name
+	Settled     *health.Settled // the state that the change has led to; nil: the primary has not told yet
+	Secondaries []Standing      // the active ones, by name
 }
 
-// standing is what one secondary serves.
-type standing struct {
-	node   string
-	told   *health.Applied // nil: nothing yet
-	inSync bool
+// Standing is what one secondary serves.
+type Standing struct {
+	Node   string
+	Told   *health.Applied // nil: nothing yet
+	InSync bool
 }
 
-// inSync tells whether every active secondary serves the change. Where there is none nothing is served.
-func (p progress) inSync() bool {
-	return len(p.secondaries) > 0 && p.served() == len(p.secondaries)
+// InSync tells whether every active secondary serves the change. Where there is none nothing is served.
+func (p Progress) InSync() bool {
+	return len(p.Secondaries) > 0 && p.Served() == len(p.Secondaries)
 }
 
-func (p progress) served() (n int) {
-	for _, s := range p.secondaries {
-		if s.inSync {
+// Served counts the secondaries that serve the change.
+func (p Progress) Served() (n int) {
+	for _, s := range p.Secondaries {
+		if s.InSync {
 			n++
 		}
 	}
 	return n
 }
 
-// missing names the secondaries that do not serve the change, or told nothing.
-func (p progress) missing() (nodes []string) {
-	for _, s := range p.secondaries {
-		if !s.inSync {
-			nodes = append(nodes, s.node)
+// Missing names the secondaries that do not serve the change, or told nothing.
+func (p Progress) Missing() (nodes []string) {
+	for _, s := range p.Secondaries {
+		if !s.InSync {
+			nodes = append(nodes, s.Node)
 		}
 	}
 	return nodes
 }
 
 // at is when the last secondary was found to serve it.
-func (p progress) at() (last time.Time) {
-	for _, s := range p.secondaries {
-		if s.told != nil && s.told.At.After(last) {
-			last = s.told.At
+func (p Progress) at() (last time.Time) {
+	for _, s := range p.Secondaries {
+		if s.Told != nil && s.Told.At.After(last) {
+			last = s.Told.At
 		}
 	}
 	return last
 }
 
-// progress puts together what was told of a zone that is being watched. The channel is closed when more is told.
-func (t *Tracker) progress(name zone.Name, touch uint64) (progress, <-chan struct{}) {
+// progress puts together what was told of a zone that is being watched. anew takes no word of a state that was published
+// before, though it be the same. The channel is closed when more is told.
+func (t *Tracker) progress(name zone.Name, touch uint64, anew bool) (Progress, <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	w := t.watches[name]
-	p := progress{zone: name, settled: w.settled}
+	p := Progress{Zone: name, Settled: w.settled}
 	done := w.settled != nil && !w.settled.Pending && w.settled.Touch >= touch
 	for node, seen := range t.secondaries {
 		if time.Since(seen) > t.inactiveAfter {
 			continue
 		}
-		s := standing{node: node}
+		s := Standing{Node: node}
 		if a, ok := w.applied[node]; ok {
-			s.told, s.inSync = &a, done && a.Has(*w.settled)
+			s.Told, s.InSync = &a, done && a.Has(*w.settled) && (!anew || !a.Published.Before(w.settled.Published))
 		}
-		p.secondaries = append(p.secondaries, s)
+		p.Secondaries = append(p.Secondaries, s)
 	}
-	slices.SortFunc(p.secondaries, func(a, b standing) int { return cmp.Compare(a.node, b.node) })
+	slices.SortFunc(p.Secondaries, func(a, b Standing) int { return cmp.Compare(a.Node, b.Node) })
 	return p, w.changed
+}
+
+// Follow has a touch stored and returns when every active secondary has taken anew what it has led to, or ctx ends.
+func (t *Tracker) Follow(ctx context.Context, name zone.Name, store func(context.Context) (touch uint64, err error)) (Progress, error) {
+	defer t.watch(name)()
+	touch, err := store(ctx)
+	if err != nil {
+		return Progress{Zone: name}, err
+	}
+	return t.await(ctx, name, touch, true), nil
+}
+
+// Learn asks how the zone stands and returns when all have told, or ctx ends.
+func (t *Tracker) Learn(ctx context.Context, name zone.Name) Progress {
+	defer t.watch(name)()
+	return t.learn(ctx, name, 0, false)
 }
 
 // learn asks how the zone stands and returns when all have told, or, if patient, when every secondary serves what the
 // touch has led to; in any case when ctx ends. The zone must be watched.
-func (t *Tracker) learn(ctx context.Context, name zone.Name, touch uint64, patient bool) progress {
+func (t *Tracker) learn(ctx context.Context, name zone.Name, touch uint64, patient bool) Progress {
 	_ = t.ask(name) // await asks again
 	if patient {
-		return t.await(ctx, name, touch)
+		return t.await(ctx, name, touch, false)
 	}
 	for {
-		p, changed := t.progress(name, touch)
+		p, changed := t.progress(name, touch, false)
 		if p.told() {
 			return p
 		}
@@ -178,8 +202,8 @@ func (t *Tracker) learn(ctx context.Context, name zone.Name, touch uint64, patie
 }
 
 // told tells whether everybody has told something.
-func (p progress) told() bool {
-	return p.settled != nil && !slices.ContainsFunc(p.secondaries, func(s standing) bool { return s.told == nil })
+func (p Progress) told() bool {
+	return p.Settled != nil && !slices.ContainsFunc(p.Secondaries, func(s Standing) bool { return s.Told == nil })
 }
 
 // Pauses before all are asked again. Word gets lost with a connection, and who served a change before it was watched
@@ -191,13 +215,13 @@ const (
 
 // await returns when every active secondary serves what the touch has led to, or ctx ends. The zone must be watched
 // since before the touch was stored.
-func (t *Tracker) await(ctx context.Context, name zone.Name, touch uint64) progress {
+func (t *Tracker) await(ctx context.Context, name zone.Name, touch uint64, anew bool) Progress {
 	pause := firstAsk
 	again := time.NewTimer(pause)
 	defer again.Stop()
 	for {
-		p, changed := t.progress(name, touch)
-		if p.inSync() {
+		p, changed := t.progress(name, touch, anew)
+		if p.InSync() {
 			return p
 		}
 		select {

@@ -39,13 +39,13 @@ func appliedAs(digest string) health.Applied {
 }
 
 // wait awaits a touch in the background.
-func (w *world) wait(t *testing.T, touch uint64, patience time.Duration) <-chan progress {
-	result := make(chan progress, 1)
+func (w *world) wait(t *testing.T, touch uint64, patience time.Duration) <-chan Progress {
+	result := make(chan Progress, 1)
 	stop := w.watch(example.zone)
 	go func() {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		p := w.await(ctx, example.zone, touch)
+		p := w.await(ctx, example.zone, touch, false)
 		stop()
 		result <- p
 	}()
@@ -53,7 +53,7 @@ func (w *world) wait(t *testing.T, touch uint64, patience time.Duration) <-chan 
 	return result
 }
 
-func still(t *testing.T, result <-chan progress, what string) {
+func still(t *testing.T, result <-chan Progress, what string) {
 	t.Helper()
 	synctest.Wait()
 	select {
@@ -79,7 +79,7 @@ func TestServedEverywhere(t *testing.T) {
 		w.Applied("ns2", appliedAs("new"))
 		still(t, result, "one of two")
 		w.Applied("ns1", appliedAs("new"))
-		if p := <-result; !p.inSync() || p.served() != 2 || len(p.missing()) != 0 {
+		if p := <-result; !p.InSync() || p.Served() != 2 || len(p.Missing()) != 0 {
 			t.Errorf("%+v", p)
 		}
 		if len(w.watches) != 0 {
@@ -96,7 +96,7 @@ func TestServedLaterVersion(t *testing.T) {
 		later := appliedAs("newer")
 		later.Published = published.Add(time.Millisecond)
 		w.Applied("ns1", later)
-		if p := <-result; !p.inSync() {
+		if p := <-result; !p.InSync() {
 			t.Errorf("%+v", p)
 		}
 	})
@@ -110,7 +110,7 @@ func TestDeletionEverywhere(t *testing.T) {
 		w.Applied("ns1", appliedAs(""))
 		still(t, result, "it is there")
 		w.Applied("ns1", health.Applied{Zone: example.zone, Gone: true})
-		if p := <-result; !p.inSync() {
+		if p := <-result; !p.InSync() {
 			t.Errorf("%+v", p)
 		}
 	})
@@ -124,7 +124,7 @@ func TestTimeIsUp(t *testing.T) {
 		w.Settled(settledAt(7, "new"))
 		w.Applied("ns2", appliedAs("new"))
 		p := <-result
-		if p.inSync() || p.served() != 1 || !slices.Equal(p.missing(), []string{"ns1", "ns3"}) || time.Since(begin) != 10*time.Second {
+		if p.InSync() || p.Served() != 1 || !slices.Equal(p.Missing(), []string{"ns1", "ns3"}) || time.Since(begin) != 10*time.Second {
 			t.Errorf("%+v after %s", p, time.Since(begin))
 		}
 		if w.asked < 4 || w.asked > 12 {
@@ -145,14 +145,14 @@ func TestInactiveSecondaries(t *testing.T) {
 		w.Seen("ns1", time.Now().Add(-time.Hour)) // a late word takes nothing back
 		still(t, result, "ns2 may only be slow")
 		time.Sleep(11 * time.Second)
-		if p := <-result; !p.inSync() || len(p.secondaries) != 1 {
+		if p := <-result; !p.InSync() || len(p.Secondaries) != 1 {
 			t.Errorf("%+v", p)
 		}
 
 		time.Sleep(time.Hour)
 		result = w.wait(t, 8, time.Minute)
 		w.Settled(settledAt(8, "new"))
-		if p := <-result; p.inSync() || len(p.secondaries) != 0 {
+		if p := <-result; p.InSync() || len(p.Secondaries) != 0 {
 			t.Errorf("nobody is there, and yet %+v", p)
 		}
 	})
@@ -167,7 +167,7 @@ func TestThousandWaiters(t *testing.T) {
 			stop := w.watch(name)
 			wg.Go(func() {
 				defer stop()
-				if p := w.await(t.Context(), name, uint64(n)); !p.inSync() {
+				if p := w.await(t.Context(), name, uint64(n), false); !p.InSync() {
 					t.Errorf("%s: %+v", name, p)
 				}
 			})

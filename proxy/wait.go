@@ -111,17 +111,17 @@ var retrieveLooks = []time.Duration{2 * time.Second, 15 * time.Second, time.Minu
 func (p *Proxy) hold(ctx context.Context, header http.Header, name zone.Name, touch uint64, stored bool) {
 	p.metrics.held.Inc()
 	defer p.metrics.held.Dec()
-	now, _ := p.tracker.progress(name, touch)
+	now, _ := p.tracker.progress(name, touch, false)
 	if stored {
-		now = p.tracker.await(ctx, name, touch)
+		now = p.tracker.await(ctx, name, touch, false)
 	}
 	status := StatusPending
-	if stored && now.inSync() {
+	if stored && now.InSync() {
 		status = StatusInSync
-	} else if missing := now.missing(); len(missing) > 0 {
+	} else if missing := now.Missing(); len(missing) > 0 {
 		header.Set(HeaderMissing, strings.Join(missing[:min(len(missing), maxMissing)], ", "))
 	}
 	header.Set(HeaderStatus, status)
-	header.Set(HeaderServed, fmt.Sprintf("%d/%d", now.served(), len(now.secondaries)))
+	header.Set(HeaderServed, fmt.Sprintf("%d/%d", now.Served(), len(now.Secondaries)))
 	p.metrics.waits.WithLabelValues(strings.ToLower(status)).Inc()
 }

@@ -11,6 +11,7 @@ import (
 
 	"pdns-distribute/broker"
 	"pdns-distribute/powerdns/store"
+	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
 )
 
@@ -39,19 +40,22 @@ func (s *Secondary) deliver(ctx context.Context, name zone.Name, d delivery) (re
 	if state.Gone {
 		return resultRemoved, s.remove(ctx, state)
 	}
-	if s.stored(state) {
-		if h, err := s.prove(ctx, state); err == nil {
-			s.tell(state, h.since)
-			return resultHeld, nil
-		}
+	if !s.stored(state) {
+		return resultApplied, s.take(ctx, state, d.msg, false)
 	}
-	return resultApplied, s.take(ctx, state, d.msg)
+	to := d.msg.Header.Again
+	h, err := s.confirm(ctx, state, to == s.id || to == broker.ToAll)
+	if err == nil {
+		s.tell(state, h.since, false)
+		return resultHeld, nil
+	}
+	return resultApplied, s.take(ctx, state, d.msg, errors.Is(err, transfer.ErrNotServed))
 }
 
 // take fetches and verifies the content, has PowerDNS serve it, and then has the store keep it: in this order, because
 // the store's disk would be in PowerDNS's way. A crash in between leaves the state unacknowledged. What PowerDNS does not
 // take is kept as parked, to be tried from there.
-func (s *Secondary) take(ctx context.Context, state *zone.State, m *broker.FeedMsg) error {
+func (s *Secondary) take(ctx context.Context, state *zone.State, m *broker.FeedMsg, mended bool) error {
 	z, fresh, err := s.content(ctx, state)
 	if err != nil {
 		return err
@@ -70,7 +74,7 @@ func (s *Secondary) take(ctx context.Context, state *zone.State, m *broker.FeedM
 	switch {
 	case err == nil:
 		s.served(state, m.Place())
-		s.tell(state, time.Now())
+		s.tell(state, time.Now(), mended)
 		return s.store.Put(state, z, fresh, false)
 	case ctx.Err() != nil:
 		return err
@@ -170,7 +174,7 @@ func (s *Secondary) remove(ctx context.Context, state *zone.State) error {
 		return err
 	}
 	s.unsure(state.Name)
-	s.tell(state, time.Now())
+	s.tell(state, time.Now(), false)
 	return nil
 }
 

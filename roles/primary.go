@@ -48,6 +48,7 @@ type errand struct {
 	reason   string
 	msg      *broker.TouchMsg // nil when it is the primary's own idea
 	hidden   bool             // an edit without a new serial is possible: compare signatures, too
+	again    string           // the secondary that is to take the zone again, broker.ToAll for all
 	thorough bool             // the zone's settings are to be looked at before its content is published
 }
 
@@ -168,7 +169,7 @@ func (p *Primary) takeTouches(ctx context.Context) error {
 			p.orderSweep(t)
 			return
 		}
-		if e := (errand{reason: t.Reason, msg: &t, hidden: true}); !p.lanes.submit(ctx, t.Zone, e, !p.failures.has(t.Zone)) {
+		if e := (errand{reason: t.Reason, msg: &t, hidden: true, again: t.Again}); !p.lanes.submit(ctx, t.Zone, e, !p.failures.has(t.Zone)) {
 			p.handBack(e)
 		}
 	}, nil)
@@ -180,6 +181,10 @@ func (p *Primary) mergeErrands(waiting, newer errand) errand {
 	merged := newer
 	merged.hidden = waiting.hidden || newer.hidden
 	merged.thorough = waiting.thorough || newer.thorough
+	merged.again = cmp.Or(newer.again, waiting.again)
+	if waiting.again != "" && waiting.again != merged.again {
+		merged.again = broker.ToAll
+	}
 	switch {
 	case newer.msg == nil:
 		merged.msg, merged.reason = waiting.msg, cmp.Or(waiting.reason, newer.reason)
@@ -353,7 +358,7 @@ func (p *Primary) reconcile(ctx context.Context, name zone.Name, e errand) (stri
 	before := p.index.get(name)
 	z, stored, err := p.read(ctx, name, before, e.thorough)
 	if errors.Is(err, errNotHere) {
-		return p.retract(ctx, name, e.reason, before)
+		return p.retract(ctx, name, e, before)
 	}
 	if err != nil {
 		return "", err
@@ -362,10 +367,10 @@ func (p *Primary) reconcile(ctx context.Context, name zone.Name, e errand) (stri
 		return "", err
 	}
 	state, contents := zone.NewState(z, stored, before.after(time.Now()))
-	if before.stands() && unchanged(state, before.header, e.hidden) {
+	if before.stands() && e.again == "" && unchanged(state, before.header, e.hidden) {
 		return resultUnchanged, nil
 	}
-	return resultPublished, p.publish(ctx, state, contents, before)
+	return resultPublished, p.publish(ctx, state, contents, before, e.again)
 }
 
 // unchanged compares with what is published. Where somebody touched the zone, any difference counts; where the primary

@@ -2,7 +2,6 @@ package roles
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/url"
 
@@ -46,42 +45,8 @@ func NewProxy(cfg Config, deps Deps) (*Proxy, error) {
 
 // Run works until ctx ends.
 func (p *Proxy) Run(ctx context.Context) error {
-	return p.run(ctx, func(pr *health.Presence) { pr.Zones = p.proxy.Waiting() }, p.proxy.Run, p.followSecondaries, p.followNotices)
-}
-
-// followSecondaries keeps who is waited for.
-func (p *Proxy) followSecondaries(ctx context.Context) error {
-	return p.conn.WatchStatuses(ctx, func(id string, status broker.StatusMsg) {
-		if s, err := newSighting(status); err == nil && s.Role == roleSecondary {
-			p.tracker.Seen(id, s.At)
-		}
-	})
-}
-
-// followNotices brings what is told of changes to those who wait for them.
-func (p *Proxy) followNotices(ctx context.Context) error {
-	stopSettled, err := p.conn.SubscribeSettled(ctx, func(notice []byte) {
-		var s health.Settled
-		if json.Unmarshal(notice, &s) == nil {
-			p.tracker.Settled(s)
-		}
-	})
-	if err != nil {
-		return err
-	}
-	defer stopSettled()
-	stopApplied, err := p.conn.SubscribeApplied(ctx, func(node string, notice []byte) {
-		var a health.Applied
-		if json.Unmarshal(notice, &a) == nil {
-			p.tracker.Applied(node, a)
-		}
-	})
-	if err != nil {
-		return err
-	}
-	defer stopApplied()
-	<-ctx.Done()
-	return nil
+	return p.run(ctx, func(pr *health.Presence) { pr.Zones = p.proxy.Waiting() }, p.proxy.Run,
+		func(ctx context.Context) error { return followAll(ctx, p.conn, p.tracker, nil) })
 }
 
 // marker stores the proxy's touches in the broker's queue.

@@ -130,7 +130,7 @@ func (p *Primary) distributes(k powerdns.Kind) bool {
 }
 
 // publish stores the content and then the state that refers to it.
-func (p *Primary) publish(ctx context.Context, s *zone.State, contents [][]byte, before published) error {
+func (p *Primary) publish(ctx context.Context, s *zone.State, contents [][]byte, before published, again string) error {
 	if err := p.putChunks(ctx, s, contents, before); err != nil {
 		return err
 	}
@@ -140,7 +140,7 @@ func (p *Primary) publish(ctx context.Context, s *zone.State, contents [][]byte,
 	}
 	header := broker.StateHeader{
 		Kind: broker.KindZone, Serial: s.Serial, Stored: s.Stored, Published: s.Published, Chunks: len(s.Chunks()), Expires: s.Expires,
-		Digest: fmt.Sprintf("%x", s.Digest), Stable: fmt.Sprintf("%x", s.Stable),
+		Digest: fmt.Sprintf("%x", s.Digest), Stable: fmt.Sprintf("%x", s.Stable), Again: again,
 	}
 	return p.store(ctx, s.Name, data, header, before)
 }
@@ -199,8 +199,9 @@ func (p *Primary) storedChunks(ctx context.Context, name zone.Name, before publi
 
 // retract publishes that the zone is gone, if secondaries may have it. One that was deleted through the proxy existed,
 // whatever this primary and the broker remember.
-func (p *Primary) retract(ctx context.Context, name zone.Name, reason string, before published) (string, error) {
-	known := before.remembered() || before.buried() || reason == proxy.ReasonDelete && before.seq == 0
+func (p *Primary) retract(ctx context.Context, name zone.Name, e errand, before published) (string, error) {
+	reason := e.reason
+	known := e.again != "" || before.remembered() || before.buried() || reason == proxy.ReasonDelete && before.seq == 0
 	if !known && reason == proxy.ReasonCreate {
 		if err := p.lag.suspect(time.Now(), name, "it was created, and is not there"); err != nil {
 			return "", err
@@ -215,11 +216,12 @@ func (p *Primary) retract(ctx context.Context, name zone.Name, reason string, be
 		}
 	}
 	at := before.after(time.Now())
-	data, err := zone.NewTombstone(name, at).MarshalBinary()
+	tombstone := zone.NewTombstone(name, at)
+	data, err := tombstone.MarshalBinary()
 	if err != nil {
 		return "", err
 	}
-	header := broker.StateHeader{Kind: broker.KindGone, Published: at, TTL: tombstoneTTL}
+	header := broker.StateHeader{Kind: broker.KindGone, Published: tombstone.Published, TTL: tombstoneTTL, Again: e.again}
 	return resultGone, p.store(ctx, name, data, header, before)
 }
 

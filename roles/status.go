@@ -19,6 +19,9 @@ const statusPatience = 10 * time.Second
 
 // Status is the command status: it asks the broker who is there and prints it.
 func Status(ctx context.Context, in Invocation) error {
+	if len(in.Args) > 0 {
+		return statusOfZones(ctx, in)
+	}
 	return withBroker(ctx, in, func(ctx context.Context, conn *broker.Conn, cfg Config) error {
 		board, err := readBoard(ctx, conn, cfg.Health)
 		if err != nil {
@@ -45,14 +48,14 @@ func withBroker(ctx context.Context, in Invocation, do func(context.Context, *br
 	if cfg.Log.Level == "info" { // a command tells what it was asked for, and errors
 		cfg.Log.Level = "error"
 	}
-	ctx, cancel := context.WithTimeout(ctx, statusPatience)
-	defer cancel()
 	conn, err := broker.Connect(cfg.Broker, broker.Options{Node: cfg.Node.ID, Log: cfg.Log.New(in.Stderr)})
 	if err != nil {
 		return err
 	}
 	defer conn.Close(ctx)
-	if err := conn.Wait(ctx); err != nil {
+	connected, cancel := context.WithTimeout(ctx, statusPatience)
+	defer cancel()
+	if err := conn.Wait(connected); err != nil {
 		return fmt.Errorf("broker %s: %w", strings.Join(cfg.Broker.URLs, ", "), err)
 	}
 	return do(ctx, conn, cfg)

@@ -83,7 +83,7 @@ func (p *Primary) answer(ctx context.Context, name zone.Name) error {
 func (p *Primary) tell(s health.Settled, now published) error {
 	h := now.header
 	s.Gone = !now.remembered()
-	s.Serial, s.Digest, s.Stable, s.Published = h.Serial, h.Digest, h.Stable, h.Published
+	s.Serial, s.Digest, s.Stable, s.Expires, s.Published = h.Serial, h.Digest, h.Stable, h.Expires, h.Published
 	notice, err := json.Marshal(s)
 	if err != nil {
 		return err
@@ -91,11 +91,11 @@ func (p *Primary) tell(s health.Settled, now published) error {
 	return p.conn.PublishSettled(notice)
 }
 
-// tell reports the state as applied at that time.
-func (s *Secondary) tell(state *zone.State, at time.Time) {
-	a := health.Applied{Zone: state.Name, Gone: state.Gone, Published: state.Published, At: at.UTC()}
+// tell reports the state as applied at that time; mended says that PowerDNS had lost or altered it.
+func (s *Secondary) tell(state *zone.State, at time.Time, mended bool) {
+	a := health.Applied{Zone: state.Name, Gone: state.Gone, Published: state.Published, At: at.UTC(), Mended: mended}
 	if !state.Gone {
-		a.Serial, a.Digest, a.Stable = state.Serial, fmt.Sprintf("%x", state.Digest), fmt.Sprintf("%x", state.Stable)
+		a.Serial, a.Expires, a.Digest, a.Stable = state.Serial, state.Expires, fmt.Sprintf("%x", state.Digest), fmt.Sprintf("%x", state.Stable)
 	}
 	if err := s.tellApplied(a); err != nil {
 		s.log.Debug().Err(err).Stringer("zone", state.Name).Msg("the notice of a state being applied was not sent")
@@ -126,7 +126,7 @@ func (s *Secondary) answer(ctx context.Context, name zone.Name) error {
 	if err != nil {
 		return err
 	}
-	s.tell(state, h.since)
+	s.tell(state, h.since, false)
 	return nil
 }
 
@@ -151,6 +151,29 @@ func (s *Secondary) prove(ctx context.Context, state *zone.State) (holding, erro
 		s.held[state.Name] = h
 	}
 	return h, notHeld(state, ok)
+}
+
+// confirm is prove and, if thorough, a look at all of the content.
+func (s *Secondary) confirm(ctx context.Context, state *zone.State, thorough bool) (holding, error) {
+	h, err := s.prove(ctx, state)
+	if err != nil || !thorough {
+		return h, err
+	}
+	z, err := s.store.Zone(state.Name)
+	if err == nil {
+		err = transfer.ProveContent(ctx, s.apply.dns, z)
+	}
+	if errors.Is(err, transfer.ErrRefused) { // transfers are not allowed, or there is no such zone
+		if apex := z.Apex(); transfer.ProveSOA(ctx, s.apply.dns, state.Name, apex) != nil {
+			err = fmt.Errorf("%w: %w", transfer.ErrNotServed, err)
+		}
+	}
+	if err == nil {
+		return h, s.store.Put(state, z, nil, false) // published anew
+	}
+	s.log.Info().Err(err).Stringer("zone", state.Name).Msg("the zone is taken again")
+	s.unsure(state.Name)
+	return h, err
 }
 
 func notHeld(state *zone.State, ok bool) error {

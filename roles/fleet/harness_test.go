@@ -353,10 +353,10 @@ func (i *installation) confirmDeletes() {
 }
 
 // flags are those that are set on a command line.
-type flags map[string]bool
+type flags map[string]any
 
-func (f flags) Bool(name string) bool     { return f[name] }
-func (flags) String(string) string        { return "" }
+func (f flags) Bool(name string) bool     { b, _ := f[name].(bool); return b }
+func (f flags) String(name string) string { s, _ := f[name].(string); return s }
 func (flags) StringSlice(string) []string { return nil }
 
 // serial is the zone's in the primary PowerDNS.
