@@ -32,6 +32,9 @@ type Config struct {
 	// UpstreamTimeout is how long PowerDNS may take until its answer begins. A rectify of a large zone takes minutes.
 	UpstreamTimeout time.Duration `toml:"upstream_timeout" env:"UPSTREAM_TIMEOUT" envDefault:"5m"`
 
+	// StallTimeout is how long a client or PowerDNS may take for the next piece of a body, either way.
+	StallTimeout time.Duration `toml:"stall_timeout" env:"STALL_TIMEOUT" envDefault:"1m"`
+
 	// Wait is how long answers to writes are held until all active secondaries serve the change, for clients that do not
 	// say so themselves by "Prefer: wait=SECONDS". Default: not at all. MaxWait bounds what clients ask for.
 	Wait    time.Duration `toml:"wait" env:"WAIT" envDefault:"0s"`
@@ -65,7 +68,7 @@ func (c *Config) Validate() error {
 	if c.Wait < 0 || c.Wait > c.MaxWait {
 		faults = append(faults, fmt.Errorf("proxy.wait: %s is not between 0s, which is not to wait, and proxy.max_wait, which is %s", c.Wait, c.MaxWait))
 	}
-	for key, d := range map[string]time.Duration{"upstream_timeout": c.UpstreamTimeout, "store_patience": c.StorePatience, "max_wait": c.MaxWait} {
+	for key, d := range map[string]time.Duration{"upstream_timeout": c.UpstreamTimeout, "stall_timeout": c.StallTimeout, "store_patience": c.StorePatience, "max_wait": c.MaxWait} {
 		if d <= 0 {
 			faults = append(faults, fmt.Errorf("proxy.%s: %s is not a positive duration, such as \"5s\"", key, d))
 		}

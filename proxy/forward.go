@@ -37,7 +37,7 @@ type forwarder struct {
 }
 
 func newForwarder(to *upstream, written func(*http.Request, *pending, int) http.Header, failed func(*http.Request, error)) *forwarder {
-	f := &forwarder{upstream: to, stall: stallPatience, written: written, failed: failed}
+	f := &forwarder{upstream: to, stall: to.stall, written: written, failed: failed}
 	f.proxy = &httputil.ReverseProxy{
 		Rewrite: rewrite, Transport: to, ModifyResponse: f.answer, ErrorHandler: f.fail,
 		ErrorLog: log.New(io.Discard, "", 0), // what it has to say is said to failed

@@ -91,7 +91,7 @@ func New(cfg Config, o Options) (*Proxy, error) {
 	}
 	p := &Proxy{
 		listener: httpsOnly{listener}, certificates: certificates, metrics: newMetrics(o.Registry), log: log, cfg: cfg,
-		tracker: o.Tracker, upstream: newUpstream(o.Upstream, o.TLS, cfg.UpstreamTimeout), serverID: o.ServerID,
+		tracker: o.Tracker, upstream: newUpstream(o.Upstream, o.TLS, cfg.UpstreamTimeout, cfg.StallTimeout), serverID: o.ServerID,
 	}
 	o.Registry.MustRegister(certificates.metric())
 	p.dirty = newDirtySet(o.Marker, journal, log, p.metrics.waiting.Set)

@@ -32,8 +32,8 @@ const zonesSegment = "zones"
 // touches tells from method and path which zone a request touches; create is true when only the body knows. The path
 // is the escaped one, as sent: /api/v1/servers/SERVER/zones[/ID[/...]].
 func touches(method, escapedPath string) (t touch, create, ok bool) {
-	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions:
+	method = strings.ToUpper(method) // as PowerDNS reads it (4.7.3)
+	if reads(method) {
 		return touch{}, false, false
 	}
 	segments := strings.Split(strings.Trim(escapedPath, "/"), "/")
@@ -67,8 +67,7 @@ var endpointReasons = map[string]string{"notify": ReasonNotify, "axfr-retrieve":
 // undistributed names what a request writes that does not reach secondaries, "" if it is nothing of the kind. All of it
 // is new in PowerDNS 5: the same zone has several contents, and who asks from where gets which.
 func undistributed(method, escapedPath string) string {
-	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions:
+	if reads(strings.ToUpper(method)) {
 		return ""
 	}
 	segments := strings.Split(strings.Trim(escapedPath, "/"), "/")
@@ -89,6 +88,10 @@ func isVariant(escapedID string) bool {
 	id, err := url.PathUnescape(escapedID)
 	name, variant, cut := strings.Cut(strings.ReplaceAll(id, "=2E", "."), "..")
 	return err == nil && cut && name != "" && variant != ""
+}
+
+func reads(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }
 
 func zoneOf(escapedID string) (zone.Name, error) {

@@ -29,6 +29,8 @@ func TestWhatTouchesAZone(t *testing.T) {
 		{"PATCH", zonesPath + "/example.org.", example},
 		{"PUT", zonesPath + "/example.org.", example},
 		{"DELETE", zonesPath + "/example.org.", deleted},
+		{"dELETE", zonesPath + "/example.org.", deleted},
+		{"patch", zonesPath + "/example.org.", example},
 		{"PUT", zonesPath + "/example.org./rectify", example},
 		{"PUT", zonesPath + "/example.org./axfr-retrieve", touch{example.zone, ReasonRetrieve}},
 		{"PUT", zonesPath + "/example.org./notify", touch{example.zone, ReasonNotify}},
@@ -66,9 +68,11 @@ func TestWhatTouchesAZone(t *testing.T) {
 }
 
 func TestCreateIsNamedByItsBody(t *testing.T) {
-	got, create, ok := touches("POST", zonesPath)
-	if got != (touch{reason: ReasonCreate}) || !create || !ok {
-		t.Errorf("%+v, create %v, touches %v", got, create, ok)
+	for _, method := range []string{"POST", "post", "PoSt"} {
+		got, create, ok := touches(method, zonesPath)
+		if got != (touch{reason: ReasonCreate}) || !create || !ok {
+			t.Errorf("%s: %+v, create %v, touches %v", method, got, create, ok)
+		}
 	}
 }
 
@@ -76,6 +80,7 @@ func TestWhatTouchesNothing(t *testing.T) {
 	for _, request := range []struct{ method, path string }{
 		{"GET", zonesPath + "/example.org."},
 		{"HEAD", zonesPath + "/example.org."},
+		{"get", zonesPath + "/example.org."},
 		{"OPTIONS", zonesPath + "/example.org."},
 		{"PATCH", zonesPath},
 		{"DELETE", zonesPath},

@@ -19,12 +19,7 @@ import (
 	"time"
 )
 
-const (
-	dialPatience = 5 * time.Second
-
-	// stallPatience is how long a client or PowerDNS may take for the next piece of a body.
-	stallPatience = time.Minute
-)
+const dialPatience = 5 * time.Second
 
 // upstream passes each request to PowerDNS over a connection of its own: PowerDNS closes it after the answer.
 //
@@ -39,9 +34,9 @@ type upstream struct {
 }
 
 // newUpstream is for the server at u. config is that of its TLS, if it has any; nil trusts the host's roots.
-func newUpstream(u *url.URL, config *tls.Config, timeout time.Duration) *upstream {
+func newUpstream(u *url.URL, config *tls.Config, timeout, stall time.Duration) *upstream {
 	plain := &net.Dialer{Timeout: dialPatience}
-	up := &upstream{dial: plain.DialContext, timeout: timeout, stall: stallPatience}
+	up := &upstream{dial: plain.DialContext, timeout: timeout, stall: stall}
 	port := "80"
 	if u.Scheme == "https" {
 		port = "443"

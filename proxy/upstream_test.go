@@ -62,7 +62,7 @@ func startFront(t *testing.T, to string, config *tls.Config, timeout, stall time
 	u, err := url.Parse(to)
 	must(t, err)
 	f := &front{written: make(chan int, 1000), failed: make(chan error, 1000)}
-	f.forwarder = newForwarder(newUpstream(u, config, timeout),
+	f.forwarder = newForwarder(newUpstream(u, config, timeout, stall),
 		func(_ *http.Request, p *pending, status int) http.Header {
 			p.settled()
 			f.written <- status
@@ -418,7 +418,7 @@ func TestWholeBodyThenLost(t *testing.T) {
 		r, err := http.NewRequest("POST", to.String(), io.MultiReader(strings.NewReader("{}"), iotest.ErrReader(errors.New("lost"))))
 		must(t, err)
 		r.ContentLength = length
-		res, err := newUpstream(to, nil, patience).RoundTrip(r)
+		res, err := newUpstream(to, nil, patience, patience).RoundTrip(r)
 		if err == nil {
 			res.Body.Close()
 		}
