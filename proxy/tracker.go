@@ -54,13 +54,15 @@ func (t *Tracker) Settled(s health.Settled) {
 	})
 }
 
-// Applied notes what a secondary told. One that is asked for a zone that it does not have knows nothing of the tombstone
-// any more that it told of before.
+// Applied notes what a secondary told. Asked, it may not know any more what it told of its own accord: of a tombstone
+// nothing is left, of a state that was published anew the first publication, and that something was mended is forgotten.
 func (t *Tracker) Applied(secondary string, a health.Applied) {
 	t.note(a.Zone, func(w *watch) {
-		if a.Gone && w.applied[secondary].Gone && a.Published.IsZero() {
+		before, told := w.applied[secondary]
+		if told && a.Gone == before.Gone && a.Published.Before(before.Published) {
 			return
 		}
+		a.Mended = a.Mended || before.Mended && a.Published.Equal(before.Published)
 		w.applied[secondary] = a
 	})
 }

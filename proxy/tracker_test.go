@@ -185,3 +185,32 @@ func TestThousandWaiters(t *testing.T) {
 		}
 	})
 }
+
+// Who has taken a state anew says so once; an answer that knows less takes nothing back.
+func TestTakenAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld("ns1")
+		result := make(chan Progress, 1)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		go func() {
+			p, _ := w.Follow(ctx, example.zone, func(context.Context) (uint64, error) { return 7, nil })
+			result <- p
+		}()
+		synctest.Wait()
+		before, anew := appliedAs("same"), appliedAs("same")
+		before.Published = published.Add(-time.Hour)
+		anew.Published, anew.Mended = published, true
+		w.Applied("ns1", before)
+		w.Settled(settledAt(6, "same"))
+		still(t, result, "the touch is not done with")
+		w.Applied("ns1", anew)
+		w.Applied("ns1", before)
+		anew.Mended = false
+		w.Applied("ns1", anew)
+		w.Settled(settledAt(7, "same"))
+		if p := <-result; !p.InSync() || !p.Secondaries[0].Told.Mended {
+			t.Errorf("%+v", p)
+		}
+	})
+}

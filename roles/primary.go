@@ -358,7 +358,7 @@ func (p *Primary) reconcile(ctx context.Context, name zone.Name, e errand) (stri
 	before := p.index.get(name)
 	z, stored, err := p.read(ctx, name, before, e.thorough)
 	if errors.Is(err, errNotHere) {
-		return p.retract(ctx, name, e, before)
+		return p.retract(ctx, name, e, before, err)
 	}
 	if err != nil {
 		return "", err

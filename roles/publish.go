@@ -20,6 +20,9 @@ var (
 	// errNotHere says that PowerDNS positively has no such zone, or none that is to be distributed.
 	errNotHere = errors.New("not a zone to be distributed")
 
+	// errOtherKind is the errNotHere of a zone that PowerDNS has, as something else.
+	errOtherKind = fmt.Errorf("%w: its kind", errNotHere)
+
 	// errLagging says that PowerDNS gives something older than it should, and may not have caught up yet.
 	errLagging = errors.New("PowerDNS seems to lag behind")
 )
@@ -120,7 +123,7 @@ func (p *Primary) info(ctx context.Context, name zone.Name) (powerdns.ZoneInfo, 
 		return info, fmt.Errorf("%w: %w", errNotHere, err)
 	}
 	if err == nil && !p.distributes(info.Kind) {
-		return info, fmt.Errorf("%w: its kind is %s", errNotHere, info.Kind)
+		return info, fmt.Errorf("%w is %s", errOtherKind, info.Kind)
 	}
 	return info, err
 }
@@ -199,10 +202,16 @@ func (p *Primary) storedChunks(ctx context.Context, name zone.Name, before publi
 
 // retract publishes that the zone is gone, if secondaries may have it. One that was deleted through the proxy existed,
 // whatever this primary and the broker remember.
-func (p *Primary) retract(ctx context.Context, name zone.Name, e errand, before published) (string, error) {
+//
+// What was not touched is left to the sweep, which sees how many zones are gone: one by one each of them would seem to be
+// the only one.
+func (p *Primary) retract(ctx context.Context, name zone.Name, e errand, before published, why error) (string, error) {
 	reason := e.reason
+	if before.remembered() && (reason == reasonScrub || e.again != "") {
+		return resultUnchanged, nil
+	}
 	known := e.again != "" || before.remembered() || before.buried() || reason == proxy.ReasonDelete && before.seq == 0
-	if !known && reason == proxy.ReasonCreate {
+	if !known && reason == proxy.ReasonCreate && !errors.Is(why, errOtherKind) {
 		if err := p.lag.suspect(time.Now(), name, "it was created, and is not there"); err != nil {
 			return "", err
 		}

@@ -213,7 +213,7 @@ func TestChangesBehindTheProxy(t *testing.T) {
 
 // A primary PowerDNS that lost its zones deletes nothing anywhere.
 func TestEmptiedPrimary(t *testing.T) {
-	i := start(t, fleet.Options{Set: map[string]string{"primary.sweep_interval": "1s"}})
+	i := start(t, fleet.Options{Set: map[string]string{"primary.sweep_interval": "1s", "primary.scrub_rate": "6000"}})
 	must(t, createMany(i.ctx, i.api, "kept", 30, 4))
 	i.eventually("created", i.allSame)
 	before := map[string]*zone.Zone{}

@@ -135,6 +135,9 @@ func testHeldUntilServed(t *testing.T, o fleet.Options) {
 	}
 	i.prefer("wait=60", "PATCH", path, `{"rrsets":[{"name":"foreign.","type":"A"}]}`).held(t, 422, "", "")
 
+	slave := i.prefer("wait=3", "POST", zonesPath, `{"name":"slave.example.","kind":"Slave","masters":["192.0.2.1"]}`) // is not distributed
+	slave.held(t, 201, proxy.StatusInSync, "2/2")
+
 	i.prefer("wait=60", "DELETE", path, "").held(t, 204, proxy.StatusInSync, "2/2")
 	for _, s := range i.Secondaries {
 		must(t, transfer.ProveGone(i.ctx, s.DNSAddr, name))
