@@ -40,7 +40,7 @@ type runner interface {
 
 // RunPrimary is the command primary.
 func RunPrimary(ctx context.Context, in Invocation) error {
-	return runRole(ctx, in, func(c Config, d Deps) (runner, error) { return NewPrimary(c, d) }, "broker", "powerdns", "primary")
+	return runRole(ctx, in, func(c Config, d Deps) (runner, error) { return NewPrimary(c, d) }, "broker", "powerdns", "primary", "dnssec")
 }
 
 // RunSecondary is the command secondary.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pdns-distribute/broker"
+	"pdns-distribute/dnssec"
 	"pdns-distribute/health"
 	"pdns-distribute/powerdns"
 	"pdns-distribute/proxy"
@@ -30,6 +31,7 @@ type Config struct {
 	Secondary SecondaryConfig   `toml:"secondary" envPrefix:"SECONDARY_"`
 	Proxy     proxy.Config      `toml:"proxy" envPrefix:"PROXY_"`
 	Health    health.Config     `toml:"health" envPrefix:"HEALTH_"`
+	DNSSEC    dnssec.Config     `toml:"dnssec" envPrefix:"DNSSEC_"`
 }
 
 // NodeConfig is the section [node].

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"pdns-distribute/broker"
+	"pdns-distribute/dnssec"
 	"pdns-distribute/health"
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/transfer"
@@ -24,6 +25,7 @@ import (
 type Primary struct {
 	*node
 	cfg      PrimaryConfig
+	dnssec   dnssec.Config
 	dns      string
 	api      *powerdns.Client
 	powerdns *neighbour
@@ -57,6 +59,8 @@ const (
 	condDeletes = "deletes"
 	condStreams = "streams"
 
+	condSignatures = "signatures"
+
 	laneLimit     = 4096 // touches that may wait in memory; each is some 200 bytes
 	deleteWindow  = time.Hour
 	tombstoneTTL  = 90 * 24 * time.Hour // longer than the longest absence of a secondary that heals by itself
@@ -83,7 +87,7 @@ func NewPrimary(cfg Config, deps Deps) (*Primary, error) {
 		return nil, err
 	}
 	p := &Primary{
-		node: n, cfg: cfg.Primary, dns: cfg.PowerDNS.DNSAddress, api: api,
+		node: n, cfg: cfg.Primary, dnssec: cfg.DNSSEC, dns: cfg.PowerDNS.DNSAddress, api: api,
 		index: newIndex(), brake: health.NewBrake(cfg.Primary.MaxDeletePercent, deleteWindow),
 		lag: lagging{zones: map[zone.Name]lag{}}, grants: grants{names: map[zone.Name]time.Time{}},
 		checks: newAgenda(), own: newAgenda(), sweeps: make(chan struct{}, 1), caughtUp: make(chan struct{}),
@@ -103,6 +107,7 @@ func NewPrimary(cfg Config, deps Deps) (*Primary, error) {
 type primaryMetrics struct {
 	published *prometheus.CounterVec
 	took      prometheus.Histogram
+	ending    prometheus.Gauge
 }
 
 func newPrimaryMetrics(reg prometheus.Registerer, x *index, b *health.Brake) primaryMetrics {
@@ -114,8 +119,11 @@ func newPrimaryMetrics(reg prometheus.Registerer, x *index, b *health.Brake) pri
 			Name: "pdns_distribute_primary_publish_seconds", Help: "From taking a touch to the state being published.",
 			Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .5, 1, 5, 30},
 		}),
+		ending: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pdns_distribute_primary_ending_signatures", Help: "Zones whose published signatures end within dnssec.alarm_before.",
+		}),
 	}
-	reg.MustRegister(m.published, m.took, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	reg.MustRegister(m.published, m.took, m.ending, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "pdns_distribute_primary_zones", Help: "Zones that are published.",
 	}, func() float64 { return float64(x.count()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "pdns_distribute_primary_held_deletions", Help: "Deletions that the brake holds until an operator confirms them.",
@@ -127,7 +135,7 @@ func newPrimaryMetrics(reg prometheus.Registerer, x *index, b *health.Brake) pri
 func (p *Primary) Run(ctx context.Context) error {
 	parts := []func(context.Context) error{
 		p.powerdns.watch, p.keepStreams, p.watchStates, p.provisionFeeds, p.lanes.run,
-		p.takeTouches, p.keepSweeping, p.checkSettings, p.scrub, p.ownErrands, p.collectBlobs,
+		p.takeTouches, p.keepSweeping, p.checkSettings, p.keepRenewing, p.scrub, p.ownErrands, p.collectBlobs,
 		func(ctx context.Context) error { return p.answerAsks(ctx, p.answer) },
 	}
 	if p.notify != nil {

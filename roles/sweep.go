@@ -93,7 +93,7 @@ func (p *Primary) sweep(ctx context.Context) error {
 		if !p.distributes(info.Kind) {
 			continue
 		}
-		if before := missing[info.Name]; !before.stands() || before.header.Stored != info.Serial || endsSoon(before.header, time.Now()) {
+		if before := missing[info.Name]; !before.stands() || before.header.Stored != info.Serial {
 			p.lanes.submit(ctx, info.Name, errand{reason: reasonSweep, thorough: true, hidden: true}, false)
 		}
 		delete(missing, info.Name)
@@ -102,16 +102,6 @@ func (p *Primary) sweep(ctx context.Context) error {
 		p.lanes.submit(ctx, name, errand{reason: reasonGone}, false)
 	}
 	return p.sweepMissing(ctx, missing)
-}
-
-// renewBefore is what is left of signatures when newer ones are to be had: PowerDNS makes them anew every Thursday, for
-// 14 days (4.7.3).
-const renewBefore = 7 * 24 * time.Hour
-
-// endsSoon tells whether PowerDNS should have signatures that live longer than the published ones.
-func endsSoon(h broker.StateHeader, now time.Time) bool {
-	end := uint32(now.Add(renewBefore).Unix())
-	return h.Expires != 0 && !zone.SerialNewer(h.Expires, end)
 }
 
 // sweepMissing publishes the zones as gone that PowerDNS says it has not, if they are not too many.
