@@ -123,6 +123,7 @@ func (p *Proxy) answerFor(w http.ResponseWriter, r *http.Request, c change, form
 	patience = min(patience, p.cfg.MaxWait)
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
+	defer context.AfterFunc(p.stopping, cancel)()
 	defer p.tracker.watch(c.zone)()
 	now := p.tracker.learn(ctx, c.zone, c.touch, asked)
 	if p.dirty.has(c.zone) {

@@ -27,6 +27,10 @@ type Proxy struct {
 	cfg      Config
 	tracker  *Tracker
 
+	// stopping ends when nobody is to be kept waiting any more.
+	stopping context.Context
+	stop     context.CancelFunc
+
 	upstream *upstream
 	serverID string
 
@@ -93,6 +97,7 @@ func New(cfg Config, o Options) (*Proxy, error) {
 		listener: httpsOnly{listener}, certificates: certificates, metrics: newMetrics(o.Registry), log: log, cfg: cfg,
 		tracker: o.Tracker, upstream: newUpstream(o.Upstream, o.TLS, cfg.UpstreamTimeout, cfg.StallTimeout), serverID: o.ServerID,
 	}
+	p.stopping, p.stop = context.WithCancel(context.Background())
 	o.Registry.MustRegister(certificates.metric())
 	p.dirty = newDirtySet(o.Marker, journal, log, p.metrics.waiting.Set)
 	p.server = &http.Server{
@@ -198,6 +203,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	g.Go(func() error {
 		<-gctx.Done()
 		defer stopStoring()
+		p.stop()
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownPatience)
 		defer cancel()
 		if err := p.server.Shutdown(end); err != nil {

@@ -87,6 +87,7 @@ func (p *Proxy) written(r *http.Request, of *pending, status int) http.Header {
 	if held {
 		until, cancel := context.WithDeadline(of.client, begin.Add(wait))
 		defer cancel()
+		defer context.AfterFunc(p.stopping, cancel)()
 		if !stored {
 			seq, stored = p.dirty.insist(until, t)
 		}

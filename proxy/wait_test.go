@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"context"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 )
@@ -31,6 +33,39 @@ func TestPreferredWait(t *testing.T) {
 			t.Errorf("%q: %s, %v; want %s, %v", test.values, got, asked, test.want, test.asked)
 		}
 	}
+}
+
+// A proxy that is stopped keeps nobody waiting: the write has happened.
+func TestHeldAnswersGoOutWhenTheProxyStops(t *testing.T) {
+	powerdns := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+	defer powerdns.Close()
+	p, err := newProxy(newConfig(t), powerdns.URL, &queue{})
+	must(t, err)
+	p.tracker.Seen("ns1", time.Now())
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx) }()
+	conn := p.dial(t)
+	answered := make(chan answer, 1)
+	go func() {
+		answered <- call{method: "PATCH", target: zonesPath + "/example.org.", body: "{}", header: http.Header{"Prefer": {"wait=30"}}}.over(t, conn)
+	}()
+	for held := false; !held; {
+		select {
+		case a := <-answered:
+			t.Fatalf("was not held: %+v", a)
+		case <-time.After(time.Millisecond):
+			p.tracker.mu.Lock()
+			held = len(p.tracker.watches) > 0
+			p.tracker.mu.Unlock()
+		}
+	}
+	stop()
+	if a := <-answered; a.status != http.StatusNoContent || a.header.Get(HeaderStatus) != StatusPending || a.header.Get(HeaderMissing) != "ns1" {
+		t.Errorf("%d %v", a.status, a.header)
+	}
+	must(t, <-ended)
 }
 
 func FuzzPreferredWait(f *testing.F) {
