@@ -45,10 +45,12 @@ func (t *Tracker) Seen(secondary string, at time.Time) {
 	}
 }
 
-// Settled notes what a primary told.
+// Settled notes what a primary told. That a touch is pending takes nothing back, and what is settled then goes before it,
+// whatever the touch: others were stored meanwhile.
 func (t *Tracker) Settled(s health.Settled) {
 	t.note(s.Zone, func(w *watch) {
-		if w.settled == nil || s.Touch >= w.settled.Touch {
+		before := w.settled
+		if before == nil || before.Pending || !s.Pending && s.Touch >= before.Touch {
 			w.settled = &s
 		}
 	})

@@ -74,7 +74,8 @@ func TestServedEverywhere(t *testing.T) {
 		still(t, result, "an older touch is done with")
 		w.Settled(health.Settled{Zone: example.zone, Touch: 9, Pending: true, Digest: "old"})
 		still(t, result, "a touch is pending")
-		w.Settled(settledAt(9, "new"))
+		w.Settled(settledAt(7, "new")) // others were stored behind it
+		w.Settled(health.Settled{Zone: example.zone, Touch: 12, Pending: true, Digest: "new"})
 		still(t, result, "the secondaries serve something else")
 		w.Applied("ns2", appliedAs("new"))
 		still(t, result, "one of two")
