@@ -58,8 +58,8 @@ func (c *Conn) PublishTouch(ctx context.Context, name zone.Name, t Touch) (seq u
 	return seq, nil
 }
 
-// PendingTouch tells whether a touch of the zone is queued or in hand. If not, all touches up to last are done with.
-// CORE account.
+// PendingTouch tells whether a touch of the zone is queued or in hand: last is that one. If not, all touches of the zone
+// up to last are done with. CORE account.
 func (c *Conn) PendingTouch(ctx context.Context, name zone.Name) (pending bool, last uint64, err error) {
 	subject, err := zoneSubject(touchPrefix, name)
 	if err != nil {
@@ -73,11 +73,13 @@ func (c *Conn) PendingTouch(ctx context.Context, name zone.Name) (pending bool, 
 			return err
 		}
 		last = stream.CachedInfo().State.LastSeq // before the look at the zone: what comes later is not covered
-		_, err = stream.GetLastMsgForSubject(ctx, subject)
+		waiting, err := stream.GetLastMsgForSubject(ctx, subject)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return nil
 		}
-		pending = err == nil
+		if err == nil {
+			pending, last = true, waiting.Sequence
+		}
 		return err
 	})
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 type Settled struct {
 	Zone    zone.Name `json:"zone"`
 	Touch   uint64    `json:"touch"`             // all touches of the zone up to this one in the queue are done with
-	Pending bool      `json:"pending,omitempty"` // they are not: nothing else is said
+	Pending bool      `json:"pending,omitempty"` // this one is not
+	Again   bool      `json:"again,omitempty"`   // the state was published though nothing had changed, to be taken anew
 
 	Gone      bool      `json:"gone,omitempty"` // there is no such zone to be distributed
 	Serial    uint32    `json:"serial"`

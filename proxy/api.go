@@ -124,8 +124,9 @@ func (p *Proxy) answerFor(w http.ResponseWriter, r *http.Request, c change, form
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
 	defer context.AfterFunc(p.stopping, cancel)()
-	defer p.tracker.watch(c.zone)()
-	now := p.tracker.learn(ctx, c.zone, c.touch, asked)
+	watch := p.tracker.watch(c.zone)
+	defer watch.stop()
+	now := watch.learn(ctx, c.touch, asked)
 	if p.dirty.has(c.zone) {
 		now.Settled, now.Secondaries = nil, nil
 	}

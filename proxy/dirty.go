@@ -83,10 +83,19 @@ func (d *dirtySet) insist(ctx context.Context, t touch) (seq uint64, stored bool
 			return 0, false
 		case <-time.After(retryMin):
 		}
-		if seq, err := d.marker.Touch(ctx, t.zone, t.reason); err == nil {
+		if seq, err := d.once(ctx, t); err == nil {
 			return seq, true
 		}
 	}
+}
+
+// insistPatience is how long one attempt may take: an answer may have been lost.
+const insistPatience = 2 * time.Second
+
+func (d *dirtySet) once(ctx context.Context, t touch) (seq uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, insistPatience)
+	defer cancel()
+	return d.marker.Touch(ctx, t.zone, t.reason)
 }
 
 // mark stores the touch and, if none is newer, forgets it.
@@ -106,6 +115,9 @@ func (d *dirtySet) add(t touch) mark {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.last++
+	if before, is := d.zones[t.zone]; is && before.reason == ReasonDelete && (t.reason == ReasonRetrieve || t.reason == ReasonNotify) {
+		t.reason = ReasonDelete // these tell nothing new of a zone, and a deletion must be told
+	}
 	m := mark{d.last, t.reason}
 	d.zones[t.zone] = m
 	d.gauge(float64(d.count()))

@@ -136,6 +136,11 @@ func relieve(res *http.Response) error {
 	if err != nil {
 		return err
 	}
+	if len(begin) < relievedBytes { // that is all, and PowerDNS's connection is not needed any more
+		res.Body.Close()
+		res.Body = io.NopCloser(bytes.NewReader(begin))
+		return nil
+	}
 	res.Body = struct {
 		io.Reader
 		io.Closer

@@ -47,7 +47,7 @@ func newProxy(cfg Config, upstream string, m Marker) (*testProxy, error) {
 		return nil, err
 	}
 	p := &testProxy{cfg: cfg, registry: prometheus.NewRegistry()}
-	p.tracker = NewTracker(patience, func(zone.Name) error { return nil })
+	p.tracker = NewTracker(TrackerOptions{Ask: func(zone.Name) error { return nil }, Connected: func() bool { return true }, InactiveAfter: patience})
 	p.Proxy, err = New(cfg, Options{Upstream: to, ServerID: "localhost", Marker: m, Tracker: p.tracker, Registry: p.registry, Log: zerolog.Nop()})
 	return p, err
 }

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,6 +19,7 @@ type journal struct {
 
 	mu    sync.Mutex
 	file  *os.File // nil while there is nothing to keep
+	has   map[touch]bool
 	found []touch
 }
 
@@ -40,9 +40,8 @@ func openJournal(dir string) (*journal, error) {
 // parseJournal drops what it cannot read, each zone's newest line counts.
 func parseJournal(text string) (touches []touch) {
 	at := map[zone.Name]int{}
-	lines := bufio.NewScanner(strings.NewReader(text[:strings.LastIndexByte(text, '\n')+1]))
-	for lines.Scan() {
-		reason, id, _ := strings.Cut(lines.Text(), " ")
+	for line := range strings.SplitSeq(text[:strings.LastIndexByte(text, '\n')+1], "\n") {
+		reason, id, _ := strings.Cut(line, " ")
 		t := touch{reason: reason}
 		if reason == "" {
 			continue
@@ -71,21 +70,28 @@ func (j *journal) touches() []touch { return j.found }
 func (j *journal) add(t touch) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.has[t] {
+		return nil
+	}
 	if j.file == nil {
 		file, err := os.OpenFile(j.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 		if err != nil {
 			return err
 		}
-		j.file = file
+		j.file, j.has = file, map[touch]bool{}
 	}
-	line := t.reason
+	line := "\n" + t.reason // the line before may have been cut off by a crash
 	if t.zone != "" {
 		line += " " + t.zone.ID()
 	}
 	if _, err := j.file.WriteString(line + "\n"); err != nil {
 		return err
 	}
-	return j.file.Sync()
+	if err := j.file.Sync(); err != nil {
+		return err
+	}
+	j.has[t] = true
+	return nil
 }
 
 // clear forgets all: none waits any more.
@@ -98,7 +104,7 @@ func (j *journal) clear() error {
 	if j.file != nil {
 		j.file.Close()
 	}
-	j.file, j.found = nil, nil
+	j.file, j.has, j.found = nil, nil, nil
 	if err := os.Remove(j.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -79,6 +79,19 @@ func TestJournalTornAndForeign(t *testing.T) {
 	}
 }
 
+// A line that a crash cut off takes nothing of the next one with it.
+func TestJournalBehindATornLine(t *testing.T) {
+	j := newJournal(t)
+	must(t, os.WriteFile(j.path, []byte("change example.org.\nchange exam"), 0o600))
+	must(t, j.add(deleted))
+	text, err := os.ReadFile(j.path)
+	must(t, err)
+	got := parseJournal(string(text))
+	if !slices.Contains(got, deleted) {
+		t.Errorf("lost: %v", got)
+	}
+}
+
 func FuzzJournal(f *testing.F) {
 	f.Add("change example.org.\ncreate\n")
 	f.Fuzz(func(t *testing.T, text string) {

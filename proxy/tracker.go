@@ -14,26 +14,53 @@ import (
 // Tracker follows the way of the changes that somebody waits for: what primaries and secondaries tell about them. It is
 // safe for concurrent use.
 type Tracker struct {
-	ask           func(zone.Name) error
-	inactiveAfter time.Duration
+	TrackerOptions
 
 	mu          sync.Mutex
+	since       time.Time            // when the present connection began
 	secondaries map[string]time.Time // when each was last heard of
-	watches     map[zone.Name]*watch
+	watches     map[zone.Name]map[*watch]struct{}
+	asked       map[zone.Name]time.Time // of the zones that are watched
 }
 
-// NewTracker makes one that has ask called when it lacks word of a zone: all nodes tell again what they know of it. A
-// secondary that was not heard of for inactiveAfter is not waited for.
-func NewTracker(inactiveAfter time.Duration, ask func(zone.Name) error) *Tracker {
-	return &Tracker{ask: ask, inactiveAfter: inactiveAfter, secondaries: map[string]time.Time{}, watches: map[zone.Name]*watch{}}
+// TrackerOptions are what a tracker hears by.
+type TrackerOptions struct {
+	Ask       func(zone.Name) error // has all nodes tell again what they know of the zone
+	Connected func() bool           // whether anything can be heard
+
+	// InactiveAfter is how long a secondary may be silent before it is not waited for.
+	InactiveAfter time.Duration
+
+	// Hearing is how long it takes to hear of everybody who is there. For so long after a connection began nothing counts
+	// as served everywhere.
+	Hearing time.Duration
 }
 
-// watch collects what is told of one zone while somebody waits for it.
+// NewTracker makes one that has heard of nobody.
+func NewTracker(o TrackerOptions) *Tracker {
+	return &Tracker{
+		TrackerOptions: o, secondaries: map[string]time.Time{}, watches: map[zone.Name]map[*watch]struct{}{}, asked: map[zone.Name]time.Time{},
+	}
+}
+
+// watch collects what is told of one zone while somebody waits for it. Each who waits has one: what was told before may
+// be about a queue that is no more.
 type watch struct {
-	waiting int
+	*Tracker
+	name zone.Name
+
+	// All under the tracker's lock.
 	settled *health.Settled // the newest
+	pending uint64          // the last touch that was said to be pending
 	applied map[string]health.Applied
 	changed chan struct{} // closed at each word
+}
+
+// Resumed notes that a connection began. Silence of before says nothing of those who were known.
+func (t *Tracker) Resumed() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.since = time.Now()
 }
 
 // Seen notes that a secondary was there at that time.
@@ -45,10 +72,12 @@ func (t *Tracker) Seen(secondary string, at time.Time) {
 	}
 }
 
-// Settled notes what a primary told. That a touch is pending takes nothing back, and what is settled then goes before it,
-// whatever the touch: others were stored meanwhile.
+// Settled notes what a primary told.
 func (t *Tracker) Settled(s health.Settled) {
 	t.note(s.Zone, func(w *watch) {
+		if s.Pending {
+			w.pending = max(w.pending, s.Touch)
+		}
 		before := w.settled
 		if before == nil || before.Pending || !s.Pending && s.Touch >= before.Touch {
 			w.settled = &s
@@ -72,7 +101,7 @@ func (t *Tracker) Applied(secondary string, a health.Applied) {
 func (t *Tracker) note(name zone.Name, change func(*watch)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if w := t.watches[name]; w != nil {
+	for w := range t.watches[name] {
 		change(w)
 		close(w.changed)
 		w.changed = make(chan struct{})
@@ -80,21 +109,41 @@ func (t *Tracker) note(name zone.Name, change func(*watch)) {
 }
 
 // watch begins to collect what is told of the zone, until stop is called.
-func (t *Tracker) watch(name zone.Name) (stop func()) {
+func (t *Tracker) watch(name zone.Name) *watch {
+	w := &watch{Tracker: t, name: name, applied: map[string]health.Applied{}, changed: make(chan struct{})}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	w := t.watches[name]
-	if w == nil {
-		w = &watch{applied: map[string]health.Applied{}, changed: make(chan struct{})}
-		t.watches[name] = w
+	if t.watches[name] == nil {
+		t.watches[name] = map[*watch]struct{}{}
 	}
-	w.waiting++
-	return func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		if w.waiting--; w.waiting == 0 {
-			delete(t.watches, name)
-		}
+	t.watches[name][w] = struct{}{}
+	return w
+}
+
+func (w *watch) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.watches[w.name], w)
+	if len(w.watches[w.name]) == 0 {
+		delete(w.watches, w.name)
+		delete(w.asked, w.name)
+	}
+}
+
+// askPause is between two questions about one zone: the answers are for all who wait.
+const askPause = 40 * time.Millisecond
+
+// ask has all tell again. Without a connection there is no answer, and who waits asks again.
+func (w *watch) ask() {
+	w.mu.Lock()
+	now := time.Now()
+	due := now.Sub(w.asked[w.name]) >= askPause
+	if due {
+		w.asked[w.name] = now
+	}
+	w.mu.Unlock()
+	if due {
+		_ = w.Ask(w.name)
 	}
 }
 
@@ -103,6 +152,7 @@ type Progress struct {
 	Zone        zone.Name
 	Settled     *health.Settled // the state that the change has led to; nil: the primary has not told yet
 	Secondaries []Standing      // the active ones, by name
+	Deaf        bool            // there may be others that were not heard of
 }
 
 // Standing is what one secondary serves.
@@ -114,7 +164,7 @@ type Standing struct {
 
 // InSync tells whether every active secondary serves the change. Where there is none nothing is served.
 func (p Progress) InSync() bool {
-	return len(p.Secondaries) > 0 && p.Served() == len(p.Secondaries)
+	return !p.Deaf && len(p.Secondaries) > 0 && p.Served() == len(p.Secondaries)
 }
 
 // Served counts the secondaries that serve the change.
@@ -147,16 +197,19 @@ func (p Progress) at() (last time.Time) {
 	return last
 }
 
-// progress puts together what was told of a zone that is being watched. anew takes no word of a state that was published
-// before, though it be the same. The channel is closed when more is told.
-func (t *Tracker) progress(name zone.Name, touch uint64, anew bool) (Progress, <-chan struct{}) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	w := t.watches[name]
-	p := Progress{Zone: name, Settled: w.settled}
+// progress puts together what was told. A touch of 0 is the last one that is known to be pending. anew takes no word of a
+// state that was published before, though it be the same. The channel is closed when more is told.
+func (w *watch) progress(touch uint64, anew bool) (Progress, <-chan struct{}) {
+	connected := w.Connected()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if touch == 0 {
+		touch = w.pending
+	}
+	p := Progress{Zone: w.name, Settled: w.settled, Deaf: !connected || time.Since(w.since) < w.Hearing}
 	done := w.settled != nil && !w.settled.Pending && w.settled.Touch >= touch
-	for node, seen := range t.secondaries {
-		if time.Since(seen) > t.inactiveAfter {
+	for node, seen := range w.secondaries {
+		if connected && time.Since(seen) > w.InactiveAfter && time.Since(w.since) > w.InactiveAfter {
 			continue
 		}
 		s := Standing{Node: node}
@@ -169,31 +222,39 @@ func (t *Tracker) progress(name zone.Name, touch uint64, anew bool) (Progress, <
 	return p, w.changed
 }
 
-// Follow has a touch stored and returns when every active secondary has taken anew what it has led to, or ctx ends.
+// Follow has a touch stored and returns when every active secondary has taken anew what it has led to, or ctx ends. A
+// touch that was replaced by another one, which did not have the zone published anew, is stored again.
 func (t *Tracker) Follow(ctx context.Context, name zone.Name, store func(context.Context) (touch uint64, err error)) (Progress, error) {
-	defer t.watch(name)()
-	touch, err := store(ctx)
-	if err != nil {
-		return Progress{Zone: name}, err
+	w := t.watch(name)
+	defer w.stop()
+	for {
+		touch, err := store(ctx)
+		if err != nil {
+			return Progress{Zone: name}, err
+		}
+		p := w.await(ctx, touch, true)
+		if !p.InSync() || p.Settled.Again {
+			return p, nil
+		}
 	}
-	return t.await(ctx, name, touch, true), nil
 }
 
 // Learn asks how the zone stands and returns when all have told, or ctx ends.
 func (t *Tracker) Learn(ctx context.Context, name zone.Name) Progress {
-	defer t.watch(name)()
-	return t.learn(ctx, name, 0, false)
+	w := t.watch(name)
+	defer w.stop()
+	return w.learn(ctx, 0, false)
 }
 
 // learn asks how the zone stands and returns when all have told, or, if patient, when every secondary serves what the
-// touch has led to; in any case when ctx ends. The zone must be watched.
-func (t *Tracker) learn(ctx context.Context, name zone.Name, touch uint64, patient bool) Progress {
-	_ = t.ask(name) // await asks again
+// touch has led to; in any case when ctx ends.
+func (w *watch) learn(ctx context.Context, touch uint64, patient bool) Progress {
+	w.ask() // await asks again
 	if patient {
-		return t.await(ctx, name, touch, false)
+		return w.await(ctx, touch, false)
 	}
 	for {
-		p, changed := t.progress(name, touch, false)
+		p, changed := w.progress(touch, false)
 		if p.told() {
 			return p
 		}
@@ -217,14 +278,14 @@ const (
 	lastAsk  = 2 * time.Second
 )
 
-// await returns when every active secondary serves what the touch has led to, or ctx ends. The zone must be watched
-// since before the touch was stored.
-func (t *Tracker) await(ctx context.Context, name zone.Name, touch uint64, anew bool) Progress {
+// await returns when every active secondary serves what the touch has led to, or ctx ends. The watch must have begun
+// before the touch was stored.
+func (w *watch) await(ctx context.Context, touch uint64, anew bool) Progress {
 	pause := firstAsk
 	again := time.NewTimer(pause)
 	defer again.Stop()
 	for {
-		p, changed := t.progress(name, touch, anew)
+		p, changed := w.progress(touch, anew)
 		if p.InSync() {
 			return p
 		}
@@ -233,7 +294,7 @@ func (t *Tracker) await(ctx context.Context, name zone.Name, touch uint64, anew 
 			return p
 		case <-changed:
 		case <-again.C:
-			_ = t.ask(name) // without a connection there is no answer: asked again
+			w.ask()
 			pause = min(2*pause, lastAsk)
 			again.Reset(pause)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,11 +18,19 @@ import (
 type world struct {
 	*Tracker
 	asked int
+	away  atomic.Bool
 }
+
+const hearing = 10 * time.Second
 
 func newWorld(secondaries ...string) *world {
 	w := &world{}
-	w.Tracker = NewTracker(30*time.Second, func(zone.Name) error { w.asked++; return nil })
+	w.Tracker = NewTracker(TrackerOptions{
+		Ask: func(zone.Name) error { w.asked++; return nil }, Connected: func() bool { return !w.away.Load() },
+		InactiveAfter: 30 * time.Second, Hearing: hearing,
+	})
+	w.Resumed()
+	time.Sleep(hearing)
 	for _, id := range secondaries {
 		w.Seen(id, time.Now())
 	}
@@ -41,12 +50,12 @@ func appliedAs(digest string) health.Applied {
 // wait awaits a touch in the background.
 func (w *world) wait(t *testing.T, touch uint64, patience time.Duration) <-chan Progress {
 	result := make(chan Progress, 1)
-	stop := w.watch(example.zone)
+	watch := w.watch(example.zone)
 	go func() {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		p := w.await(ctx, example.zone, touch, false)
-		stop()
+		p := watch.await(ctx, touch, false)
+		watch.stop()
 		result <- p
 	}()
 	synctest.Wait()
@@ -165,10 +174,10 @@ func TestThousandWaiters(t *testing.T) {
 		var wg sync.WaitGroup
 		for n := range 1000 {
 			name := zone.MustParseName(fmt.Sprintf("z%d.example", n%500))
-			stop := w.watch(name)
+			watch := w.watch(name)
 			wg.Go(func() {
-				defer stop()
-				if p := w.await(t.Context(), name, uint64(n), false); !p.InSync() {
+				defer watch.stop()
+				if p := watch.await(t.Context(), uint64(n), false); !p.InSync() {
 					t.Errorf("%s: %+v", name, p)
 				}
 			})
@@ -195,7 +204,8 @@ func TestTakenAnew(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		go func() {
-			p, _ := w.Follow(ctx, example.zone, func(context.Context) (uint64, error) { return 7, nil })
+			touch := uint64(6)
+			p, _ := w.Follow(ctx, example.zone, func(context.Context) (uint64, error) { touch++; return touch, nil })
 			result <- p
 		}()
 		synctest.Wait()
@@ -209,9 +219,71 @@ func TestTakenAnew(t *testing.T) {
 		w.Applied("ns1", before)
 		anew.Mended = false
 		w.Applied("ns1", anew)
-		w.Settled(settledAt(7, "same"))
+		w.Settled(settledAt(7, "same")) // the touch was replaced by one that changed nothing
+		still(t, result, "the state is not published anew")
+		again := settledAt(8, "same")
+		again.Again = true
+		w.Settled(again)
 		if p := <-result; !p.InSync() || !p.Secondaries[0].Told.Mended {
 			t.Errorf("%+v", p)
+		}
+	})
+}
+
+// Who hears nothing knows nothing: neither that all is served, nor that somebody is gone.
+func TestDeaf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld("ns1", "ns2")
+		result := w.wait(t, 7, time.Hour)
+		w.Settled(settledAt(7, "new"))
+		w.Applied("ns1", appliedAs("new"))
+		w.away.Store(true)
+		time.Sleep(27 * time.Second)
+		w.Seen("ns1", time.Now())
+		time.Sleep(time.Minute)
+		still(t, result, "ns2 was silent, and could not be heard")
+		w.away.Store(false)
+		w.Resumed()
+		time.Sleep(2 * hearing)
+		still(t, result, "ns2 may still come")
+		w.Seen("ns1", time.Now())
+		time.Sleep(11 * time.Second)
+		if p := <-result; !p.InSync() || len(p.Secondaries) != 1 {
+			t.Errorf("%+v", p)
+		}
+
+		fresh := newWorld()
+		fresh.Resumed()
+		fresh.Seen("ns1", time.Now())
+		result = fresh.wait(t, 1, time.Hour)
+		fresh.Settled(settledAt(1, "new"))
+		fresh.Applied("ns1", appliedAs("new"))
+		still(t, result, "others may not have been heard of yet")
+		time.Sleep(hearing)
+		fresh.Seen("ns1", time.Now())
+		time.Sleep(2 * time.Second)
+		if p := <-result; !p.InSync() {
+			t.Errorf("%+v", p)
+		}
+	})
+}
+
+// What somebody else was told before is no answer to a new question.
+func TestAnswersAreToTheQuestion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld("ns1")
+		other := w.watch(example.zone)
+		defer other.stop()
+		w.Settled(settledAt(5, "old"))
+		w.Applied("ns1", appliedAs("old"))
+		answered := make(chan Progress, 1)
+		go func() { answered <- w.Learn(t.Context(), example.zone) }()
+		still(t, answered, "nobody has answered")
+		w.Settled(health.Settled{Zone: example.zone, Touch: 9, Pending: true, Digest: "old"})
+		w.Settled(settledAt(8, "old")) // of the touch before
+		w.Applied("ns1", appliedAs("old"))
+		if p := <-answered; p.InSync() {
+			t.Errorf("a touch is pending, and yet %+v", p)
 		}
 	})
 }

@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"pdns-distribute/powerdns/zone"
 )
 
 // What the proxy adds to the answers to writes.
@@ -74,8 +72,10 @@ func (p *Proxy) written(r *http.Request, of *pending, status int) http.Header {
 		return nil
 	}
 	begin, patience := time.Now(), p.cfg.StorePatience
+	var watch *watch
 	if held {
-		defer p.tracker.watch(t.zone)()
+		watch = p.tracker.watch(t.zone)
+		defer watch.stop()
 		patience = min(patience, wait)
 	}
 	seq, stored := p.dirty.store(r.Context(), t, patience)
@@ -91,7 +91,7 @@ func (p *Proxy) written(r *http.Request, of *pending, status int) http.Header {
 		if !stored {
 			seq, stored = p.dirty.insist(until, t)
 		}
-		p.hold(until, header, t.zone, seq, stored)
+		p.hold(until, header, watch, seq, stored)
 		if asked {
 			header.Set("Preference-Applied", fmt.Sprintf("wait=%d", int(wait.Seconds())))
 		}
@@ -109,12 +109,12 @@ func (p *Proxy) written(r *http.Request, of *pending, status int) http.Header {
 var retrieveLooks = []time.Duration{2 * time.Second, 15 * time.Second, time.Minute}
 
 // hold waits until the change is served everywhere, or ctx ends, and says how it stands.
-func (p *Proxy) hold(ctx context.Context, header http.Header, name zone.Name, touch uint64, stored bool) {
+func (p *Proxy) hold(ctx context.Context, header http.Header, w *watch, touch uint64, stored bool) {
 	p.metrics.held.Inc()
 	defer p.metrics.held.Dec()
-	now, _ := p.tracker.progress(name, touch, false)
+	now, _ := w.progress(touch, false)
 	if stored {
-		now = p.tracker.await(ctx, name, touch, false)
+		now = w.await(ctx, touch, false)
 	}
 	status := StatusPending
 	if stored && now.InSync() {

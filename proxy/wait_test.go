@@ -42,6 +42,7 @@ func TestHeldAnswersGoOutWhenTheProxyStops(t *testing.T) {
 	p, err := newProxy(newConfig(t), powerdns.URL, &queue{})
 	must(t, err)
 	p.tracker.Seen("ns1", time.Now())
+	p.tracker.Resumed()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	ended := make(chan error, 1)

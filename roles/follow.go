@@ -3,6 +3,7 @@ package roles
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -34,10 +35,37 @@ func followAll(ctx context.Context, conn *broker.Conn, t *proxy.Tracker, followi
 		return err
 	}
 	defer stopApplied()
-	if following != nil {
-		close(following)
-	}
-	return conn.WatchStatuses(ctx, func(id string, status broker.StatusMsg) { seen(t, id, status) })
+	connected, stopConnected := conn.Connections()
+	defer stopConnected()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-connected:
+				t.Resumed()
+				if following != nil {
+					close(following)
+					following = nil
+				}
+			}
+		}
+	})
+	g.Go(func() error {
+		return conn.WatchStatuses(ctx, func(id string, status broker.StatusMsg) { seen(t, id, status) })
+	})
+	return g.Wait()
+}
+
+// hearing is how long it takes until everybody was heard of: all announce themselves when they have found the broker
+// again, which takes a client up to 4 s.
+const hearing = 6 * time.Second
+
+func newTracker(conn *broker.Conn, cfg Config, hearing time.Duration) *proxy.Tracker {
+	return proxy.NewTracker(proxy.TrackerOptions{
+		Ask: conn.PublishAsk, Connected: conn.Connected, InactiveAfter: cfg.Health.InactiveAfter, Hearing: hearing,
+	})
 }
 
 func seen(t *proxy.Tracker, id string, status broker.StatusMsg) {
@@ -50,7 +78,7 @@ func seen(t *proxy.Tracker, id string, status broker.StatusMsg) {
 func tracking(ctx context.Context, conn *broker.Conn, cfg Config, do func(context.Context, *proxy.Tracker) error) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	t := proxy.NewTracker(cfg.Health.InactiveAfter, conn.PublishAsk)
+	t := newTracker(conn, cfg, 0)
 	statuses, err := conn.Statuses(ctx)
 	if err != nil {
 		return err

@@ -74,6 +74,13 @@ func (n *neighbour) watch(ctx context.Context) error {
 	}
 }
 
+// isHere tells whether PowerDNS answered at the last look.
+func (n *neighbour) isHere() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.is
+}
+
 // lookPatience is how long PowerDNS may take to say that it is there.
 const lookPatience = 5 * time.Second
 

@@ -33,7 +33,7 @@ func NewProxy(cfg Config, deps Deps) (*Proxy, error) {
 		return nil, err
 	}
 	p := &Proxy{node: n}
-	p.tracker = proxy.NewTracker(cfg.Health.InactiveAfter, n.conn.PublishAsk)
+	p.tracker = newTracker(n.conn, cfg, hearing)
 	p.proxy, err = proxy.New(cfg.Proxy, proxy.Options{
 		Upstream: upstream, TLS: config, ServerID: cfg.PowerDNS.ServerID, Marker: marker{n.conn}, Tracker: p.tracker, Registry: n.registry, Log: n.log,
 	})

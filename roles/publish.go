@@ -203,11 +203,11 @@ func (p *Primary) storedChunks(ctx context.Context, name zone.Name, before publi
 // retract publishes that the zone is gone, if secondaries may have it. One that was deleted through the proxy existed,
 // whatever this primary and the broker remember.
 //
-// What was not touched is left to the sweep, which sees how many zones are gone: one by one each of them would seem to be
-// the only one.
+// What only a scrub looks at is left to the sweep, which sees how many zones are gone: one by one each of them would seem
+// to be the only one.
 func (p *Primary) retract(ctx context.Context, name zone.Name, e errand, before published, why error) (string, error) {
 	reason := e.reason
-	if before.remembered() && (reason == reasonScrub || e.again != "") {
+	if before.remembered() && reason == reasonScrub {
 		return resultUnchanged, nil
 	}
 	known := e.again != "" || before.remembered() || before.buried() || reason == proxy.ReasonDelete && before.seq == 0

@@ -10,6 +10,7 @@ import (
 
 	"pdns-distribute/broker"
 	"pdns-distribute/health"
+	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/store"
 	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
@@ -82,7 +83,7 @@ func (p *Primary) answer(ctx context.Context, name zone.Name) error {
 
 func (p *Primary) tell(s health.Settled, now published) error {
 	h := now.header
-	s.Gone = !now.remembered()
+	s.Gone, s.Again = !now.remembered(), h.Again != ""
 	s.Serial, s.Digest, s.Stable, s.Expires, s.Published = h.Serial, h.Digest, h.Stable, h.Expires, h.Published
 	notice, err := json.Marshal(s)
 	if err != nil {
@@ -112,6 +113,9 @@ func (s *Secondary) tellApplied(a health.Applied) error {
 
 // answer tells what PowerDNS is proven to answer with. Of a zone that is on its way nothing is told until it is there.
 func (s *Secondary) answer(ctx context.Context, name zone.Name) error {
+	if !s.powerdns.isHere() {
+		return fmt.Errorf("%w: PowerDNS is away", powerdns.ErrUnavailable)
+	}
 	state, err := s.store.State(name)
 	if errors.Is(err, store.ErrNotFound) {
 		if err := transfer.ProveGone(ctx, s.apply.dns, name); err != nil {
@@ -143,6 +147,11 @@ func (s *Secondary) prove(ctx context.Context, state *zone.State) (holding, erro
 	if err := transfer.ProveSOA(ctx, s.apply.dns, state.Name, apex); err != nil {
 		return h, err
 	}
+	if state.Expires == 0 { // without signatures the SOA need not tell versions apart
+		if err := s.proveContent(ctx, state); err != nil && !errors.Is(err, transfer.ErrRefused) {
+			return h, err
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h, ok = s.held[state.Name]
@@ -151,6 +160,14 @@ func (s *Secondary) prove(ctx context.Context, state *zone.State) (holding, erro
 		s.held[state.Name] = h
 	}
 	return h, notHeld(state, ok)
+}
+
+func (s *Secondary) proveContent(ctx context.Context, state *zone.State) error {
+	z, err := s.store.Zone(state.Name)
+	if err != nil {
+		return err
+	}
+	return transfer.ProveContent(ctx, s.apply.dns, z)
 }
 
 // confirm is prove and, if thorough, a look at all of the content.

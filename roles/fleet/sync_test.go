@@ -7,11 +7,13 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
+	"pdns-distribute/proxy"
 	"pdns-distribute/roles"
 	"pdns-distribute/roles/fleet"
 	"pdns-distribute/roles/settings"
@@ -91,6 +93,40 @@ func TestSync(t *testing.T) {
 	if out, err := i.sync(flags{"node": "nobody"}, numbered("synced", 1).String()); !errors.Is(err, roles.ErrNotInOrder) || !strings.Contains(out, "no such secondary") {
 		t.Errorf("%s%v", out, err)
 	}
+}
+
+// A deletion that meets a sync of the same zone is not lost, and nobody is told that it is served before it is.
+func TestSyncBesideDeletions(t *testing.T) {
+	i := start(t, fleet.Options{})
+	const zones, deleted = 60, 30
+	must(t, createMany(i.ctx, i.api, "both", zones, 4))
+	i.eventually("created", i.allSame)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if _, err := i.sync(flags{"all": true}); err != nil && !errors.Is(err, roles.ErrNotInOrder) {
+			t.Error(err)
+		}
+	})
+	for n := range deleted {
+		wg.Go(func() {
+			name := numbered("both", n)
+			a := i.prefer("wait=8", "DELETE", zonesPath+"/"+name.ID(), "")
+			for a.status == 500 { // SQLite gives up at once when it is busy
+				a = i.prefer("wait=8", "DELETE", zonesPath+"/"+name.ID(), "")
+			}
+			if a.header.Get(proxy.HeaderStatus) != proxy.StatusInSync {
+				return // the touch was replaced, and the brake has a word to say
+			}
+			for _, s := range i.Secondaries {
+				if err := transfer.ProveGone(i.ctx, s.DNSAddr, name); err != nil {
+					t.Errorf("%s: %v, and yet %v", s.ID, err, a.header)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	i.confirmDeletes()
+	i.eventually("all deletions", i.allSame)
 }
 
 // masterOf is how the role's loopback server is written in its PowerDNS.

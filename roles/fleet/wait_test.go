@@ -147,6 +147,7 @@ func testHeldUntilServed(t *testing.T, o fleet.Options) {
 // Many wait at once, for different zones and for the same ones.
 func TestManyHeld(t *testing.T) {
 	i := start(t, fleet.Options{Set: map[string]string{"proxy.wait": "1m"}})
+	i.prefer("wait=60", "POST", zonesPath, `{"name":"first.example.","kind":"Native","nameservers":["ns1.example.net."]}`).held(t, 201, proxy.StatusInSync, "2/2")
 	must(t, createMany(i.ctx, i.api, "many", 20, 4))
 	var wg sync.WaitGroup
 	for n := range 100 {
