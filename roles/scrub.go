@@ -16,7 +16,8 @@ import (
 // that was changed in a database by hand, at the primary or at a secondary.
 
 const (
-	// scrubShare keeps a scrub's share of the time below a twentieth, whatever the rate: large zones take seconds.
+	// scrubShare keeps a secondary's scrub below a twentieth of the time, whatever the rate: large zones take seconds. At a
+	// primary the lanes bound background work.
 	scrubShare = 20
 
 	reasonScrub = "scrub"
@@ -90,11 +91,7 @@ func (s *Secondary) compareContent(ctx context.Context, name zone.Name) error {
 	if !held {
 		return notHeld(state, held)
 	}
-	z, err := s.store.Zone(name)
-	if err != nil {
-		return err
-	}
-	err = transfer.ProveContent(ctx, s.apply.dns, z)
+	err = s.proveContent(ctx, state)
 	after, held := s.holding(state)
 	if !errors.Is(err, transfer.ErrNotServed) || !held || after.since != before.since {
 		return err

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/term"
 
 	"pdns-distribute/broker"
 	"pdns-distribute/powerdns/zone"
@@ -42,7 +44,7 @@ func Sync(ctx context.Context, in Invocation) error {
 			}
 		}
 		return tracking(ctx, conn, cfg, func(ctx context.Context, t *proxy.Tracker) error {
-			r := resync{conn: conn, tracker: t, to: in.Options.String("node"), report: syncReport{total: len(names), out: in.Stdout, progress: in.Stderr}}
+			r := resync{conn: conn, tracker: t, to: in.Options.String("node"), report: syncReport{total: len(names), out: in.Stdout, progress: terminal(in.Stderr)}}
 			return r.run(ctx, names)
 		})
 	}, "health")
@@ -182,6 +184,14 @@ func (r *syncReport) bar() {
 	if r.done == r.total {
 		fmt.Fprintln(r.progress)
 	}
+}
+
+// terminal is the writer if somebody looks at it: a bar in a log is noise.
+func terminal(w io.Writer) io.Writer {
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return w
+	}
+	return io.Discard
 }
 
 // maxBehind is how many zones are named that are not served.

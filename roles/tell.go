@@ -188,6 +188,9 @@ func (s *Secondary) confirm(ctx context.Context, state *zone.State, thorough boo
 	if err == nil {
 		return h, s.store.Put(state, z, nil, false) // published anew
 	}
+	if errors.Is(err, transfer.ErrNotServed) {
+		s.metrics.mended.Inc()
+	}
 	s.log.Info().Err(err).Stringer("zone", state.Name).Msg("the zone is taken again")
 	s.unsure(state.Name)
 	return h, err

@@ -229,7 +229,7 @@ func (s *Server) run(program string) error {
 		if err != nil {
 			return err
 		}
-		cmd.Env = append(os.Environ(), "LD_PRELOAD="+library, fmt.Sprintf("FAKETIME=%+ds", int(s.clock.Seconds())), "FAKETIME_DONT_FAKE_MONOTONIC=1", "DONT_FAKE_MONOTONIC=1")
+		cmd.Env = append(os.Environ(), "LD_PRELOAD="+library, fmt.Sprintf("FAKETIME=%+ds", int(s.clock.Seconds())), "FAKETIME_DONT_FAKE_MONOTONIC=1")
 	}
 	s.process, err = startProcess(cmd)
 	return err
