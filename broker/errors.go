@@ -34,6 +34,9 @@ var (
 	// ErrDeviates says that a stream or consumer exists with other settings than this program needs.
 	ErrDeviates = errors.New("settings on the broker deviate")
 
+	// ErrNoLeader says that no node holds the lease: no health role runs, or the one that led has just ended.
+	ErrNoLeader = errors.New("no health role leads; is one running? (after one ended, another one takes over within 20 s)")
+
 	// ErrSubject says that a subject or node id is none of this program's.
 	ErrSubject = errors.New("not a subject of pdns-distribute")
 )
@@ -63,7 +66,8 @@ func sentinel(err error) error {
 	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, jetstream.ErrConnectionClosed):
 		return ErrClosed
 	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse),
-		errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrConsumerNotFound):
+		errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrConsumerNotFound),
+		errors.Is(err, jetstream.ErrBucketNotFound):
 		return ErrGone
 	case errors.Is(err, jetstream.ErrMsgNotFound), hasCode(err, codeSequenceNotFound):
 		return ErrNotFound

@@ -226,6 +226,20 @@ func TestLeastPrivilege(t *testing.T) {
 	must(t, err)
 	defer stop()
 
+	forged := make(chan string, 10)
+	stop, err = primary.SubscribeChecked(t.Context(), func(node string, answer []byte) { forged <- node + " answers " + string(answer) })
+	must(t, err)
+	defer stop()
+	stop, err = primary.SubscribeForget(t.Context(), func(node string) { forged <- "forget " + node })
+	must(t, err)
+	defer stop()
+	stop, err = primary.ServeLeader(t.Context(), func(_ context.Context, request []byte) []byte {
+		forged <- "ask the leader " + string(request)
+		return nil
+	})
+	must(t, err)
+	defer stop()
+
 	attempts := []struct {
 		who            *broker.Conn
 		subject, reply string
@@ -238,6 +252,15 @@ func TestLeastPrivilege(t *testing.T) {
 		{sec, "pdns.status.sec2", "", "forged"},
 		{sec, "pdns.applied.sec2", "", "forged"},
 		{sec, "pdns.coming", "", string(zone.MustParseName("a.example"))},
+		{sec, "pdns.checked.sec2", "", "forged"},
+		{sec, "pdns.check.sec2", "", "forged"},
+		{sec, "pdns.leader", "", "forged"},
+		{sec, "pdns.forget", "", "sec2"},
+		{sec, "$KV.pdns_lease.health", "", "forged"},
+		{proxy, "pdns.leader", "", "forged"},
+		{proxy, "pdns.forget", "", "sec2"},
+		{proxy, "pdns.checked.sec2", "", "forged"},
+		{proxy, "$KV.pdns_lease.health", "", "forged"},
 		{sec, "$JS.API.STREAM.DELETE.PDNS_ZONE", "", ""},
 		{sec, "P.API.STREAM.DELETE.PDNS_ZONE", "", ""},
 		{sec, "P.API.STREAM.PURGE.PDNS_ZONE", "", ""},
@@ -275,6 +298,17 @@ func TestLeastPrivilege(t *testing.T) {
 	}
 	if s := ensure(t, primary); s.New {
 		t.Error("a stream was deleted")
+	}
+	must(t, primary.NATS().Flush())
+	select {
+	case what := <-forged:
+		t.Errorf("somebody could make it hear: %s", what)
+	default:
+	}
+	bucket, err := primary.JetStream().KeyValue(t.Context(), "pdns_lease")
+	must(t, err)
+	if lease, err := bucket.Get(t.Context(), "health"); err == nil {
+		t.Errorf("the lease is %q", lease.Value())
 	}
 	must(t, primary.PublishComing(zone.MustParseName("c.example")))
 	if name := receive(t, coming); name != zone.MustParseName("c.example") {

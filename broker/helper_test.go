@@ -2,6 +2,8 @@ package broker_test
 
 import (
 	"context"
+	"errors"
+	"net"
 	"testing"
 	"time"
 
@@ -132,3 +134,8 @@ func touch(t testing.TB, c *broker.Conn, name, reason string) {
 	_, err := c.PublishTouch(t.Context(), zone.MustParseName(name), broker.Touch{Reason: reason})
 	must(t, err)
 }
+
+// refusing connects to nobody.
+type refusing struct{}
+
+func (refusing) Dial(string, string) (net.Conn, error) { return nil, errors.New("nobody is there") }

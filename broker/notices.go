@@ -2,7 +2,9 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/nats-io/nats.go"
 
@@ -50,6 +52,79 @@ func (c *Conn) PublishComing(name zone.Name) error { return c.tell(comingSubject
 // SubscribeComing is SubscribeApplied for such word. CORE and SEC accounts.
 func (c *Conn) SubscribeComing(ctx context.Context, fn func(zone.Name)) (stop func(), err error) {
 	return c.listenForZones(ctx, comingSubject, fn)
+}
+
+// PublishCheck puts a question of a check to one secondary. Questions and answers are notices, too: who gets no answer asks
+// again. CORE account.
+func (c *Conn) PublishCheck(node string, question []byte) error {
+	if err := CheckNodeID(node); err != nil {
+		return err
+	}
+	return c.tell(questionPrefix+node, question)
+}
+
+// SubscribeCheck is SubscribeApplied for the questions to this node.
+func (c *Conn) SubscribeCheck(ctx context.Context, fn func(question []byte)) (stop func(), err error) {
+	return c.listen(ctx, questionPrefix+c.node, func(msg *nats.Msg) { fn(msg.Data) })
+}
+
+// PublishChecked answers a question of a check.
+func (c *Conn) PublishChecked(answer []byte) error { return c.tell(answerPrefix+c.node, answer) }
+
+// SubscribeChecked is SubscribeApplied for these answers; node is who it was that answered. CORE account.
+func (c *Conn) SubscribeChecked(ctx context.Context, fn func(node string, answer []byte)) (stop func(), err error) {
+	return c.listen(ctx, answerPrefix+"*", func(msg *nats.Msg) {
+		if node, err := subjectNode(answerPrefix, msg.Subject); err == nil {
+			fn(node, msg.Data)
+		}
+	})
+}
+
+// AskLeader puts a request to the node that holds the lease, and returns its answer; ErrNoLeader if there is none. It
+// waits until ctx ends. CORE account.
+func (c *Conn) AskLeader(ctx context.Context, request []byte) (answer []byte, err error) {
+	err = c.ask(ctx, func(ctx context.Context) error {
+		msg, err := c.nc.RequestWithContext(ctx, leaderSubject, request)
+		if err == nil {
+			answer = msg.Data
+		}
+		return err
+	})
+	if errors.Is(err, nats.ErrNoResponders) {
+		return nil, ErrNoLeader
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask the leading health role: %w", err)
+	}
+	return answer, nil
+}
+
+// ServeLeader answers such requests, each in a goroutine of its own, until stop is called, which waits for them.
+func (c *Conn) ServeLeader(ctx context.Context, answer func(ctx context.Context, request []byte) []byte) (stop func(), err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	unsubscribe, err := c.listen(ctx, leaderSubject, func(msg *nats.Msg) {
+		wg.Go(func() {
+			if err := msg.Respond(answer(ctx, msg.Data)); err != nil {
+				c.log.Debug().Err(err).Msg("a request was not answered")
+			}
+		})
+	})
+	return func() {
+		cancel()
+		if err == nil {
+			unsubscribe()
+		}
+		wg.Wait()
+	}, err
+}
+
+// PublishForget tells all who remember a node to forget it. CORE account.
+func (c *Conn) PublishForget(node string) error { return c.tell(forgetSubject, []byte(node)) }
+
+// SubscribeForget is SubscribeApplied for this. CORE account.
+func (c *Conn) SubscribeForget(ctx context.Context, fn func(node string)) (stop func(), err error) {
+	return c.listen(ctx, forgetSubject, func(msg *nats.Msg) { fn(string(msg.Data)) })
 }
 
 func (c *Conn) tell(subject string, data []byte) error {

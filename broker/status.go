@@ -24,6 +24,24 @@ func (c *Conn) PublishStatus(ctx context.Context, data []byte) error {
 	return nil
 }
 
+// ForgetStatus removes what is stored of a node. CORE account.
+func (c *Conn) ForgetStatus(ctx context.Context, node string) error {
+	if err := CheckNodeID(node); err != nil {
+		return err
+	}
+	err := c.ask(ctx, func(ctx context.Context) error {
+		stream, err := c.js.Stream(ctx, statusStream)
+		if err != nil {
+			return err
+		}
+		return stream.Purge(ctx, jetstream.WithPurgeSubject(statusPrefix+node))
+	})
+	if err != nil {
+		return fmt.Errorf("forget status of node %s: %w", node, err)
+	}
+	return nil
+}
+
 // Statuses returns the stored status of each node, at most 1,024 of them (a limit of NATS). CORE and API accounts.
 func (c *Conn) Statuses(ctx context.Context) (statuses map[string]StatusMsg, err error) {
 	ctx, cancel := within(ctx, requestTimeout)

@@ -66,6 +66,9 @@ func (c *Conn) ensureStreams(ctx context.Context, replicas int) (found Streams, 
 	if err := errors.Join(faults...); err != nil {
 		return found, err
 	}
+	if err := c.ensureLeases(ctx, replicas); err != nil {
+		return found, err
+	}
 	return found, c.ensureConsumer(ctx, touchStream, touchConsumer())
 }
 

@@ -23,6 +23,11 @@ const (
 
 	settledSubject = "pdns.settled"
 	askSubject     = "pdns.ask"
+
+	questionPrefix = "pdns.check."
+	answerPrefix   = "pdns.checked."
+	leaderSubject  = "pdns.leader"
+	forgetSubject  = "pdns.forget"
 )
 
 // rootToken stands for the root zone, which has no labels.
@@ -129,7 +134,7 @@ func unescape(token string) ([]byte, error) {
 	return label, nil
 }
 
-// subjectNode reads the node id at the end of a status or applied subject.
+// subjectNode reads the node id at the end of a subject.
 func subjectNode(prefix, subject string) (string, error) {
 	id, ok := strings.CutPrefix(subject, prefix)
 	if !ok {

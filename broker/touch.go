@@ -18,6 +18,7 @@ type Touch struct {
 	Reason string    // for logs; cut to 256 bytes
 	At     time.Time // when it was noticed; the zero value means now
 	Again  string    // the secondary that is to take the zone again, though it has it; ToAll: all of them
+	Term   Term      // of the leader who ordered it, if one did
 }
 
 // ToAll stands for every secondary.
@@ -36,6 +37,7 @@ const (
 	reasonHeader = "Pdns-Reason"
 	atHeader     = "Pdns-At"
 	againHeader  = "Pdns-Again"
+	termHeader   = "Pdns-Term"
 
 	maxReason = 256
 
@@ -107,6 +109,9 @@ func (c *Conn) publishTouch(ctx context.Context, subject string, t Touch) (seq u
 	if t.Again != "" {
 		msg.Header.Set(againHeader, t.Again)
 	}
+	if !t.Term.IsZero() {
+		msg.Header.Set(termHeader, t.Term.String())
+	}
 	return c.publish(ctx, touchStream, msg)
 }
 
@@ -163,8 +168,10 @@ func newTouchMsg(d delivery) (TouchMsg, error) {
 	}
 	h := d.Headers()
 	t.Reason, t.Again = h.Get(reasonHeader), h.Get(againHeader)
-	t.At, err = parseTime(h.Get(atHeader))
-	return t, err
+	at, err1 := parseTime(h.Get(atHeader))
+	term, err2 := ParseTerm(h.Get(termHeader))
+	t.At, t.Term = at, term
+	return t, errors.Join(err1, err2)
 }
 
 func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
