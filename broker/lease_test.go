@@ -128,6 +128,7 @@ func TestAskLeader(t *testing.T) {
 		t.Errorf("%q, %v", answer, err)
 	}
 	stop()
+	must(t, one.NATS().Flush()) // the broker has read that
 	if _, err := primary.AskLeader(t.Context(), nil); err != broker.ErrNoLeader {
 		t.Errorf("when it leads no more: %v", err)
 	}
