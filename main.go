@@ -459,7 +459,7 @@ Exit codes:
    0      ended cleanly, also when a signal asked for it
    1      failed while running; demo --once: something did not arrive
    2      wrong usage or configuration
-   3      status: not everything is in order
+   3      status, sync: not everything is in order
    128+n  signal n ended it before its work was done, such as 130 for Ctrl-C; a second signal always does`
 
 const completionDescription = `Makes the shell complete commands and flags:
@@ -524,13 +524,14 @@ Example:
 		{
 			name:       "health",
 			category:   asRole,
-			usage:      "watch all nodes, and show how they are and how far behind",
+			usage:      "watch all nodes, compare what they have with what is published, and mend what differs",
 			configured: true,
 			run:        roles.RunHealth,
-			description: `Hears what each node says of itself, and asks the broker how far each secondary is. Shows it as a table ("status"
-asks for the same), as JSON at /distribute/v1/status and as metrics. Distribution does not need it.
+			description: `Sees that each change is served by all secondaries, compares from time to time all that each of them has with what is
+published, asks them at their public addresses as the world does, and has mended what differs. Shows how things are, and
+what is wrong, in "status", as JSON at /distribute/v1/status, as metrics, and by a webhook.
 
-Runs   anywhere, any number of them; each watches by itself.
+Runs   anywhere, any number of them: one acts, and another takes over within 20 seconds when it is gone.
 Needs  [broker]. JSON and metrics are served at observe.listen.
 
 Example:
@@ -594,10 +595,13 @@ Example:
 			usage:      "show what is where, and how far behind",
 			arguments:  "[ZONE]...",
 			configured: true,
-			flags:      []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON, for programs"}},
-			run:        roles.Status,
-			description: `Asks the broker who is there, and shows each node with what it lacks and why. Ends with 3 if not everything is in
-order, so that a script can wait for it or raise an alarm. For zones it shows what is published and what each secondary
+			flags: []cli.Flag{
+				&cli.BoolFlag{Name: "json", Usage: "print JSON, for programs"},
+				&cli.BoolFlag{Name: "watch", Usage: "go on showing it, every two seconds, until interrupted"},
+			},
+			run: roles.Status,
+			description: `Asks the broker who is there, and shows each node with what it lacks and why, and the alarms that the health role
+raised. Ends with 3 if not everything is in order, so that a script can wait for it or raise an alarm. For zones it shows what is published and what each secondary
 serves, and ends with 3 if that is not the same.
 
 Runs   anywhere.
@@ -615,9 +619,10 @@ Example:
 			arguments:  "[ZONE]...",
 			configured: true,
 			flags: []cli.Flag{
+				&cli.BoolFlag{Name: "check", Usage: "compare what secondaries have with what is published now, and mend what differs; with --node one of them"},
 				&cli.BoolFlag{Name: "all", Usage: "all zones that are published"},
 				&cli.StringFlag{Name: "node", Usage: "`ID` of the one secondary that takes them again; without zones it takes all"},
-				&cli.BoolFlag{Name: "confirm-deletes", Usage: "yes, the zones that are gone from PowerDNS shall be deleted everywhere"},
+				&cli.BoolFlag{Name: "confirm-deletes", Usage: "yes, zones that are gone from PowerDNS shall be deleted everywhere; with the ID of a secondary behind it: those there that are not published"},
 			},
 			run: roles.Sync,
 			description: `Has the primary read the zones and publish them, though nothing may have changed, and the secondaries compare all of
@@ -626,7 +631,12 @@ their content with what PowerDNS beside them has, and mend it. Shows how far tha
 
 With --confirm-deletes: when more zones are found missing in the primary PowerDNS than primary.max_delete_percent allows, or all of them,
 the primary deletes none and says so in "status" and on /readyz. This is your word that they shall be deleted: the
-primary compares all zones at once, and for ten minutes it believes every deletion that PowerDNS confirms.
+primary compares all zones at once, and for ten minutes it believes every deletion that PowerDNS confirms. With the id of
+a secondary behind it, it is your word that the zones there that are not published shall be deleted there, when they are
+more than health.max_delete_percent allows.
+
+With --check the health role that leads compares at once what it else compares every health.check_interval, and says what it
+found. Ends with 3 if a secondary does not answer or deletions are held.
 
 Runs   anywhere.
 Needs  [broker], with the credentials of health or primary.
@@ -635,7 +645,25 @@ Example:
 
    pdns-distribute sync example.org
    pdns-distribute sync --node ns2
+   pdns-distribute sync --check
    pdns-distribute sync --confirm-deletes`,
+		},
+		{
+			name:       "forget",
+			category:   asTool,
+			usage:      "remove nodes for good, so that nobody expects them",
+			arguments:  "NODE...",
+			configured: true,
+			run:        roles.Forget,
+			description: `Removes the feed of a secondary that is no more, and what is known of any node that is silent. One that is started
+again comes back: take its user out of the broker's configuration as well.
+
+Runs   anywhere.
+Needs  [broker], with the credentials of health or primary.
+
+Example:
+
+   pdns-distribute forget ns3`,
 		},
 	}
 }
@@ -647,7 +675,7 @@ func initFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "secondary", Usage: "`ID` of a secondary; give one for each"},
 		&cli.StringFlag{Name: "primary", Value: "primary", Usage: "`ID` of the primary"},
 		&cli.StringFlag{Name: "proxy", Value: "proxy", Usage: "`ID` of the proxy"},
-		&cli.StringFlag{Name: "health", Value: "health", Usage: "`ID` of the health role"},
+		&cli.StringSliceFlag{Name: "health", Value: cli.NewStringSlice("health"), Usage: "`ID` of a health role; give one for each"},
 		&cli.StringFlag{Name: "home", Usage: "`PATH` of the folder on the hosts (default: where it is written)"},
 	}
 }

@@ -56,6 +56,22 @@ func (c *Conn) Statuses(ctx context.Context) (statuses map[string]StatusMsg, err
 	return statuses, nil
 }
 
+// Clock is the broker's time, by which the times of statuses are to be read: this host's clock may be another one. CORE
+// account.
+func (c *Conn) Clock(ctx context.Context) (now time.Time, err error) {
+	err = c.ask(ctx, func(ctx context.Context) error {
+		stream, err := c.js.Stream(ctx, statusStream)
+		if err == nil {
+			now = stream.CachedInfo().TimeStamp.UTC()
+		}
+		return err
+	})
+	if err != nil {
+		return now, fmt.Errorf("ask the broker for its time: %w", err)
+	}
+	return now, nil
+}
+
 // statuses makes a batched Direct Get (ADR-31): one request, one answer per subject, and one with status 204 at the
 // end.
 func (c *Conn) statuses(ctx context.Context) (map[string]StatusMsg, error) {

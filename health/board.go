@@ -8,9 +8,8 @@ import (
 
 // Feed is what the broker knows of a secondary: it is expected, and so many states behind.
 type Feed struct {
-	Node    string
-	Behind  uint64
-	Pulling bool
+	Node   string
+	Behind uint64
 }
 
 // Board is the state of the whole installation at one moment.
@@ -26,7 +25,7 @@ type Row struct {
 	Seen   time.Time `json:"seen,omitzero"` // zero: expected, but never heard of lately
 	Active bool      `json:"active"`
 	Behind uint64    `json:"behind"` // states that a secondary has still to confirm
-	State  string    `json:"state"`  // ok, behind, failing, not ready, inactive
+	State  string    `json:"state"`  // ok, loaded, behind, failing, not ready, inactive
 }
 
 // Sighting is a presence and when it came in.
@@ -43,17 +42,18 @@ const (
 // The states of a row, from good to bad.
 const (
 	StateOK       = "ok"
+	StateLoaded   = "loaded" // it works, and its host has more to do than it can
 	StateBehind   = "behind"
 	StateFailing  = "failing"
 	StateNotReady = "not ready"
 	StateInactive = "inactive"
 )
 
-// NewBoard puts together who was seen and who is expected. A node that was not heard of for inactiveAfter is inactive.
-func NewBoard(now time.Time, inactiveAfter time.Duration, seen map[string]Sighting, expected []Feed) Board {
+// NewBoard puts together who was seen and who is expected. A node that was not heard of for Config.InactiveAfter is inactive.
+func NewBoard(now time.Time, c Config, seen map[string]Sighting, expected []Feed) Board {
 	rows := map[string]*Row{}
 	for id, s := range seen {
-		rows[id] = &Row{Presence: s.Presence, Seen: s.At, Active: now.Sub(s.At) <= inactiveAfter}
+		rows[id] = &Row{Presence: s.Presence, Seen: s.At, Active: now.Sub(s.At) <= c.InactiveAfter}
 	}
 	for _, feed := range expected {
 		row := rows[feed.Node]
@@ -66,9 +66,9 @@ func NewBoard(now time.Time, inactiveAfter time.Duration, seen map[string]Sighti
 	board := Board{At: now}
 	rest := true
 	for _, row := range rows {
-		row.State = row.judge()
+		row.State = row.judge(c.MaxLoad)
 		board.OK = board.OK || row.Role == rolePrimary && row.Active // without one nothing is distributed
-		rest = rest && row.State == StateOK
+		rest = rest && (row.State == StateOK || row.State == StateLoaded)
 		board.Nodes = append(board.Nodes, *row)
 	}
 	board.OK = board.OK && rest
@@ -78,7 +78,7 @@ func NewBoard(now time.Time, inactiveAfter time.Duration, seen map[string]Sighti
 	return board
 }
 
-func (r *Row) judge() string {
+func (r *Row) judge(maxLoad float64) string {
 	switch {
 	case !r.Active:
 		return StateInactive
@@ -88,6 +88,8 @@ func (r *Row) judge() string {
 		return StateFailing
 	case r.Behind > 0:
 		return StateBehind
+	case maxLoad > 0 && r.Load > maxLoad*float64(r.Cores):
+		return StateLoaded
 	}
 	return StateOK
 }

@@ -40,7 +40,7 @@ func TestStateOfANode(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			primary := sighted("a1", "primary", 0)
-			b := NewBoard(noon, inactiveAfter, map[string]Sighting{"a1": primary, test.seen.Node: test.seen}, test.expected)
+			b := NewBoard(noon, Config{InactiveAfter: inactiveAfter}, map[string]Sighting{"a1": primary, test.seen.Node: test.seen}, test.expected)
 			if len(b.Nodes) != 2 || b.Nodes[0].State != StateOK {
 				t.Fatalf("%+v", b.Nodes)
 			}
@@ -60,7 +60,7 @@ func TestBoard(t *testing.T) {
 		"primary1": sighted("primary1", "primary", 0),
 	}
 	feeds := []Feed{{Node: "ns2", Behind: 7}, {Node: "ns10"}, {Node: "gone1", Behind: 3}}
-	b := NewBoard(noon, time.Minute, seen, feeds)
+	b := NewBoard(noon, Config{InactiveAfter: time.Minute, MaxLoad: 2}, seen, feeds)
 	var rows []string
 	for _, r := range b.Nodes {
 		rows = append(rows, r.Role+" "+r.Node+" "+r.State)
@@ -77,7 +77,7 @@ func TestBoard(t *testing.T) {
 		t.Errorf("OK %v at %s", b.OK, b.At)
 	}
 	text, err := json.Marshal(silent)
-	if want := `{"node":"gone1","role":"secondary","version":"","started":"0001-01-01T00:00:00Z","zones":0,"failures":0,"active":false,"behind":3,"state":"inactive"}`; err != nil || string(text) != want {
+	if want := `{"node":"gone1","role":"secondary","version":"","started":"0001-01-01T00:00:00Z","instance":"","host":"","clock":"0001-01-01T00:00:00Z","zones":0,"load":0,"cores":0,"disk_free":0,"disk_total":0,"failures":0,"active":false,"behind":3,"state":"inactive"}`; err != nil || string(text) != want {
 		t.Errorf("got  %s\nwant %s", text, want)
 	}
 }
@@ -88,17 +88,20 @@ func TestNothingIsWellWithoutAPrimary(t *testing.T) {
 		"only a secondary":         {"ns1": sighted("ns1", "secondary", 0)},
 		"a primary that is silent": {"primary1": sighted("primary1", "primary", time.Hour), "ns1": sighted("ns1", "secondary", 0)},
 	} {
-		if NewBoard(noon, time.Minute, seen, nil).OK {
+		if NewBoard(noon, Config{InactiveAfter: time.Minute, MaxLoad: 2}, seen, nil).OK {
 			t.Errorf("%s: it is said to be well", what)
 		}
 	}
 }
 
 func TestConfig(t *testing.T) {
-	if err := (&Config{InactiveAfter: 10 * time.Second}).Validate(); err != nil {
+	good := Config{InactiveAfter: 10 * time.Second, EventCheckWait: time.Second, CheckInterval: time.Second, Webhook: "https://a.example/hook"}
+	if err := good.Validate(); err != nil {
 		t.Error(err)
 	}
-	err := (&Config{InactiveAfter: 9 * time.Second}).Validate()
+	bad := good
+	bad.InactiveAfter = 9 * time.Second
+	err := bad.Validate()
 	if want := "health.inactive_after: 9s is too short, nodes speak every 5s; use 10s or more"; err == nil || err.Error() != want {
 		t.Errorf("error is %v, want %s", err, want)
 	}

@@ -1,5 +1,7 @@
 // Package health holds desired against actual: what every node says of itself ([Presence]), what the broker knows of
-// each secondary's lag, and the [Board] that shows both. The [Brake] keeps an accident from deleting a fleet.
+// each secondary's lag, and the [Board] that shows both. [Events] follows each change until all serve it, [Compare] finds
+// what differs between what a secondary has and what is published, by few words where nothing does. [Alarms] are what is
+// wrong. The [Brake] keeps an accident from deleting a fleet.
 //
 // It speaks to nobody: package roles brings it what the broker delivers.
 package health
@@ -16,11 +18,24 @@ type Presence struct {
 	Role     string    `json:"role"` // primary, secondary, proxy or health
 	Version  string    `json:"version"`
 	Started  time.Time `json:"started"`
+	Instance string    `json:"instance"` // tells two processes with one id apart
+	Host     string    `json:"host"`
+	Clock    time.Time `json:"clock"`              // the node's own, when it spoke
 	PowerDNS string    `json:"powerdns,omitempty"` // version of the PowerDNS beside it
 
 	Zones       int       `json:"zones"`                 // published by a primary, held by a secondary, waiting at a proxy
 	LastApplied time.Time `json:"last_applied,omitzero"` // when a secondary last proved a version
 	LastZone    zone.Name `json:"last_zone,omitzero"`    // and of which zone
+
+	Load        float64      `json:"load"`                   // system load average of one minute
+	Cores       int          `json:"cores"`                  // of its host
+	DiskFree    uint64       `json:"disk_free"`              // bytes, where it keeps its state
+	DiskTotal   uint64       `json:"disk_total"`             // 0: it keeps none
+	Addresses   []string     `json:"addresses,omitempty"`    // where PowerDNS answers the world
+	SignedUntil *SignedUntil `json:"signed_until,omitempty"` // of all zones that a secondary has
+
+	Leads  bool    `json:"leads,omitempty"`  // a health role that acts for all
+	Alarms []Alarm `json:"alarms,omitempty"` // what it finds wrong, the first MaxAlarms
 
 	Refeed   time.Time `json:"refeed,omitzero"`    // its feed of this time of creation has gone past what its store lacks
 	Problems []string  `json:"problems,omitempty"` // why it is not ready

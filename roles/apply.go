@@ -23,6 +23,7 @@ type applier struct {
 	master string // where PowerDNS finds the loopback server
 
 	takeOver bool // zones of other kinds, too
+	clean    bool // zones that nobody published are deleted though they are not ours
 
 	running  atomic.Int64  // zones that PowerDNS is taking
 	deleting chan struct{} // full while a zone is deleted
@@ -32,9 +33,9 @@ type applier struct {
 	caching bool                    // PowerDNS keeps caches that can outlive a transfer, see flush
 }
 
-func newApplier(api *powerdns.Client, dns, master string, takeOver bool) *applier {
+func newApplier(api *powerdns.Client, dns, master string, cfg SecondaryConfig) *applier {
 	return &applier{
-		api: api, dns: dns, master: master, takeOver: takeOver,
+		api: api, dns: dns, master: master, takeOver: cfg.TakeOver, clean: cfg.ExtraZones == extraDelete,
 		ours: map[zone.Name]time.Time{}, deleting: make(chan struct{}, 1),
 	}
 }
@@ -248,7 +249,7 @@ func (a *applier) remove(ctx context.Context, name zone.Name) error {
 	if err != nil {
 		return err
 	}
-	if !a.owns(info) {
+	if !a.owns(info) && !a.clean {
 		return fmt.Errorf("zone %s was deleted, but PowerDNS here has it as %s with masters %v: not made by this program; delete it by hand", name, info.Kind, info.Masters)
 	}
 	if err := a.delete(ctx, name); err != nil && !errors.Is(err, powerdns.ErrNotFound) {
@@ -349,15 +350,15 @@ func (a *applier) inspect(ctx context.Context) (unfit []string, err error) {
 	caching := false
 	for _, key := range cacheSettings {
 		if v, ok := settings[key]; ok && v != "0" {
-			unfit = append(unfit, fmt.Sprintf("%s=%s (should be 0)", key, v))
+			unfit = append(unfit, fmt.Sprintf("PowerDNS runs with %s=%s (should be 0)", key, v))
 			caching = caching || key == "query-cache-ttl" || key == "negquery-cache-ttl"
 		}
 	}
 	if settings["disable-axfr"] == "yes" {
-		unfit = append(unfit, "disable-axfr=yes (should be no, with allow-axfr-ips for this role: a zone changed at an unchanged serial cannot be proven)")
+		unfit = append(unfit, "PowerDNS runs with disable-axfr=yes (should be no, with allow-axfr-ips for this role: a zone changed at an unchanged serial cannot be proven)")
 	}
 	if settings["secondary"] == "no" && settings["slave"] != "yes" {
-		unfit = append(unfit, "secondary=no (should be yes: it takes no zones)")
+		unfit = append(unfit, "PowerDNS runs with secondary=no (should be yes: it takes no zones)")
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -55,7 +55,7 @@ func RunProxy(ctx context.Context, in Invocation) error {
 
 // RunHealth is the command health.
 func RunHealth(ctx context.Context, in Invocation) error {
-	return runRole(ctx, in, func(c Config, d Deps) (runner, error) { return NewHealth(c, d) }, "broker", "health")
+	return runRole(ctx, in, func(c Config, d Deps) (runner, error) { return NewHealth(c, d) }, "broker", "health", "dnssec")
 }
 
 // RunBroker is the command broker.

@@ -140,6 +140,15 @@ type SecondaryConfig struct {
 	// ScrubRate is how many zones a minute are transferred out of PowerDNS and compared with what it was given, to find what no serial shows. 0 is none.
 	ScrubRate int `toml:"scrub_rate" env:"SCRUB_RATE" envDefault:"60"`
 
+	// PublicAddresses is where the PowerDNS beside this role answers the world, host:port with an IP address: the health
+	// role asks there. Without any nothing is asked from outside.
+	PublicAddresses []string `toml:"public_addresses" env:"PUBLIC_ADDRESSES"`
+
+	// ExtraZones is what becomes of zones that PowerDNS has here, that nobody published and this role did not make:
+	// "report" shows them, "keep" does not, "delete" deletes them, as all others that nobody published, with the leave of
+	// health.max_delete_percent.
+	ExtraZones string `toml:"extra_zones" env:"EXTRA_ZONES" envDefault:"report"`
+
 	// Workers is how many zones are applied at a time. PowerDNS takes them one after the other at its database, so a few
 	// that wait keep it busy. Of 2,000 small zones on two cores (gsqlite3 beside lmdb) 4 workers applied 64 a second, 8
 	// 75 to 84, 16 87 to 92, 32 69.
@@ -149,14 +158,33 @@ type SecondaryConfig struct {
 // Validate returns all faults, joined.
 func (c *SecondaryConfig) Validate() error {
 	var faults []error
+	for _, address := range c.PublicAddresses {
+		faults = append(faults, checkAddress("secondary.public_addresses", address))
+	}
 	if c.StateDir == "" {
 		faults = append(faults, errors.New("secondary.state_dir: the secondary needs a folder for its copy of the zones"))
 	}
 	return errors.Join(append(faults,
 		checkAddress("secondary.transfer_listen", c.TransferListen),
+		c.checkExtraZones(),
 		within("secondary.workers", c.Workers, 1, 256),
 		within("secondary.scrub_rate", c.ScrubRate, 0, 60_000),
 	)...)
+}
+
+// The values of SecondaryConfig.ExtraZones.
+const (
+	extraReport = "report"
+	extraKeep   = "keep"
+	extraDelete = "delete"
+)
+
+func (c *SecondaryConfig) checkExtraZones() error {
+	switch c.ExtraZones {
+	case extraReport, extraKeep, extraDelete:
+		return nil
+	}
+	return fmt.Errorf("secondary.extra_zones: %q is none of %q, %q and %q", c.ExtraZones, extraReport, extraKeep, extraDelete)
 }
 
 func checkAddress(key, address string) error {

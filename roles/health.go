@@ -3,30 +3,51 @@ package roles
 import (
 	"context"
 	"encoding/json"
+	"iter"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"pdns-distribute/broker"
+	"pdns-distribute/dnssec"
 	"pdns-distribute/health"
+	"pdns-distribute/powerdns/zone"
 )
 
-// Health is the role that watches all others.
+// Health is the role that watches all others. Any number may run: all see the same, and the one that holds the lease acts.
 type Health struct {
 	*node
 	cfg     health.Config
+	dnssec  dnssec.Config
 	metrics healthMetrics
 
-	mu    sync.Mutex
-	seen  map[string]health.Sighting
-	feeds []health.Feed
+	index    *index // what is published
+	complete atomic.Bool
+	events   *health.Events
+	twins    *health.Twins
+	alarms   *health.Alarms
+	findings *findings
+	hook     *webhook // nil without one
+	lease    atomic.Pointer[broker.Lease]
+
+	mu      sync.Mutex
+	seen    map[string]health.Sighting
+	feeds   map[string]broker.FeedInfo
+	feedsAt time.Time
 }
 
 type healthMetrics struct {
 	nodes  *prometheus.GaugeVec
 	behind *prometheus.GaugeVec
+	alarms *prometheus.GaugeVec
+	leads  prometheus.Gauge
+	orders *prometheus.CounterVec
+	checks *prometheus.CounterVec
 }
 
 func newHealthMetrics(reg prometheus.Registerer) healthMetrics {
@@ -37,8 +58,20 @@ func newHealthMetrics(reg prometheus.Registerer) healthMetrics {
 		behind: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "pdns_distribute_health_behind", Help: "States that a secondary has still to confirm.",
 		}, []string{"secondary"}),
+		alarms: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "pdns_distribute_health_alarm", Help: "1 for each alarm and each warning that is raised.",
+		}, []string{"kind", "node", "level"}),
+		leads: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pdns_distribute_health_leads", Help: "1 if this is the health role that acts.",
+		}),
+		orders: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pdns_distribute_health_orders_total", Help: "Zones that secondaries were told to take again, by why: late, missing, stale, altered, orphan.",
+		}, []string{"why"}),
+		checks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pdns_distribute_health_checks_total", Help: "Comparisons of a secondary with what is published: same, different, unanswered.",
+		}, []string{"result"}),
 	}
-	reg.MustRegister(m.nodes, m.behind)
+	reg.MustRegister(m.nodes, m.behind, m.alarms, m.leads, m.orders, m.checks)
 	return m
 }
 
@@ -51,14 +84,40 @@ func NewHealth(cfg Config, deps Deps) (*Health, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Health{node: n, cfg: cfg.Health, metrics: newHealthMetrics(n.registry), seen: map[string]health.Sighting{}}
+	h := &Health{
+		node: n, cfg: cfg.Health, dnssec: cfg.DNSSEC, metrics: newHealthMetrics(n.registry), index: newIndex(),
+		events: health.NewEvents(cfg.Health.EventCheckWait), twins: health.NewTwins(), alarms: health.NewAlarms(),
+		findings: newFindings(), seen: map[string]health.Sighting{}, feeds: map[string]broker.FeedInfo{},
+	}
+	if cfg.Health.Webhook != "" {
+		h.hook = newWebhook(cfg.Health.Webhook, n.log)
+	}
 	n.observe.Handle(StatusPath, http.HandlerFunc(h.serveStatus))
+	n.ready.Alarms(func() any { return h.present() })
 	return h, nil
 }
 
 // Run works until ctx ends.
 func (h *Health) Run(ctx context.Context) error {
-	return h.run(ctx, nil, h.watchNodes, h.watchFeeds)
+	parts := []func(context.Context) error{h.watchNodes, h.watchFeeds, h.watchStates, h.watchApplied, h.watchForgotten, h.keepJudging, h.campaign}
+	if h.hook != nil {
+		parts = append(parts, h.hook.run)
+	}
+	return h.run(ctx, h.describe, parts...)
+}
+
+func (h *Health) describe(p *health.Presence) {
+	p.Zones = h.index.count()
+	if p.Leads = h.leads(); p.Leads {
+		alarms := h.alarms.List()
+		p.Alarms = alarms[:min(len(alarms), health.MaxAlarms)]
+	}
+}
+
+// leads tells whether this role acts, at this moment.
+func (h *Health) leads() bool {
+	l := h.lease.Load()
+	return l != nil && l.Held()
 }
 
 func (h *Health) watchNodes(ctx context.Context) error {
@@ -68,6 +127,7 @@ func (h *Health) watchNodes(ctx context.Context) error {
 			h.log.Warn().Err(err).Str("node", id).Msg("its status cannot be read")
 			return
 		}
+		h.twins.Hear(sighting)
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.seen[id] = sighting
@@ -80,6 +140,23 @@ func newSighting(status broker.StatusMsg) (s health.Sighting, err error) {
 	return s, err
 }
 
+// watchForgotten forgets nodes that an operator removed for good.
+func (h *Health) watchForgotten(ctx context.Context) error {
+	stop, err := h.conn.SubscribeForget(ctx, func(node string) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.seen, node)
+		delete(h.feeds, node)
+		h.findings.forget(node)
+	})
+	if err != nil {
+		return err
+	}
+	defer stop()
+	<-ctx.Done()
+	return nil
+}
+
 // feedsInterval is how often the broker is asked how far the secondaries are.
 const feedsInterval = 5 * time.Second
 
@@ -87,12 +164,15 @@ func (h *Health) watchFeeds(ctx context.Context) error {
 	connected, stop := h.conn.Connections()
 	defer stop()
 	for {
-		if feeds, err := readFeeds(ctx, h.conn); err == nil {
+		asked := time.Now()
+		if infos, err := h.conn.Feeds(ctx); err == nil {
 			h.mu.Lock()
-			h.feeds = feeds
+			h.feeds, h.feedsAt = map[string]broker.FeedInfo{}, asked
+			for _, f := range infos {
+				h.feeds[f.Node] = f
+			}
 			h.mu.Unlock()
 		}
-		h.measure(h.board())
 		select {
 		case <-ctx.Done():
 			return nil
@@ -104,31 +184,181 @@ func (h *Health) watchFeeds(ctx context.Context) error {
 
 func readFeeds(ctx context.Context, conn *broker.Conn) ([]health.Feed, error) {
 	infos, err := conn.Feeds(ctx)
-	feeds := make([]health.Feed, 0, len(infos))
-	for _, f := range infos {
-		feeds = append(feeds, health.Feed{Node: f.Node, Behind: f.Behind(), Pulling: f.Pulling})
+	return feedsOf(slices.Values(infos)), err
+}
+
+func feedsOf(infos iter.Seq[broker.FeedInfo]) (feeds []health.Feed) {
+	for f := range infos {
+		feeds = append(feeds, health.Feed{Node: f.Node, Behind: f.Behind()})
 	}
-	return feeds, err
+	return feeds
+}
+
+// watchStates keeps the index, and follows what is published from now on until all serve it.
+func (h *Health) watchStates(ctx context.Context) error {
+	return h.conn.WatchStates(ctx, broker.StateWatcher{
+		State: func(s broker.StateMsg) {
+			h.index.set(s.Zone, s.Seq, s.Header)
+			if h.complete.Load() {
+				h.events.Published(time.Now(), s.Seq, newSettled(s.Zone, published{s.Seq, s.Header}))
+			}
+		},
+		Reset: func() {
+			h.complete.Store(false)
+			h.index.reset()
+			h.events.Reset()
+		},
+		CaughtUp: func() { h.complete.Store(true) },
+	})
+}
+
+func (h *Health) watchApplied(ctx context.Context) error {
+	stop, err := h.conn.SubscribeApplied(ctx, func(node string, notice []byte) {
+		var a health.Applied
+		if json.Unmarshal(notice, &a) == nil {
+			h.events.Applied(node, a)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	defer stop()
+	<-ctx.Done()
+	return nil
 }
 
 func (h *Health) board() health.Board {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return health.NewBoard(time.Now().UTC(), h.cfg.InactiveAfter, h.seen, h.feeds)
+	return health.NewBoard(time.Now().UTC(), h.cfg, h.seen, feedsOf(maps.Values(h.feeds)))
+}
+
+// active are the secondaries that are waited for.
+func (h *Health) active(b health.Board) (active []health.Active) {
+	for _, r := range b.Nodes {
+		if r.Role == roleSecondary && r.Active {
+			active = append(active, health.Active{Node: r.Node, Queued: func(seq uint64) bool { return h.queued(r.Node, seq) }})
+		}
+	}
+	return active
+}
+
+// feedsStale is when what is known of feeds says nothing any more.
+const feedsStale = 3 * feedsInterval
+
+// queued tells whether a state has still to come to a secondary. What is not known counts as that.
+func (h *Health) queued(node string, seq uint64) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f, is := h.feeds[node]
+	return !is || time.Since(h.feedsAt) > feedsStale || f.Behind() > 0 && seq > f.AckFloor
+}
+
+// judgeInterval is how often it is looked at what is wrong.
+const judgeInterval = time.Second
+
+// keepJudging keeps the alarms. All health roles do; the one that leads tells of them.
+func (h *Health) keepJudging(ctx context.Context) error {
+	for wait(ctx, judgeInterval) {
+		now := time.Now()
+		board := h.board()
+		wrong := append(board.Alarms(h.cfg, h.dnssec.AlarmBefore), h.twins.Alarms(now)...)
+		wrong = append(wrong, h.lateAlarms(board)...)
+		wrong = append(wrong, h.findings.alarms()...)
+		raised, cleared := h.alarms.Update(now, wrong)
+		h.measure(board)
+		if len(raised)+len(cleared) > 0 && h.leads() {
+			h.report(raised, cleared)
+		}
+	}
+	return nil
+}
+
+// report tells of alarms that began or are over.
+func (h *Health) report(raised, cleared []health.Alarm) {
+	for _, a := range raised {
+		h.log.Warn().Str("alarm", a.Kind).Str("of", a.Node).Str("remedy", a.Remedy).Msg(a.What)
+	}
+	for _, a := range cleared {
+		h.log.Info().Str("alarm", a.Kind).Str("of", a.Node).Msg("over: " + a.What)
+	}
+	h.announceSoon()
+	if h.hook != nil {
+		h.hook.post(raised, cleared, h.alarms.List())
+	}
+}
+
+// present are the alarms as the health role that leads sees them, which also knows what checks found.
+func (h *Health) present() []health.Alarm {
+	if h.leads() {
+		return h.alarms.List()
+	}
+	if r := leader(h.board()); r != nil && r.Node != h.id {
+		return r.Alarms
+	}
+	return h.alarms.List()
+}
+
+// leader is the health role that acts, nil if none is known.
+func leader(b health.Board) *health.Row {
+	for i, r := range b.Nodes {
+		if r.Leads && r.Active {
+			return &b.Nodes[i]
+		}
+	}
+	return nil
 }
 
 func (h *Health) measure(b health.Board) {
 	h.metrics.nodes.Reset()
 	h.metrics.behind.Reset()
+	h.metrics.alarms.Reset()
 	for _, row := range b.Nodes {
 		h.metrics.nodes.WithLabelValues(row.Role, row.State).Inc()
 		if row.Role == roleSecondary {
 			h.metrics.behind.WithLabelValues(row.Node).Set(float64(row.Behind))
 		}
 	}
+	for _, a := range h.present() {
+		level := "alarm"
+		if a.Warning {
+			level = "warning"
+		}
+		h.metrics.alarms.WithLabelValues(a.Kind, a.Node, level).Set(1)
+	}
+	h.metrics.leads.Set(0)
+	if h.leads() {
+		h.metrics.leads.Set(1)
+	}
 }
 
 func (h *Health) serveStatus(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(h.board())
+	_ = json.NewEncoder(w).Encode(statusOf(h.board(), h.present()))
+}
+
+// lateAlarms tell of secondaries that do not serve changes though they were told again.
+func (h *Health) lateAlarms(b health.Board) (wrong []health.Alarm) {
+	first, zones := map[string]health.Late{}, map[string]int{}
+	for _, l := range h.events.Late(h.active(b)) {
+		if zones[l.Node]++; zones[l.Node] == 1 {
+			first[l.Node] = l
+		}
+	}
+	for node, l := range first {
+		wrong = append(wrong, alarmLate(node, zones[node], l, reasonIn(b, node, l.Zone)))
+	}
+	return wrong
+}
+
+// reasonIn is what a node says of its trouble with a zone, "" if it says none.
+func reasonIn(b health.Board, node string, name zone.Name) string {
+	for _, r := range b.Nodes {
+		for _, f := range r.Failing {
+			if r.Node == node && f.Zone == name {
+				return f.Reason
+			}
+		}
+	}
+	return ""
 }

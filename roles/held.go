@@ -11,6 +11,7 @@ import (
 type holding struct {
 	digest zone.Digest
 	stable zone.StableDigest // covers what the digest leaves out: the apex ZONEMD
+	serial uint32
 	since  time.Time
 	proven bool         // over DNS, by this process; else PowerDNS only says the same serial
 	place  broker.Place // zero when it was not applied by this process
@@ -62,7 +63,7 @@ func (s *Secondary) outdated(name zone.Name, m *broker.FeedMsg) bool {
 }
 
 func (s *Secondary) served(state *zone.State, place broker.Place) {
-	h := holding{digest: state.Digest, stable: state.Stable, since: time.Now(), proven: true, place: place}
+	h := holding{digest: state.Digest, stable: state.Stable, serial: state.Serial, since: time.Now(), proven: true, place: place}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.held[state.Name] = h

@@ -30,7 +30,7 @@ func Init(_ context.Context, in Invocation) error {
 	}
 	plan := Installation{
 		Dir: dir, Home: in.Options.String("home"), BrokerHost: in.Options.String("broker"), BrokerPort: brokerPort,
-		Primary: in.Options.String("primary"), Proxy: in.Options.String("proxy"), Health: in.Options.String("health"),
+		Primary: in.Options.String("primary"), Proxy: in.Options.String("proxy"), Health: in.Options.StringSlice("health"),
 		Secondaries: in.Options.StringSlice("secondary"),
 	}
 	if err := plan.Write(time.Now()); err != nil {
@@ -49,7 +49,7 @@ type Installation struct {
 	BrokerPort  int
 	Primary     string // node ids
 	Proxy       string
-	Health      string
+	Health      []string
 	Secondaries []string
 }
 
@@ -59,6 +59,9 @@ const (
 
 	nodeFile = "config.toml"
 )
+
+// observePorts lets several roles run on one host.
+var observePorts = map[string]int{"broker": 9500, rolePrimary: 9501, "proxy": 9502, "health": 9503, roleSecondary: 9504}
 
 // initNode is what the templates of one node's files are filled with.
 type initNode struct {
@@ -208,14 +211,16 @@ func (p Installation) nodes() []initNode {
 		{Role: "broker", ID: brokerID},
 		{Role: "primary", ID: p.Primary, PowerDNS: true, APIKey: primaryKey},
 		{Role: "proxy", ID: p.Proxy, PowerDNS: true, APIKey: primaryKey, APIPrefix: broker.RemoteAPIPrefix},
-		{Role: "health", ID: p.Health},
+	}
+	for _, id := range p.Health {
+		nodes = append(nodes, initNode{Role: "health", ID: id})
 	}
 	for _, id := range p.Secondaries {
 		nodes = append(nodes, initNode{Role: roleSecondary, ID: id, PowerDNS: true, APIKey: rand.Text(), APIPrefix: broker.RemoteAPIPrefix})
 	}
 	for i := range nodes {
 		n := &nodes[i]
-		n.Observe = net.JoinHostPort("127.0.0.1", strconv.Itoa(9500+min(i, 4)))
+		n.Observe = net.JoinHostPort("127.0.0.1", strconv.Itoa(observePorts[n.Role]))
 		n.BrokerURL = "tls://" + net.JoinHostPort(p.BrokerHost, strconv.Itoa(p.BrokerPort))
 		n.File = p.home(n.ID, nodeFile)
 	}

@@ -37,8 +37,8 @@ func initInto(dir, home string, out io.Writer) error {
 	return Init(context.Background(), Invocation{
 		Args: []string{dir}, Stdout: out, Stderr: io.Discard,
 		Options: options{
-			map[string]string{"broker": "broker.example.net", "primary": "primary1", "proxy": "proxy1", "health": "health1", "home": home},
-			map[string][]string{"secondary": {"ns1", "ns2"}},
+			map[string]string{"broker": "broker.example.net", "primary": "primary1", "proxy": "proxy1", "home": home},
+			map[string][]string{"secondary": {"ns1", "ns2"}, "health": {"health1"}},
 		},
 	})
 }
@@ -118,7 +118,7 @@ func TestInitOverwritesNothing(t *testing.T) {
 }
 
 func TestInitRefusesIDsAndLeavesNothing(t *testing.T) {
-	plain := Installation{BrokerHost: "127.0.0.1", BrokerPort: 4222, Primary: "primary1", Proxy: "proxy1", Health: "health1", Secondaries: []string{"ns1"}}
+	plain := Installation{BrokerHost: "127.0.0.1", BrokerPort: 4222, Primary: "primary1", Proxy: "proxy1", Health: []string{"health1"}, Secondaries: []string{"ns1"}}
 	for want, change := range map[string]func(*Installation){
 		`"ns1" is the id of the secondary already; name the secondary differently`:  func(i *Installation) { i.Secondaries = []string{"ns1", "ns1"} },
 		`"broker1" is the id of the broker already; name the secondary differently`: func(i *Installation) { i.Secondaries = []string{"broker1"} },
@@ -155,7 +155,7 @@ func writeInstallation(t *testing.T) installation {
 	must(t, err)
 	i := installation{Installation{
 		Dir: filepath.Join(t.TempDir(), "installation"), BrokerHost: host, BrokerPort: number,
-		Primary: "primary1", Proxy: "proxy1", Health: "health1", Secondaries: []string{"ns1", "ns2"},
+		Primary: "primary1", Proxy: "proxy1", Health: []string{"health1"}, Secondaries: []string{"ns1", "ns2"},
 	}, t}
 	must(t, i.Write(time.Now()))
 	return i

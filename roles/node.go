@@ -2,6 +2,7 @@ package roles
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,6 +30,8 @@ type Deps struct {
 // a voice that tells the others how it is.
 type node struct {
 	id, role string
+	instance string // unlike that of any other process
+	stateDir string // where the role keeps its state, "" if nowhere
 	version  string
 	started  time.Time
 	log      zerolog.Logger
@@ -46,7 +49,7 @@ const condBroker = "broker"
 // newNode binds the listener and begins to connect. conditions are those that the role must clear to be ready.
 func newNode(cfg Config, role string, deps Deps, conditions ...string) (*node, error) {
 	n := &node{
-		id: cfg.Node.ID, role: role, version: deps.Version, started: time.Now().UTC(),
+		id: cfg.Node.ID, role: role, instance: rand.Text(), version: deps.Version, started: time.Now().UTC(),
 		log:      cfg.Log.New(deps.Log).With().Str("role", role).Str("node", cfg.Node.ID).Logger(),
 		registry: observe.NewRegistry(role, deps.Version),
 		ready:    observe.NewReadiness(append(conditions, condBroker)...),
@@ -155,7 +158,8 @@ func (n *node) announce(ctx context.Context, fill func(*health.Presence)) error 
 func (n *node) announceSoon() { notify(n.wake, struct{}{}) }
 
 func (n *node) speak(ctx context.Context, fill func(*health.Presence)) error {
-	p := health.Presence{Node: n.id, Role: n.role, Version: n.version, Started: n.started}
+	p := health.Presence{Node: n.id, Role: n.role, Version: n.version, Started: n.started, Instance: n.instance, Clock: time.Now().UTC()}
+	describeHost(&p, n.stateDir)
 	for _, r := range n.ready.Reasons() {
 		p.Problems = append(p.Problems, r.What+": "+r.Why)
 	}

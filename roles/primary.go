@@ -35,10 +35,10 @@ type Primary struct {
 	lag      lagging
 	checks   *agenda                  // zones whose settings are still to be looked at
 	own      *agenda                  // zones to look at because of a NOTIFY, or again after an own idea failed
-	grants   grants                   // deletions that the brake has let pass
 	notify   *transfer.NotifyListener // nil when off
 	sweeps   chan struct{}            // asks for a sweep
 	ordered  sweepOrders
+	term     broker.Term   // the latest of health roles whose orders came; used by takeTouches alone
 	caughtUp chan struct{} // closed when the index is complete for the first time
 	once     sync.Once
 	complete atomic.Bool // the index is, at this moment
@@ -61,6 +61,8 @@ const (
 
 	condSignatures = "signatures"
 
+	rolePrimary = "primary"
+
 	laneLimit     = 4096 // touches that may wait in memory; each is some 200 bytes
 	deleteWindow  = time.Hour
 	tombstoneTTL  = 90 * 24 * time.Hour // longer than the longest absence of a secondary that heals by itself
@@ -82,14 +84,14 @@ func NewPrimary(cfg Config, deps Deps) (*Primary, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := newNode(cfg, "primary", deps, condIndex, condPowerDNS, condStreams)
+	n, err := newNode(cfg, rolePrimary, deps, condIndex, condPowerDNS, condStreams)
 	if err != nil {
 		return nil, err
 	}
 	p := &Primary{
 		node: n, cfg: cfg.Primary, dnssec: cfg.DNSSEC, dns: cfg.PowerDNS.DNSAddress, api: api,
 		index: newIndex(), brake: health.NewBrake(cfg.Primary.MaxDeletePercent, deleteWindow),
-		lag: lagging{zones: map[zone.Name]lag{}}, grants: grants{names: map[zone.Name]time.Time{}},
+		lag:    lagging{zones: map[zone.Name]lag{}},
 		checks: newAgenda(), own: newAgenda(), sweeps: make(chan struct{}, 1), caughtUp: make(chan struct{}),
 	}
 	p.powerdns = newNeighbour(api, n.ready, n.log, p.reviewPowerDNS)
@@ -177,10 +179,28 @@ func (p *Primary) takeTouches(ctx context.Context) error {
 			p.orderSweep(t)
 			return
 		}
+		if p.overruled(t) {
+			p.acknowledge(t)
+			return
+		}
 		if e := (errand{reason: t.Reason, msg: &t, hidden: true, again: t.Again}); !p.lanes.submit(ctx, t.Zone, e, !p.failures.has(t.Zone)) {
 			p.handBack(e)
 		}
 	}, nil)
+}
+
+// overruled tells of an order by a health role that led before the one that leads now. A process that was stopped may send
+// it long after.
+func (p *Primary) overruled(t broker.TouchMsg) bool {
+	if t.Term.IsZero() {
+		return false
+	}
+	if t.Term.Before(p.term) {
+		p.log.Warn().Stringer("zone", t.Zone).Stringer("term", t.Term).Msg("an order by a health role that leads no more was dropped")
+		return true
+	}
+	p.term = t.Term
+	return false
 }
 
 // mergeErrands makes one of two that wait for the same zone. A touch that the other one covers is acknowledged. That a

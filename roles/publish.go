@@ -234,33 +234,14 @@ func (p *Primary) retract(ctx context.Context, name zone.Name, e errand, before 
 	return resultGone, p.store(ctx, name, data, header, before)
 }
 
-// grants are the zones that the brake has let pass: a deletion that is tried again is the same deletion. It is safe for
-// concurrent use.
-type grants struct {
-	mu    sync.Mutex
-	names map[zone.Name]time.Time
-}
-
-// allow asks the brake for the deletions that it has not let pass within its window.
+// allow asks the brake for deletions that nobody ordered.
 func (p *Primary) allow(now time.Time, gone []zone.Name) error {
-	p.grants.mu.Lock()
-	defer p.grants.mu.Unlock()
-	var fresh []zone.Name
-	for _, name := range gone {
-		if at, granted := p.grants.names[name]; !granted || now.Sub(at) > deleteWindow {
-			fresh = append(fresh, name)
-		}
+	err := p.brake.Allow(now, gone, len(p.index.existing()))
+	if err != nil {
+		err = fmt.Errorf("zones are gone from PowerDNS without having been deleted through the proxy: %w; if that is right, run: pdns-distribute sync --confirm-deletes", err)
+		p.ready.Set(condDeletes, err.Error())
 	}
-	if len(fresh) > 0 {
-		if err := p.brake.Allow(now, len(fresh), len(p.index.existing())); err != nil {
-			p.ready.Set(condDeletes, err.Error())
-			return err
-		}
-	}
-	for _, name := range fresh {
-		p.grants.names[name] = now
-	}
-	return nil
+	return err
 }
 
 // lagging remembers since when PowerDNS gives something older than it should: behind a replica that lags it is soon

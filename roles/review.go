@@ -3,8 +3,12 @@ package roles
 import (
 	"context"
 	"maps"
+	"slices"
 	"time"
 
+	"pdns-distribute/dnssec"
+	"pdns-distribute/health"
+	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/zone"
 )
 
@@ -62,7 +66,9 @@ func (s *Secondary) review(ctx context.Context) error {
 		parked[name] = true
 	}
 	s.warn(unfit)
-	missing := s.compare(s.apply.adopt(zones, begin), parked, begin)
+	ours := s.apply.adopt(zones, begin)
+	missing, known := s.compare(ours, parked, begin)
+	s.noteExtra(zones, known)
 	if len(missing) > 0 {
 		s.log.Warn().Int("zones", len(missing)).Msg("PowerDNS lacks zones or has older versions: giving them to it again")
 	}
@@ -82,19 +88,47 @@ func (s *Secondary) warn(unfit []string) {
 	s.warnings = unfit
 }
 
+// noteExtra notes what PowerDNS has besides: zones of this role that nobody published, and, as foreign, those of others.
+func (s *Secondary) noteExtra(zones []powerdns.ZoneInfo, known map[zone.Name]bool) {
+	extra := map[zone.Name]uint32{}
+	var foreign []zone.Name
+	for _, info := range zones {
+		switch owned := s.apply.owns(info); {
+		case known[info.Name]:
+		case !owned:
+			foreign = append(foreign, info.Name)
+			if s.apply.clean {
+				extra[info.Name] = info.Serial
+			}
+		default:
+			extra[info.Name] = info.Serial
+		}
+	}
+	slices.Sort(foreign)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.extra, s.foreign = extra, foreign
+}
+
 // compare takes what PowerDNS lists as the truth about what it serves, but for what was applied since the listing began,
-// and returns the zones that it must be given again. A newer serial than the store's is no reason: the store was a
+// and returns the zones that it must be given again, and all that are known. A newer serial than the store's is no reason: the store was a
 // moment behind when this role ended, and the state is delivered again. What is parked is on the agenda already, and not
 // held whatever its serial.
-func (s *Secondary) compare(serials map[zone.Name]uint32, parked map[zone.Name]bool, begin time.Time) (missing []zone.Name) {
+func (s *Secondary) compare(serials map[zone.Name]uint32, parked map[zone.Name]bool, begin time.Time) (missing []zone.Name, known map[zone.Name]bool) {
 	s.mu.Lock()
 	before := maps.Clone(s.held)
 	s.mu.Unlock()
 	held := make(map[zone.Name]holding, len(before))
+	known = make(map[zone.Name]bool, len(before))
+	var signed *health.SignedUntil
 	for state, err := range s.store.States() {
 		if err != nil {
 			s.log.Error().Err(err).Msg("a state in the store cannot be read; it is replaced when the zone next changes")
 			continue
+		}
+		known[state.Name] = true
+		if end := dnssec.End(state.Expires, begin); state.Expires != 0 && (signed == nil || end.Before(signed.At)) {
+			signed = &health.SignedUntil{Zone: state.Name, At: end}
 		}
 		serial, is := serials[state.Name]
 		switch h, was := before[state.Name]; {
@@ -104,7 +138,7 @@ func (s *Secondary) compare(serials map[zone.Name]uint32, parked map[zone.Name]b
 		case serial == state.Serial && was:
 			held[state.Name] = h
 		case serial == state.Serial:
-			held[state.Name] = holding{digest: state.Digest, stable: state.Stable, since: begin}
+			held[state.Name] = holding{digest: state.Digest, stable: state.Stable, serial: state.Serial, since: begin}
 		}
 	}
 	s.mu.Lock()
@@ -114,8 +148,8 @@ func (s *Secondary) compare(serials map[zone.Name]uint32, parked map[zone.Name]b
 			held[name] = h
 		}
 	}
-	s.held = held
-	return missing
+	s.held, s.signed = held, signed
+	return missing, known
 }
 
 // refillDue brings the zones that PowerDNS must be given again into their lanes.

@@ -70,7 +70,7 @@ func (p *Primary) scrub(ctx context.Context) error {
 
 // scrub compares what PowerDNS has with what it was given.
 func (s *Secondary) scrub(ctx context.Context) error {
-	return scrub(ctx, s.scrubRate, s.heldZones, func(ctx context.Context, name zone.Name) {
+	return scrub(ctx, s.cfg.ScrubRate, s.heldZones, func(ctx context.Context, name zone.Name) {
 		if !s.powerdns.wait(ctx) {
 			return
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,18 +22,21 @@ import (
 // Secondary is the role beside a secondary PowerDNS: it follows the published states and makes PowerDNS serve them.
 type Secondary struct {
 	*node
-	store     *store.Store
-	shelf     *shelf
-	server    *transfer.Server
-	apply     *applier
-	powerdns  *neighbour
-	lanes     *lanes[delivery]
-	scrubRate int
-	refills   *agenda // zones that PowerDNS must be given again
-	metrics   secondaryMetrics
+	store    *store.Store
+	shelf    *shelf
+	server   *transfer.Server
+	apply    *applier
+	powerdns *neighbour
+	lanes    *lanes[delivery]
+	cfg      SecondaryConfig
+	refills  *agenda // zones that PowerDNS must be given again
+	metrics  secondaryMetrics
 
 	mu       sync.Mutex
 	held     map[zone.Name]holding // what PowerDNS is known to serve
+	extra    map[zone.Name]uint32  // what it has besides, by serials
+	foreign  []zone.Name           // of those, what this program did not make
+	signed   *health.SignedUntil   // the first end of signatures
 	lastAt   time.Time
 	lastZone zone.Name
 	warnings []string
@@ -87,7 +91,7 @@ func NewSecondary(cfg Config, deps Deps) (*Secondary, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Secondary{held: map[zone.Name]holding{}, refills: newAgenda(), scrubRate: cfg.Secondary.ScrubRate}
+	s := &Secondary{held: map[zone.Name]holding{}, refills: newAgenda(), cfg: cfg.Secondary}
 	if s.store, err = store.Open(filepath.Join(cfg.Secondary.StateDir, "zones.db")); err != nil {
 		return nil, err
 	}
@@ -98,7 +102,8 @@ func NewSecondary(cfg Config, deps Deps) (*Secondary, error) {
 	if s.node, err = newNode(cfg, roleSecondary, deps, condFeed, condPowerDNS); err != nil {
 		return nil, errors.Join(err, s.server.Close(), s.store.Close())
 	}
-	s.apply = newApplier(api, cfg.PowerDNS.DNSAddress, s.server.Addr().String(), cfg.Secondary.TakeOver)
+	s.stateDir = cfg.Secondary.StateDir
+	s.apply = newApplier(api, cfg.PowerDNS.DNSAddress, s.server.Addr().String(), cfg.Secondary)
 	parked, err := s.store.Parked()
 	if err != nil {
 		return nil, errors.Join(err, s.close(), s.server.Close(), s.store.Close())
@@ -116,7 +121,8 @@ func NewSecondary(cfg Config, deps Deps) (*Secondary, error) {
 // Run works until ctx ends. The store is closed when nothing uses it any more.
 func (s *Secondary) Run(ctx context.Context) error {
 	err := s.run(ctx, s.describe, s.server.Run, s.powerdns.watch, s.lanes.run, s.follow, s.orderAhead, s.keepReviewing, s.refillDue, s.scrub,
-		func(ctx context.Context) error { return s.answerAsks(ctx, s.answer) })
+		func(ctx context.Context) error { return s.answerAsks(ctx, s.answer) },
+		func(ctx context.Context) error { return answerChecks(ctx, s.conn, s.inventory) })
 	return errors.Join(err, s.store.Close())
 }
 
@@ -124,8 +130,11 @@ func (s *Secondary) describe(p *health.Presence) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p.Zones, p.LastApplied, p.LastZone = len(s.held), s.lastAt, s.lastZone
-	p.PowerDNS, p.Warnings = s.powerdns.runningVersion(), s.warnings
-	p.Refeed = s.refeed
+	p.PowerDNS, p.Warnings = s.powerdns.runningVersion(), slices.Clone(s.warnings)
+	if len(s.foreign) > 0 && s.cfg.ExtraZones == extraReport {
+		p.Warnings = append(p.Warnings, fmt.Sprintf("PowerDNS here has %d zones that nobody published, the first of them %s: they are left alone, see secondary.extra_zones", len(s.foreign), s.foreign[0]))
+	}
+	p.Refeed, p.Addresses, p.SignedUntil = s.refeed, s.cfg.PublicAddresses, s.signed
 }
 
 // follow brings published states into their lanes.

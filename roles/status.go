@@ -1,8 +1,10 @@
 package roles
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -17,26 +19,98 @@ import (
 // statusPatience is how long the broker may take to answer.
 const statusPatience = 10 * time.Second
 
+// statusDocument is what status prints as JSON, and what the health role answers.
+type statusDocument struct {
+	health.Board
+	Leader string         `json:"leader,omitempty"` // the health role that acts
+	Alarms []health.Alarm `json:"alarms"`           // as that one sees it
+}
+
+func statusOf(b health.Board, alarms []health.Alarm) statusDocument {
+	d := statusDocument{Board: b, Alarms: alarms}
+	if r := leader(b); r != nil {
+		d.Leader = r.Node
+	}
+	return d
+}
+
 // Status is the command status: it asks the broker who is there and prints it.
 func Status(ctx context.Context, in Invocation) error {
+	watch := in.Options.Bool("watch")
 	if len(in.Args) > 0 {
+		if watch {
+			return fmt.Errorf("%w: status: --watch shows nodes, not zones", ErrUsage)
+		}
 		return statusOfZones(ctx, in)
 	}
 	return withBroker(ctx, in, func(ctx context.Context, conn *broker.Conn, cfg Config) error {
-		board, err := readBoard(ctx, conn, cfg.Health)
+		if watch {
+			return watchStatus(ctx, in, conn, cfg.Health)
+		}
+		status, err := readStatus(ctx, conn, cfg.Health)
 		if err != nil {
 			return err
 		}
-		if in.Options.Bool("json") {
-			err = json.NewEncoder(in.Stdout).Encode(board)
-		} else {
-			err = printBoard(in.Stdout, board)
-		}
-		if err == nil && !board.OK {
-			err = ErrNotInOrder
-		}
-		return err
+		return errors.Join(status.print(in.Stdout, in.Options.Bool("json")), status.inOrder())
 	}, "health")
+}
+
+// watchPause is how often the picture is renewed.
+const watchPause = 2 * time.Second
+
+// watchStatus shows how things are until ctx ends: on a terminal in place, as JSON a line each time.
+func watchStatus(ctx context.Context, in Invocation, conn *broker.Conn, cfg health.Config) error {
+	const home, clearRest = "\x1b[H", "\x1b[J"
+	inPlace := terminal(in.Stdout) != io.Discard && !in.Options.Bool("json")
+	if inPlace {
+		fmt.Fprint(in.Stdout, home+clearRest)
+	}
+	for {
+		var picture bytes.Buffer
+		if status, err := readStatus(ctx, conn, cfg); err == nil {
+			if err := status.print(&picture, in.Options.Bool("json")); err != nil {
+				return err
+			}
+		} else if ctx.Err() == nil {
+			fmt.Fprintln(&picture, err)
+		}
+		if inPlace {
+			lines := strings.ReplaceAll(picture.String(), "\n", "\x1b[K\n") // each erases the rest of what stood there
+			fmt.Fprint(in.Stdout, home+time.Now().Format(time.DateTime)+"\x1b[K\n\n"+lines+clearRest)
+		} else {
+			fmt.Fprint(in.Stdout, picture.String())
+		}
+		if !wait(ctx, watchPause) {
+			return nil
+		}
+	}
+}
+
+func (d statusDocument) inOrder() error {
+	if d.OK && !slices.ContainsFunc(d.Alarms, func(a health.Alarm) bool { return !a.Warning }) {
+		return nil
+	}
+	return ErrNotInOrder
+}
+
+func (d statusDocument) print(out io.Writer, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(out).Encode(d)
+	}
+	if err := printBoard(out, d.Board); err != nil {
+		return err
+	}
+	if d.Leader == "" {
+		fmt.Fprintln(out, "\nNo health role acts: nobody compares and mends.")
+	}
+	for _, a := range d.Alarms {
+		word := "ALARM"
+		if a.Warning {
+			word = "warning"
+		}
+		fmt.Fprintf(out, "\n%s for %s: %s\n  %s\n", word, ago(d.At, a.Since), a.What, a.Remedy)
+	}
+	return nil
 }
 
 // withBroker connects for the length of one command.
@@ -61,22 +135,31 @@ func withBroker(ctx context.Context, in Invocation, do func(context.Context, *br
 	return do(ctx, conn, cfg)
 }
 
-func readBoard(ctx context.Context, conn *broker.Conn, cfg health.Config) (health.Board, error) {
+func readStatus(ctx context.Context, conn *broker.Conn, cfg health.Config) (statusDocument, error) {
 	statuses, err := conn.Statuses(ctx)
 	if err != nil {
-		return health.Board{}, err
+		return statusDocument{}, err
 	}
 	feeds, err := readFeeds(ctx, conn)
 	if err != nil {
-		return health.Board{}, err
+		return statusDocument{}, err
+	}
+	now, err := conn.Clock(ctx)
+	if err != nil {
+		return statusDocument{}, err
 	}
 	seen := map[string]health.Sighting{}
 	for id, status := range statuses {
 		if seen[id], err = newSighting(status); err != nil {
-			return health.Board{}, fmt.Errorf("status of node %s: %w", id, err)
+			return statusDocument{}, fmt.Errorf("status of node %s: %w", id, err)
 		}
 	}
-	return health.NewBoard(time.Now().UTC(), cfg.InactiveAfter, seen, feeds), nil
+	board := health.NewBoard(now, cfg, seen, feeds)
+	alarms := []health.Alarm{}
+	if r := leader(board); r != nil {
+		alarms = append(alarms, r.Alarms...)
+	}
+	return statusOf(board, alarms), nil
 }
 
 // printBoard prints a line a node, and below what is wrong.
@@ -90,7 +173,7 @@ func printBoard(out io.Writer, b health.Board) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(b.Nodes, func(r health.Row) bool { return r.Role == "primary" && r.Active }) {
+	if !slices.ContainsFunc(b.Nodes, func(r health.Row) bool { return r.Role == rolePrimary && r.Active }) {
 		fmt.Fprintln(out, "\nThere is no primary: nothing is distributed.")
 	}
 	for _, r := range b.Nodes {
@@ -104,7 +187,7 @@ func printTrouble(out io.Writer, now time.Time, r health.Row) {
 		fmt.Fprintf(out, "\n%s %s is not ready: %s\n", r.Role, r.Node, problem)
 	}
 	for _, warning := range r.Warnings {
-		fmt.Fprintf(out, "\n%s %s: PowerDNS runs with %s\n", r.Role, r.Node, warning)
+		fmt.Fprintf(out, "\n%s %s: %s\n", r.Role, r.Node, warning)
 	}
 	if len(r.Failing) == 0 {
 		return

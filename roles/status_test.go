@@ -16,11 +16,11 @@ func TestPrintedBoard(t *testing.T) {
 		}}},
 		"proxy1": {At: noon.Add(-1400 * time.Millisecond), Presence: health.Presence{Node: "proxy1", Role: "proxy", Version: "1.2.3"}},
 		"ns1": {At: noon, Presence: health.Presence{Node: "ns1", Role: "secondary", Version: "1.2.3", PowerDNS: "4.9.0", Zones: 1200,
-			LastApplied: noon.Add(-3 * time.Minute), Warnings: []string{"query-cache-ttl=20 (should be 0)"}}},
+			LastApplied: noon.Add(-3 * time.Minute), Warnings: []string{"PowerDNS runs with query-cache-ttl=20 (should be 0)"}}},
 		"ns2": {At: noon.Add(-time.Hour), Presence: health.Presence{Node: "ns2", Role: "secondary", Version: "1.2.2", Zones: 1190, Problems: []string{"powerdns: connection refused"}}},
 	}
 	feeds := []health.Feed{{Node: "ns1", Behind: 2}, {Node: "ns2", Behind: 10}, {Node: "ns3", Behind: 1200}}
-	wantPrinted(t, health.NewBoard(noon, 30*time.Second, seen, feeds), `
+	wantPrinted(t, health.NewBoard(noon, health.Config{InactiveAfter: 30 * time.Second}, seen, feeds), `
 ROLE       NODE      STATE     ZONES  BEHIND  FAILING  LAST APPLIED  SEEN    POWERDNS  VERSION
 primary    primary1  failing   1200   -       61       -             1s      4.7.3     1.2.3
 proxy      proxy1    ok        0      -       0        -             1s      -         1.2.3
@@ -39,7 +39,7 @@ secondary ns2 is not ready: powerdns: connection refused
 }
 
 func TestPrintedBoardWithoutAPrimary(t *testing.T) {
-	wantPrinted(t, health.NewBoard(noon, time.Minute, nil, nil), `
+	wantPrinted(t, health.NewBoard(noon, health.Config{InactiveAfter: time.Minute}, nil, nil), `
 ROLE  NODE  STATE  ZONES  BEHIND  FAILING  LAST APPLIED  SEEN  POWERDNS  VERSION
 
 There is no primary: nothing is distributed.

@@ -23,19 +23,29 @@ import (
 // Sync is the command sync: it has zones read, published and taken again whatever is known of them, or gives the
 // operator's word that held deletions are right.
 func Sync(ctx context.Context, in Invocation) error {
+	switch confirm, check := in.Options.Bool("confirm-deletes"), in.Options.Bool("check"); {
+	case confirm && (check || in.Options.Bool("all") || in.Options.String("node") != "" || len(in.Args) > 1):
+		return fmt.Errorf("%w: sync: --confirm-deletes goes alone, or with the id of one secondary behind it", ErrUsage)
+	case confirm && len(in.Args) == 1:
+		return requestCheck(ctx, in, leaderRequest{Do: doConfirm, Node: in.Args[0]})
+	case confirm:
+		return confirmDeletes(ctx, in)
+	case check && (in.Options.Bool("all") || len(in.Args) > 0):
+		return fmt.Errorf("%w: sync: --check goes alone, or with --node ID", ErrUsage)
+	case check:
+		return requestCheck(ctx, in, leaderRequest{Do: doCheck, Node: in.Options.String("node")})
+	}
+	return syncZones(ctx, in)
+}
+
+func syncZones(ctx context.Context, in Invocation) error {
 	names, err := parseZones(in.Args)
 	if err != nil {
 		return err
 	}
 	all := in.Options.Bool("all") || in.Options.String("node") != "" && len(names) == 0
-	switch {
-	case in.Options.Bool("confirm-deletes"):
-		if all || len(names) > 0 {
-			return fmt.Errorf("%w: sync: --confirm-deletes goes alone", ErrUsage)
-		}
-		return confirmDeletes(ctx, in)
-	case all == (len(names) > 0):
-		return fmt.Errorf("%w: sync: name zones, or say --all, or --node ID, or --confirm-deletes", ErrUsage)
+	if all == (len(names) > 0) {
+		return fmt.Errorf("%w: sync: name zones, or say --all, or --node ID, or --check, or --confirm-deletes", ErrUsage)
 	}
 	return withBroker(ctx, in, func(ctx context.Context, conn *broker.Conn, cfg Config) error {
 		if all {
@@ -50,6 +60,7 @@ func Sync(ctx context.Context, in Invocation) error {
 	}, "health")
 }
 
+// confirmDeletes is the word to the primary: zones that are gone from its PowerDNS shall be deleted.
 func confirmDeletes(ctx context.Context, in Invocation) error {
 	return withBroker(ctx, in, func(ctx context.Context, conn *broker.Conn, _ Config) error {
 		if err := conn.PublishSweep(ctx, broker.Touch{Reason: reasonConfirm}); err != nil {
@@ -58,6 +69,50 @@ func confirmDeletes(ctx context.Context, in Invocation) error {
 		_, err := fmt.Fprintf(in.Stdout, "The primary sweeps now; for %s it deletes whatever PowerDNS does not have any more.\n", confirmed)
 		return err
 	})
+}
+
+// checkPatience is how long the comparison of all secondaries may take.
+const checkPatience = 10 * time.Minute
+
+// requestCheck has the health role that leads compare secondaries now, and prints what it found.
+func requestCheck(ctx context.Context, in Invocation, r leaderRequest) error {
+	return withBroker(ctx, in, func(ctx context.Context, conn *broker.Conn, _ Config) error {
+		ctx, cancel := context.WithTimeout(ctx, checkPatience)
+		defer cancel()
+		answer, err := askLeader(ctx, conn, r)
+		if err != nil {
+			return err
+		}
+		if r.Do == doConfirm {
+			fmt.Fprintf(in.Stdout, "For %s zones are deleted from %s that are not published, once the primary has looked that they are gone.\n", confirmed, r.Node)
+		}
+		order := error(nil)
+		for _, n := range answer.Nodes {
+			fmt.Fprintf(in.Stdout, "%s: %s\n", n.Node, n.words())
+			if n.Fault != "" || n.Held != "" {
+				order = ErrNotInOrder
+			}
+		}
+		return order
+	})
+}
+
+// words tell an operator what came of it.
+func (r nodeReport) words() string {
+	if r.Fault != "" {
+		return "not compared: " + r.Fault
+	}
+	text := fmt.Sprintf("%d zones, as published", r.Zones)
+	if len(r.Found) > 0 {
+		text = fmt.Sprintf("%d zones, of all %s; %d are being mended", r.Zones, strings.Join(r.Found, ", "), r.Ordered)
+	}
+	if r.OnWay > 0 {
+		text += fmt.Sprintf("; %d changes are on their way", r.OnWay)
+	}
+	if r.Held != "" {
+		text += fmt.Sprintf("\n  %s\n  if they shall be deleted there, run: pdns-distribute sync --confirm-deletes %s", r.Held, r.Node)
+	}
+	return text
 }
 
 func parseZones(args []string) (names []zone.Name, err error) {

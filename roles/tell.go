@@ -59,7 +59,9 @@ func (n *node) answerAsks(ctx context.Context, answer func(context.Context, zone
 
 // settled tells that a touch is done with.
 func (p *Primary) settled(name zone.Name, touch uint64) {
-	if err := p.tell(health.Settled{Zone: name, Touch: touch}, p.index.get(name)); err != nil {
+	s := newSettled(name, p.index.get(name))
+	s.Touch = touch
+	if err := p.tell(s); err != nil {
 		p.log.Debug().Err(err).Stringer("zone", name).Msg("that its touch is done with was not told")
 	}
 }
@@ -78,13 +80,21 @@ func (p *Primary) answer(ctx context.Context, name zone.Name) error {
 	case !errors.Is(err, broker.ErrNotFound):
 		return err
 	}
-	return p.tell(health.Settled{Zone: name, Touch: last, Pending: pending}, now)
+	s := newSettled(name, now)
+	s.Touch, s.Pending = last, pending
+	return p.tell(s)
 }
 
-func (p *Primary) tell(s health.Settled, now published) error {
+// newSettled says which state a zone is at.
+func newSettled(name zone.Name, now published) health.Settled {
 	h := now.header
-	s.Gone, s.Again = !now.remembered(), h.Again != ""
-	s.Serial, s.Digest, s.Stable, s.Expires, s.Published = h.Serial, h.Digest, h.Stable, h.Expires, h.Published
+	return health.Settled{
+		Zone: name, Gone: !now.remembered(), Again: h.Again != "",
+		Serial: h.Serial, Digest: h.Digest, Stable: h.Stable, Expires: h.Expires, Published: h.Published,
+	}
+}
+
+func (p *Primary) tell(s health.Settled) error {
 	notice, err := json.Marshal(s)
 	if err != nil {
 		return err

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/sha512"
+	"encoding/hex"
+	"fmt"
 	"hash"
 	"slices"
 
@@ -15,6 +17,28 @@ type Digest [sha512.Size384]byte
 
 // StableDigest names the content of a version, not its making; see [Zone.Stable].
 type StableDigest [sha256.Size]byte
+
+// ParseDigest reads a digest that was printed in hex.
+func ParseDigest(text string) (d Digest, err error) {
+	err = parseHex(d[:], text)
+	return d, err
+}
+
+// ParseStableDigest reads a stable digest that was printed in hex.
+func ParseStableDigest(text string) (d StableDigest, err error) {
+	err = parseHex(d[:], text)
+	return d, err
+}
+
+func parseHex(into []byte, text string) error {
+	if len(text) != hex.EncodedLen(len(into)) {
+		return fmt.Errorf("%w: digest %q", ErrCorrupt, text)
+	}
+	if _, err := hex.Decode(into, []byte(text)); err != nil {
+		return fmt.Errorf("%w: digest %q", ErrCorrupt, text)
+	}
+	return nil
+}
 
 // Digest is the RFC 8976 §3.3.1 digest over all records except the apex ZONEMD and its signatures. It proves that what
 // arrived is what was sent.

@@ -29,6 +29,7 @@ type Options struct {
 
 	// Program is the path of the program: each role then is a process of its own. "" runs all in this process.
 	Program string
+	Healths int               // how many health roles, health1 and so on; 0 is one
 	Set     map[string]string // keys for all roles, as --set would
 	Log     io.Writer         // gets the roles' log lines
 	Version string
@@ -106,7 +107,8 @@ func (f *Fleet) startServers(ctx context.Context) (err error) {
 
 // install writes the roles' files and notes what differs from them here: ports, and the PowerDNS servers.
 func (f *Fleet) install() error {
-	ports, err := freePorts(6 + 2*len(f.Secondaries))
+	healths := max(f.options.Healths, 1)
+	ports, err := freePorts(5 + healths + 2*len(f.Secondaries))
 	if err != nil {
 		return err
 	}
@@ -117,9 +119,12 @@ func (f *Fleet) install() error {
 	}
 	plan := roles.Installation{
 		Dir: filepath.Join(f.Dir, "roles"), BrokerHost: "127.0.0.1", BrokerPort: ports[0],
-		Primary: Primary, Proxy: Proxy, Health: Health,
+		Primary: Primary, Proxy: Proxy,
 	}
 	ports = ports[1:]
+	for n := range healths {
+		plan.Health = append(plan.Health, "health"+strconv.Itoa(n+1))
+	}
 	for _, s := range f.Secondaries {
 		plan.Secondaries = append(plan.Secondaries, s.ID)
 	}
@@ -132,9 +137,11 @@ func (f *Fleet) install() error {
 	f.add(plan, "broker", Broker, next(), nil)
 	f.add(plan, "primary", Primary, next(), beside(f.Primary))
 	f.add(plan, "proxy", Proxy, next(), with(beside(f.Primary), "proxy.listen", proxy))
-	f.add(plan, "health", Health, next(), nil)
+	for _, id := range plan.Health {
+		f.add(plan, "health", id, next(), nil)
+	}
 	for _, s := range f.Secondaries {
-		f.add(plan, "secondary", s.ID, next(), with(beside(s.Server), "secondary.transfer_listen", next()))
+		f.add(plan, "secondary", s.ID, next(), with(with(beside(s.Server), "secondary.transfer_listen", next()), "secondary.public_addresses", s.DNSAddr))
 	}
 	return nil
 }
@@ -206,6 +213,9 @@ func (f *Fleet) StopRole(id string) error { return f.members[id].stop() }
 
 // KillRole ends a role that is a process of its own at once.
 func (f *Fleet) KillRole(id string) error { return f.members[id].kill() }
+
+// Signal sends a signal to a role that is a process of its own.
+func (f *Fleet) Signal(id string, s os.Signal) error { return f.members[id].signal(s) }
 
 // BrokerStore is the folder that the broker keeps everything in.
 func (f *Fleet) BrokerStore() string { return filepath.Join(f.Dir, "roles", Broker, "store") }

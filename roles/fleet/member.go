@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
 	"syscall"
 	"time"
@@ -90,6 +91,13 @@ func (m *member) kill() error {
 	<-m.done
 	m.done = nil
 	return nil
+}
+
+func (m *member) signal(s os.Signal) error {
+	if m.cmd == nil || m.done == nil {
+		return errors.New("only processes that run get signals")
+	}
+	return m.cmd.Process.Signal(s)
 }
 
 // awaitReady asks /readyz until it says yes. A member that ended meanwhile is an error.

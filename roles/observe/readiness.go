@@ -20,7 +20,11 @@ type Reason struct {
 type Readiness struct {
 	mu      sync.Mutex
 	reasons map[string]Reason
+	alarms  func() any
 }
+
+// Alarms adds what list returns to the answer, whether the role is ready or not. Call it before anything is answered.
+func (r *Readiness) Alarms(list func() any) { r.alarms = list }
 
 // NewReadiness makes a Readiness with the conditions that must each be cleared once before the role is ready. They are named
 // up front so that a role is not taken for ready before its parts have begun to look.
@@ -67,11 +71,16 @@ func (r *Readiness) answer(w http.ResponseWriter, _ *http.Request) {
 	type document struct {
 		Ready   bool     `json:"ready"`
 		Reasons []Reason `json:"reasons,omitempty"`
+		Alarms  any      `json:"alarms,omitempty"`
 	}
 	reasons := r.Reasons()
 	status := http.StatusOK
 	if len(reasons) > 0 {
 		status = http.StatusServiceUnavailable
 	}
-	writeJSON(w, status, document{Ready: len(reasons) == 0, Reasons: reasons})
+	d := document{Ready: len(reasons) == 0, Reasons: reasons}
+	if r.alarms != nil {
+		d.Alarms = r.alarms()
+	}
+	writeJSON(w, status, d)
 }

@@ -1,0 +1,167 @@
+package health
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+
+	"pdns-distribute/powerdns/zone"
+)
+
+// Events follows each published state until every active secondary has told that it serves it. What it costs is in
+// proportion to what was published, whatever the number of zones. It is safe for concurrent use.
+type Events struct {
+	wait time.Duration
+
+	mu   sync.Mutex
+	open map[zone.Name]*event
+}
+
+// event is one state on its way.
+type event struct {
+	state    Settled
+	seq      uint64
+	since    time.Time
+	due      time.Time
+	told     map[string]bool
+	asked    bool // since the last order
+	attempts int  // orders to take it again
+}
+
+// Active is a secondary that should take what is published.
+type Active struct {
+	Node string
+	// Queued tells whether the state with this sequence still waits for it at the broker, or is in its hands: it will come
+	// by itself.
+	Queued func(seq uint64) bool
+}
+
+// Orders are what is to be done now.
+type Orders struct {
+	Ask    []zone.Name            // ask all nodes what they have of these
+	Retake map[zone.Name][]string // have these nodes take the zones again
+}
+
+// Late is a zone that a secondary does not serve as published though it was told again.
+type Late struct {
+	Zone     zone.Name
+	Node     string
+	Since    time.Time // when it was published
+	Attempts int
+}
+
+const (
+	askAnswer = 3 * time.Second  // for an answer to a question
+	lastWait  = 15 * time.Minute // the pauses between orders grow up to this
+	askMost   = 500              // questions at a time; nodes drop more than some 1,000
+)
+
+// NewEvents follows states that may take wait to be served everywhere.
+func NewEvents(wait time.Duration) *Events {
+	return &Events{wait: wait, open: map[zone.Name]*event{}}
+}
+
+// Published begins to follow a state. The same state published once more, because somebody is to take it again, does not
+// begin anew.
+func (e *Events) Published(now time.Time, seq uint64, state Settled) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if known := e.open[state.Zone]; known != nil && known.state.Gone == state.Gone && known.state.Digest == state.Digest && known.state.Stable == state.Stable {
+		known.seq, known.state = seq, state
+		return
+	}
+	e.open[state.Zone] = &event{state: state, seq: seq, since: now, due: now.Add(e.wait), told: map[string]bool{}}
+}
+
+// Applied notes what a secondary told.
+func (e *Events) Applied(node string, a Applied) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if known := e.open[a.Zone]; known != nil && a.Has(known.state) {
+		known.told[node] = true
+	}
+}
+
+// Settled tells whether no state of the zone is on its way.
+func (e *Events) Settled(name zone.Name) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.open[name] == nil
+}
+
+// Reset forgets all, when the broker lost what was published.
+func (e *Events) Reset() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	clear(e.open)
+}
+
+// Due tells what is to be done about states that should be served by now, and names the zones that are served
+// everywhere since the last call. Call it about once a second.
+func (e *Events) Due(now time.Time, active []Active) (o Orders, served []zone.Name) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	o.Retake = map[zone.Name][]string{}
+	for name, event := range e.open {
+		if now.Before(event.due) {
+			continue
+		}
+		lost, waiting := event.missing(active)
+		switch {
+		case !waiting && len(lost) == 0:
+			delete(e.open, name)
+			served = append(served, name)
+		case len(lost) == 0:
+			event.due = now.Add(e.wait)
+		case !event.asked && len(o.Ask) < askMost:
+			event.asked, event.due = true, now.Add(askAnswer)
+			o.Ask = append(o.Ask, name)
+		case event.asked:
+			event.asked, event.due = false, now.Add(min(e.wait<<min(event.attempts, 10), lastWait))
+			event.attempts++
+			o.Retake[name] = lost
+		}
+	}
+	return o, served
+}
+
+// missing are the secondaries that have not told, without those that the state still waits for; waiting tells of these.
+func (e *event) missing(active []Active) (lost []string, waiting bool) {
+	for _, a := range active {
+		switch {
+		case e.told[a.Node]:
+		case a.Queued(e.seq):
+			waiting = true
+		default:
+			lost = append(lost, a.Node)
+		}
+	}
+	return lost, waiting
+}
+
+// Late are the zones that were told again in vain, those that wait longest first.
+func (e *Events) Late(active []Active) (late []Late) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for name, event := range e.open {
+		if event.attempts == 0 || event.attempts == 1 && !event.asked {
+			continue
+		}
+		lost, _ := event.missing(active)
+		for _, node := range lost {
+			late = append(late, Late{name, node, event.since, event.attempts})
+		}
+	}
+	slices.SortFunc(late, func(a, b Late) int {
+		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.Node, b.Node))
+	})
+	return late
+}
+
+// Open is how many states are on their way.
+func (e *Events) Open() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.open)
+}

@@ -1,0 +1,206 @@
+package roles
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"pdns-distribute/broker"
+	"pdns-distribute/health"
+	"pdns-distribute/powerdns/zone"
+)
+
+// leaseName is the lease that health roles want.
+const leaseName = "health"
+
+// campaign acts while this role holds the lease.
+func (h *Health) campaign(ctx context.Context) error {
+	return h.conn.Campaign(ctx, leaseName, func(ctx context.Context, l *broker.Lease) {
+		h.lease.Store(l)
+		h.announceSoon()
+		if err := h.lead(ctx, l); err != nil {
+			h.log.Error().Err(err).Msg("leading ended; another try follows")
+		}
+		h.lease.Store(nil)
+		h.findings.clear()
+	})
+}
+
+// lead is all that only one health role does at a time.
+func (h *Health) lead(ctx context.Context, l *broker.Lease) error {
+	m := &mender{conn: h.conn, lease: l, wake: make(chan struct{}, 1), orders: map[zone.Name]string{}}
+	c := newChecker(h, m)
+	p := newProber(h)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return m.run(ctx) })
+	g.Go(func() error { return h.remind(ctx, m, p) })
+	g.Go(func() error { return c.run(ctx) })
+	g.Go(func() error { return p.run(ctx) })
+	g.Go(func() error { return h.serveRequests(ctx, c) })
+	return g.Wait()
+}
+
+// remind sees that what is published is served by all, and has it told again to those that do not.
+func (h *Health) remind(ctx context.Context, m *mender, p *prober) error {
+	for wait(ctx, judgeInterval) {
+		if !h.conn.Connected() || !h.complete.Load() {
+			continue
+		}
+		orders, served := h.events.Due(time.Now(), h.active(h.board()))
+		for _, name := range orders.Ask {
+			_ = h.conn.PublishAsk(name) // lost: it is told again instead
+		}
+		for name, nodes := range orders.Retake {
+			h.metrics.orders.WithLabelValues("late").Inc()
+			h.log.Warn().Stringer("zone", name).Strs("secondaries", nodes).Msg("they have not told that they serve the zone as published: telling them again")
+			for _, node := range nodes {
+				m.add(name, node)
+			}
+		}
+		p.changed(served)
+	}
+	return nil
+}
+
+func alarmLate(node string, zones int, l health.Late, reason string) health.Alarm {
+	what := fmt.Sprintf("secondary %s does not serve %d zones as published, the first of them %s since %s, told again %d times", node, zones, l.Zone, l.Since.UTC().Format(time.RFC3339), l.Attempts)
+	if reason != "" {
+		what += ": " + reason
+	}
+	return health.Alarm{Kind: "late", Node: node, What: what, Remedy: "see what its log says of the zone: pdns-distribute status " + l.Zone.String() + " shows what it serves"}
+}
+
+// mender has secondaries take zones again. It orders them by touches, so that the primary looks at PowerDNS once more and
+// publishes what is true now: what is gone as gone.
+type mender struct {
+	conn  *broker.Conn
+	lease *broker.Lease
+	wake  chan struct{}
+
+	mu     sync.Mutex
+	orders map[zone.Name]string // the secondary, or broker.ToAll
+}
+
+// reasonHealth is the reason of such touches.
+const reasonHealth = "health"
+
+// mendPause is the pace: the primary transfers each zone, behind all edits.
+const mendPause = 20 * time.Millisecond
+
+func (m *mender) add(name zone.Name, node string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if other, is := m.orders[name]; is && other != node {
+		node = broker.ToAll
+	}
+	m.orders[name] = node
+	notify(m.wake, struct{}{})
+}
+
+func (m *mender) next() (name zone.Name, node string, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name, node = range m.orders {
+		delete(m.orders, name)
+		return name, node, true
+	}
+	return "", "", false
+}
+
+func (m *mender) run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		name, node, ok := m.next()
+		if !ok {
+			select {
+			case <-ctx.Done():
+			case <-m.wake:
+			}
+			continue
+		}
+		if !m.lease.Held() {
+			return nil
+		}
+		_, err := m.conn.PublishTouch(ctx, name, broker.Touch{Reason: reasonHealth, Again: node, Term: m.lease.Term})
+		pause := mendPause
+		if err != nil {
+			m.add(name, node)
+			pause = time.Second
+		}
+		wait(ctx, pause)
+	}
+	return nil
+}
+
+// leaderRequest is what commands ask the health role that leads.
+type leaderRequest struct {
+	Do   string `json:"do"`             // check or confirm-deletes
+	Node string `json:"node,omitempty"` // "" is all secondaries
+}
+
+const (
+	doCheck   = "check"
+	doConfirm = "confirm-deletes"
+)
+
+type leaderAnswer struct {
+	Fault string       `json:"fault,omitempty"`
+	Nodes []nodeReport `json:"nodes,omitempty"`
+}
+
+// serveRequests answers what commands ask.
+func (h *Health) serveRequests(ctx context.Context, c *checker) error {
+	stop, err := h.conn.ServeLeader(ctx, func(ctx context.Context, request []byte) []byte {
+		answer := h.serveRequest(ctx, c, request)
+		text, err := json.Marshal(answer)
+		if err != nil {
+			h.log.Error().Err(err).Msg("an answer cannot be encoded")
+		}
+		return text
+	})
+	if err != nil {
+		return err
+	}
+	defer stop()
+	<-ctx.Done()
+	return nil
+}
+
+func (h *Health) serveRequest(ctx context.Context, c *checker, request []byte) leaderAnswer {
+	var r leaderRequest
+	if err := json.Unmarshal(request, &r); err != nil {
+		return leaderAnswer{Fault: err.Error()}
+	}
+	switch r.Do {
+	case doCheck:
+		return c.now(ctx, r.Node)
+	case doConfirm:
+		c.brake(r.Node).Release(time.Now(), confirmed)
+		h.log.Warn().Str("secondary", r.Node).Dur("for", confirmed).Msg("the operator allows all deletions there")
+		return c.now(ctx, r.Node)
+	}
+	return leaderAnswer{Fault: fmt.Sprintf("this version does not know how to %q", r.Do)}
+}
+
+// askLeader has the health role that leads do something.
+func askLeader(ctx context.Context, conn *broker.Conn, r leaderRequest) (answer leaderAnswer, err error) {
+	request, err := json.Marshal(r)
+	if err != nil {
+		return answer, err
+	}
+	text, err := conn.AskLeader(ctx, request)
+	if err != nil {
+		return answer, err
+	}
+	if err := json.Unmarshal(text, &answer); err != nil {
+		return answer, err
+	}
+	if answer.Fault != "" {
+		err = errors.New(answer.Fault)
+	}
+	return answer, err
+}
