@@ -61,7 +61,9 @@ func (p *prober) run(ctx context.Context) error {
 			if r.Role != roleSecondary || !r.Active || len(r.Addresses) == 0 {
 				continue
 			}
+			mu.Lock()
 			again := slices.Collect(maps.Keys(wrong[r.Node]))
+			mu.Unlock()
 			g.Go(func() error {
 				found := p.ask(gctx, r, append(again, names...))
 				mu.Lock()

@@ -269,14 +269,18 @@ type observer struct {
 	changed chan struct{}
 }
 
-// connect connects to the broker with the credentials of a node of the core.
+// connect connects to the broker with the credentials of a node.
 func (i *installation) connect(id string) *broker.Conn {
 	i.t.Helper()
 	dir := filepath.Join(i.Dir, "roles", id)
 	text, err := os.ReadFile(filepath.Join(dir, "config.toml"))
 	must(i.t, err)
+	prefix := ""
+	if bytes.Contains(text, []byte("api_prefix")) {
+		prefix = broker.RemoteAPIPrefix
+	}
 	conn, err := broker.Connect(broker.Config{
-		URLs: []string{urlIn(text)}, CAFile: filepath.Join(dir, "ca.crt"), NKeyFile: filepath.Join(dir, "node.nkey"),
+		URLs: []string{urlIn(text)}, CAFile: filepath.Join(dir, "ca.crt"), NKeyFile: filepath.Join(dir, "node.nkey"), APIPrefix: prefix,
 	}, broker.Options{Node: id, Log: zerolog.Nop()})
 	must(i.t, err)
 	must(i.t, conn.Wait(i.ctx))

@@ -1,0 +1,276 @@
+package fleet_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pdns-distribute/broker"
+	"pdns-distribute/health"
+	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/local"
+	"pdns-distribute/powerdns/zone"
+	"pdns-distribute/roles"
+	"pdns-distribute/roles/fleet"
+)
+
+// quick are settings with which health looks often; scrubs and sweeps are off, so that it is health that finds things.
+func quick(more map[string]string) map[string]string {
+	set := map[string]string{
+		"health.event_check_wait": "2s", "health.check_interval": "3s",
+		"primary.scrub_rate": "0", "secondary.scrub_rate": "0", "primary.sweep_interval": "1h",
+	}
+	for key, value := range more {
+		set[key] = value
+	}
+	return set
+}
+
+// status is what the command prints as JSON.
+type status struct {
+	OK     bool
+	Leader string
+	Alarms []health.Alarm
+	Nodes  []health.Row
+}
+
+func (i *installation) status(ctx context.Context) (s status, err error) {
+	out, err := i.command(func(in roles.Invocation) error { return roles.Status(ctx, in) }, flags{"json": true})
+	if err != nil && !errors.Is(err, roles.ErrNotInOrder) {
+		return s, err
+	}
+	return s, json.Unmarshal([]byte(out), &s)
+}
+
+// alarm waits until an alarm of a node is raised, which says and advises something.
+func (i *installation) alarm(kind, node string) (found health.Alarm) {
+	i.t.Helper()
+	i.eventually("alarm "+kind+" of "+node, func(ctx context.Context) error {
+		s, err := i.status(ctx)
+		if err != nil {
+			return err
+		}
+		for _, a := range s.Alarms {
+			if a.Kind == kind && a.Node == node {
+				found = a
+				return nil
+			}
+		}
+		return fmt.Errorf("there are only %+v", s.Alarms)
+	})
+	if found.What == "" || found.Remedy == "" || time.Since(found.Since) > time.Hour {
+		i.t.Errorf("the alarm does not say enough: %+v", found)
+	}
+	return found
+}
+
+// noAlarms waits until everything is in order.
+func (i *installation) noAlarms() {
+	i.t.Helper()
+	i.eventually("no alarms", func(ctx context.Context) error {
+		s, err := i.status(ctx)
+		if err == nil && (s.Leader == "" || len(s.Alarms) > 0 || !s.OK) {
+			err = fmt.Errorf("%+v", s)
+		}
+		return err
+	})
+}
+
+// What is wrong at a secondary is found and mended by itself: zones that are missing, extra, or known to be other than
+// they should.
+func TestCheckFindsAndMends(t *testing.T) {
+	i := start(t, fleet.Options{Set: quick(nil)})
+	must(t, createMany(i.ctx, i.api, "checked", 20, 4))
+	i.eventually("created", i.allSame)
+	ns1, ns2 := i.Secondaries[0], i.Secondaries[1]
+
+	// the role beside forgets its copy, and PowerDNS keeps what it had
+	must(t, i.StopRole(ns2.ID))
+	must(t, i.WipeStore(ns2.ID))
+	edge, err := ns2.Client()
+	must(t, err)
+	must(t, edge.DeleteZone(i.ctx, numbered("checked", 3)))
+	must(t, edge.Patch(i.ctx, numbered("checked", 4), []powerdns.RRset{text(numbered("checked", 4), "by hand")}))
+	must(t, i.StartRole(i.ctx, ns2.ID))
+	i.eventually("as published", i.allSame)
+
+	// a zone of the role's that nobody published
+	orphan := zone.MustParseName("orphan.example")
+	edge, err = ns1.Client()
+	must(t, err)
+	must(t, edge.CreateZone(i.ctx, orphan, powerdns.Slave, i.masterOf(ns1, numbered("checked", 5))))
+	must(t, ns1.Restart(i.ctx)) // has it reviewed now and not within a minute
+	i.eventually("the orphan is gone", i.allSame)
+	i.noAlarms()
+}
+
+// More zones there in vain than allowed wait for the operator's word.
+func TestOrphansWaitForAWord(t *testing.T) {
+	i := start(t, fleet.Options{Set: quick(nil)})
+	must(t, createMany(i.ctx, i.api, "published", 5, 4))
+	i.eventually("created", i.allSame)
+	ns1 := i.Secondaries[0]
+	edge, err := ns1.Client()
+	must(t, err)
+	master := i.masterOf(ns1, numbered("published", 1))
+	for n := range 6 {
+		must(t, edge.CreateZone(i.ctx, numbered("extra", n), powerdns.Slave, master))
+	}
+	must(t, ns1.Restart(i.ctx))
+	held := i.alarm("orphans", ns1.ID)
+	if !strings.Contains(held.Remedy, "sync --confirm-deletes ns1") || !strings.Contains(held.What, "6 of 11") {
+		t.Errorf("%+v", held)
+	}
+	out, err := i.sync(flags{"check": true, "node": "ns1"})
+	if !errors.Is(err, roles.ErrNotInOrder) || !strings.Contains(out, "6 orphan") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if zones, err := edge.Zones(i.ctx); err != nil || len(zones) != 11 {
+		t.Fatalf("%d zones, %v", len(zones), err)
+	}
+	out, err = i.sync(flags{"confirm-deletes": true}, "ns1")
+	if err != nil || !strings.Contains(out, "6 orphan") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	i.eventually("they are gone", i.allSame)
+	i.noAlarms()
+	if _, err = i.sync(flags{"confirm-deletes": true}, "ns7"); err == nil || !strings.Contains(err.Error(), `"ns7"`) {
+		t.Errorf("a word for nobody: %v", err)
+	}
+}
+
+// A state that was acknowledged and never applied is told again.
+func TestLostChange(t *testing.T) {
+	i := start(t, fleet.Options{Set: quick(map[string]string{"health.check_interval": "1h"})})
+	must(t, createMany(i.ctx, i.api, "lost", 3, 1))
+	i.eventually("created", i.allSame)
+	i.noAlarms()
+	must(t, i.StopRole("ns2"))
+	name := numbered("lost", 1)
+	must(t, i.api.Patch(i.ctx, name, []powerdns.RRset{text(name, "new")}))
+	i.acknowledgeFor("ns2", name)
+	must(t, i.StartRole(i.ctx, "ns2"))
+	i.eventually("told again", i.allSame)
+}
+
+// acknowledgeFor takes a secondary's states off its feed, as a role would that lies.
+func (i *installation) acknowledgeFor(id string, name zone.Name) {
+	i.t.Helper()
+	conn := i.connect(id)
+	ctx, stop := context.WithTimeout(i.ctx, patience)
+	defer stop()
+	must(i.t, conn.Feed(ctx, func(m broker.FeedMsg) {
+		if m.Ack() == nil && m.Zone == name {
+			stop()
+		}
+	}, func(broker.FeedInfo) {}, nil))
+	must(i.t, conn.Close(i.ctx)) // which sends the acknowledgement
+}
+
+// Secondaries are asked where the world asks them.
+func TestProofFromOutside(t *testing.T) {
+	i := start(t, fleet.Options{Set: quick(nil)})
+	must(t, createMany(i.ctx, i.api, "proof", 3, 1))
+	i.eventually("created", i.allSame)
+	i.noAlarms()
+	other, err := local.Start(i.ctx, local.Options{Dir: filepath.Join(t.TempDir(), "other"), Backend: local.SQLite})
+	must(t, err)
+	defer other.Stop()
+	_, set := i.Config("ns2")
+	right := set["secondary.public_addresses"]
+	for kind, address := range map[string]string{"unreachable-udp": "127.0.0.1:1", "lame": other.DNSAddr} {
+		set["secondary.public_addresses"] = address
+		must(t, i.StopRole("ns2"))
+		must(t, i.StartRole(i.ctx, "ns2"))
+		i.alarm(kind, "ns2")
+	}
+	set["secondary.public_addresses"] = right
+	must(t, i.StopRole("ns2"))
+	must(t, i.StartRole(i.ctx, "ns2"))
+	i.noAlarms()
+}
+
+// Alarms come and go in status, on /readyz, in metrics, and at the webhook.
+func TestAlarms(t *testing.T) {
+	var mu sync.Mutex
+	var posted []string
+	fails := 2
+	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if fails--; fails >= 0 {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		var d struct{ Raised, Cleared []health.Alarm }
+		if err := json.NewDecoder(r.Body).Decode(&d); err != nil {
+			t.Error(err)
+		}
+		for _, a := range d.Raised {
+			posted = append(posted, "raised "+a.Kind+" "+a.Node)
+		}
+		for _, a := range d.Cleared {
+			posted = append(posted, "cleared "+a.Kind+" "+a.Node)
+		}
+	}))
+	defer hook.Close()
+	i := start(t, fleet.Options{Set: quick(map[string]string{"health.inactive_after": "10s", "health.webhook": hook.URL})})
+	i.noAlarms()
+	must(t, i.StopRole("ns2"))
+	silent := i.alarm("inactive", "ns2")
+	if !strings.Contains(silent.Remedy, "forget ns2") {
+		t.Errorf("%+v", silent)
+	}
+	for path, want := range map[string]string{
+		"/readyz": `"kind":"inactive","node":"ns2"`, "/distribute/v1/status": `"kind":"inactive","node":"ns2"`,
+		"/metrics": `pdns_distribute_health_alarm{kind="inactive",level="alarm",node="ns2"} 1`,
+	} {
+		if text := i.get(fleet.Health, path); !strings.Contains(text, want) {
+			t.Errorf("%s does not have %s:\n%s", path, want, text)
+		}
+	}
+	must(t, i.StartRole(i.ctx, "ns2"))
+	i.noAlarms()
+	i.eventually("both were posted", func(context.Context) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if !slices.Contains(posted, "raised inactive ns2") || !slices.Contains(posted, "cleared inactive ns2") {
+			return fmt.Errorf("%q", posted)
+		}
+		return nil
+	})
+
+	must(t, i.StopRole("ns2"))
+	i.alarm("inactive", "ns2")
+	out, err := i.command(func(in roles.Invocation) error { return roles.Forget(i.ctx, in) }, nil, "ns2")
+	must(t, err)
+	if !strings.Contains(out, "ns2 is forgotten") {
+		t.Error(out)
+	}
+	i.noAlarms()
+	if _, err := i.command(func(in roles.Invocation) error { return roles.Forget(i.ctx, in) }, nil, "ns1"); err == nil {
+		t.Error("a node that is active was forgotten")
+	}
+}
+
+func (i *installation) get(id, path string) string {
+	i.t.Helper()
+	res, err := http.Get("http://" + i.Observe(id) + path)
+	must(i.t, err)
+	defer res.Body.Close()
+	var text bytes.Buffer
+	_, err = io.Copy(&text, res.Body)
+	must(i.t, err)
+	return text.String()
+}
