@@ -11,7 +11,7 @@ import (
 
 func TestIdentity(t *testing.T) {
 	server := start(t, local.SQLite, true)
-	load(t, server, "known.example.", apex)
+	load(t, server, "known.example.", apex+"www 60 IN A 192.0.2.1\n")
 	name := zone.MustParseName("known.example")
 	for _, tcp := range []bool{false, true} {
 		o := transfer.AskOptions{TCP: tcp, Unique: true}
@@ -21,7 +21,7 @@ func TestIdentity(t *testing.T) {
 		if _, err := transfer.Serial(t.Context(), server.DNSAddr, zone.MustParseName("unknown.example"), o); !errors.Is(err, transfer.ErrRefused) {
 			t.Errorf("a zone that is not there: %v", err)
 		}
-		if _, err := transfer.Serial(t.Context(), server.DNSAddr, zone.MustParseName("below.known.example"), o); !errors.Is(err, transfer.ErrNoSOA) {
+		if _, err := transfer.Serial(t.Context(), server.DNSAddr, zone.MustParseName("www.known.example"), o); !errors.Is(err, transfer.ErrNoSOA) {
 			t.Errorf("a name that is no zone: %v", err)
 		}
 	}
