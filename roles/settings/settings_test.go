@@ -430,7 +430,7 @@ func TestSections(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.toml")
 	for content, want := range map[string][]string{
 		"[proxy]\nlisten = \":1\"\n[node]\nid = \"x\"\n": {"node", "proxy"},
-		"proxy = { listen = \":1\" }\n[unknown]\n":        {"proxy", "unknown"},
+		"proxy = { listen = \":1\" }\n[unknown]\n":       {"proxy", "unknown"},
 		"": nil,
 	} {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
