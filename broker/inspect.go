@@ -35,7 +35,8 @@ func newClock(sent, stamp, received time.Time) Clock {
 	return Clock{Known: true}
 }
 
-// InspectStreams looks at all that EnsureStreams makes and compares, and changes nothing. CORE account only.
+// InspectStreams looks at all that EnsureStreams makes and compares, and changes nothing. With replicas 0 any number of
+// them will do. CORE account only.
 func (c *Conn) InspectStreams(ctx context.Context, replicas int) (found []Inspected, clock Clock, err error) {
 	err = c.ask(ctx, func(ctx context.Context) error {
 		found, clock, err = c.inspectStreams(ctx, replicas)
@@ -56,7 +57,11 @@ func (c *Conn) inspectStreams(ctx context.Context, replicas int) (found []Inspec
 			return nil, Clock{}, fmt.Errorf("inspect %s: %w", one.Object, explain(err))
 		default:
 			clock = newClock(sent, stream.CachedInfo().TimeStamp, time.Now())
-			one.Deviations = deviations(one.Object, streamSettings, stream.CachedInfo().Config, want)
+			is := stream.CachedInfo().Config
+			if replicas == 0 {
+				want.Replicas = is.Replicas
+			}
+			one.Deviations = deviations(one.Object, streamSettings, is, want)
 		}
 		found = append(found, one)
 	}
