@@ -11,40 +11,50 @@ import (
 type Unfit struct {
 	Setting string // as in pdns.conf
 	Value   string
-	Should  string // what it should be, and why
+	Should  string // what it should be
+	Why     string // "" where README.md explains it
 	Breaks  bool   // zones are not distributed, or not proven; else it costs, or endangers something
 }
 
 // String is such as "query-cache-ttl=20 (should be 0)".
 func (u Unfit) String() string {
-	return fmt.Sprintf("%s=%s (should be %s)", u.Setting, u.Value, u.Should)
+	if u.Why == "" {
+		return fmt.Sprintf("%s=%s (should be %s)", u.Setting, u.Value, u.Should)
+	}
+	return fmt.Sprintf("%s=%s (should be %s: %s)", u.Setting, u.Value, u.Should, u.Why)
 }
 
 // unfitness is a setting and the values of it that do not suit.
 type unfitness struct {
-	setting string
-	bad     func(value string) bool
-	should  string
-	breaks  bool
+	setting     string
+	newer       string // name of the same setting, which counts where there is one
+	bad         func(value string) bool
+	should, why string
+	breaks      bool
 }
+
+const (
+	makesZones = "others than this role could make zones here"
+	noProof    = "a zone changed at an unchanged serial cannot be proven"
+)
 
 var ofSecondaries = []unfitness{
 	// Stale answers outlive a transfer in these caches (4.7.3).
-	{"query-cache-ttl", not("0"), "0", false},
-	{"negquery-cache-ttl", not("0"), "0", false},
-	{"zone-metadata-cache-ttl", not("0"), "0", false},
-	{"domain-metadata-cache-ttl", not("0"), "0", false},
+	{setting: "query-cache-ttl", bad: not("0"), should: "0"},
+	{setting: "negquery-cache-ttl", bad: not("0"), should: "0"},
+	{setting: "zone-metadata-cache-ttl", bad: not("0"), should: "0"},
+	{setting: "domain-metadata-cache-ttl", newer: "zone-metadata-cache-ttl", bad: not("0"), should: "0"},
 
-	{"disable-axfr", is("yes"), "no, with allow-axfr-ips for this role: a zone changed at an unchanged serial cannot be proven", true},
-	{"secondary", is("no"), "yes: it takes no zones", true},
-	{"autosecondary", is("yes"), "no: others than this role could make zones here", false},
-	{"superslave", is("yes"), "no: others than this role could make zones here", false},
+	{setting: "disable-axfr", bad: is("yes"), should: "no, with allow-axfr-ips for this role", why: noProof, breaks: true},
+	{setting: "secondary", bad: is("no"), should: "yes", why: "it takes no zones", breaks: true},
+	{setting: "autosecondary", bad: is("yes"), should: "no", why: makesZones},
+	{setting: "superslave", newer: "autosecondary", bad: is("yes"), should: "no", why: makesZones},
 }
 
 var ofPrimaries = []unfitness{
-	{"disable-axfr", is("yes"), "no, with allow-axfr-ips for the primary role: no zone can be published", true},
-	{"allow-axfr-ips", withoutLoopback, "127.0.0.0/8,::1, or whatever the primary role transfers from", false},
-	{"outgoing-axfr-expand-alias", is("yes"), "no: one ALIAS whose target does not resolve breaks off the transfer of its zone", false},
+	{setting: "disable-axfr", bad: is("yes"), should: "no, with allow-axfr-ips for the primary role", why: "no zone can be published", breaks: true},
+	{setting: "allow-axfr-ips", bad: withoutLoopback, should: "127.0.0.0/8,::1", why: "unless the primary role transfers from another address"},
+	{setting: "outgoing-axfr-expand-alias", bad: is("yes"), should: "no", why: "one ALIAS whose target does not resolve breaks off the transfer of its zone"},
 }
 
 func is(value string) func(string) bool { return func(v string) bool { return v == value } }
@@ -75,8 +85,10 @@ func UnfitForPrimary(settings map[string]string) []Unfit { return unfit(settings
 
 func unfit(settings map[string]string, of []unfitness) (found []Unfit) {
 	for _, u := range of {
-		if v, there := settings[u.setting]; there && u.bad(v) {
-			found = append(found, Unfit{u.setting, v, u.should, u.breaks})
+		v, there := settings[u.setting]
+		_, replaced := settings[u.newer]
+		if there && !replaced && u.bad(v) {
+			found = append(found, Unfit{u.setting, v, u.should, u.why, u.breaks})
 		}
 	}
 	return found
