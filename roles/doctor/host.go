@@ -116,7 +116,7 @@ func (f *findings) free(folder string, freeMB, allMB uint64) {
 type port struct{ key, network, address string }
 
 func (e *examination) ports(ctx context.Context) (f findings) {
-	running := f.observer(ctx, e.role, e.cfg.Observe.Listen)
+	role := f.observer(ctx, e.role, e.cfg.Observe.Listen)
 	var ports []port
 	switch e.role {
 	case primary:
@@ -130,52 +130,66 @@ func (e *examination) ports(ctx context.Context) (f findings) {
 	}
 	for _, p := range ports {
 		if p.address != "" {
-			f.port(p, running, e.cfg.Observe.Listen == "")
+			f.port(p, role)
 		}
 	}
 	return f
 }
 
-// observer tells whether the role is running, which its own listener knows.
-func (f *findings) observer(ctx context.Context, role, address string) (running bool) {
+// Whether the role is running, as far as is known.
+type state int
+
+const (
+	stopped state = iota
+	running
+	hidden  // its listener is switched off
+	unknown // somebody else, or nobody, can use its listener
+)
+
+// observer finds out whether the role is running, which its own listener tells.
+func (f *findings) observer(ctx context.Context, role, address string) state {
 	const name = "port.observe"
 	if address == "" {
 		f.ok(name, "observe.listen", "switched off: whether the role is running cannot be told")
-		return false
+		return hidden
 	}
-	err := bind("tcp", address)
+	p := port{"observe.listen", "tcp", address}
+	err := bind(p.network, address)
 	if err == nil {
 		f.ok(name, address, "free: the role is not running")
-		return false
+		return stopped
 	}
 	if !errors.Is(err, syscall.EADDRINUSE) {
-		f.unbound(name, port{"observe.listen", "tcp", address}, err)
-		return false
+		f.unbound(name, p, err)
+		return unknown
 	}
 	switch who := whoObserves(ctx, address); who {
 	case role:
 		f.readiness(ctx, name, address)
-		return true
+		return running
 	case "":
-		f.taken(name, port{"observe.listen", "tcp", address})
+		f.taken(name, p)
 	default:
 		f.fail(name, address, "the role "+who+" is running there", "give each role on this host an observe.listen of its own")
 	}
-	return false
+	return unknown
 }
 
-func (f *findings) port(p port, running, unknown bool) {
+func (f *findings) port(p port, role state) {
 	const name = "port.listen"
-	switch err := bind(p.network, p.address); {
+	object := p.network + " " + p.address
+	err := bind(p.network, p.address)
+	inUse := errors.Is(err, syscall.EADDRINUSE)
+	switch {
 	case err == nil:
-		f.ok(name, p.network+" "+p.address, "free")
-	case !errors.Is(err, syscall.EADDRINUSE):
+		f.ok(name, object, "free")
+	case !inUse:
 		f.unbound(name, p, err)
-	case running:
-		f.ok(name, p.network+" "+p.address, "in use, by the running role")
-	case unknown:
-		f.warn(name, p.network+" "+p.address, "in use; whether by the role cannot be told", "set observe.listen, or see for yourself: "+whoListens(p))
-	default:
+	case role == running:
+		f.ok(name, object, "in use, by the running role")
+	case role == hidden:
+		f.warn(name, object, "in use; whether by the role cannot be told", "set observe.listen, or see for yourself: "+whoListens(p))
+	case role == stopped:
 		f.taken(name, p)
 	}
 }

@@ -103,7 +103,11 @@ func (n *neighbour) settings(ctx context.Context, f *findings) bool {
 		if u.Breaks {
 			result = fail
 		}
-		*f = append(*f, check{name, u.Setting, result, u.Setting + "=" + u.Value, "in pdns.conf it should be " + u.Should + "; then restart PowerDNS"})
+		found := u.Setting + "=" + u.Value
+		if u.Why != "" {
+			found += ": " + u.Why
+		}
+		*f = append(*f, check{name, u.Setting, result, found, fmt.Sprintf("set %s in pdns.conf to %s, and restart PowerDNS", u.Setting, u.Should)})
 	}
 	if len(unfit) == 0 {
 		f.ok(name, n.url, "as a %s needs them", n.role)

@@ -2,8 +2,10 @@ package fleet_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net"
@@ -13,6 +15,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"pdns-distribute/broker"
 	"pdns-distribute/powerdns/local"
@@ -89,7 +94,9 @@ func TestDoctorOfAHealthyInstallation(t *testing.T) {
 				t.Errorf("%s: no finding about %s", id, want)
 			}
 		}
-		if !slices.ContainsFunc(checks, func(c finding) bool { return c.Check == "port.observe" && strings.Contains(c.Found, "running, and ready") }) {
+		if !slices.ContainsFunc(checks, func(c finding) bool {
+			return c.Check == "port.observe" && strings.Contains(c.Found, "running, and ready")
+		}) {
 			t.Errorf("%s: it does not see that the role is running: %+v", id, checks)
 		}
 	}
@@ -119,6 +126,12 @@ func TestDoctorFinds(t *testing.T) {
 	}})
 	must(t, err)
 	defer blank.Stop()
+	closed, err := local.Start(i.ctx, local.Options{Dir: filepath.Join(dir, "closed"), Primary: true, Settings: map[string]string{"allow-axfr-ips": "192.0.2.1"}})
+	must(t, err)
+	defer closed.Stop()
+	api, err := closed.Client()
+	must(t, err)
+	must(t, createMany(i.ctx, api, "closed", 1, 1))
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer taken.Close()
@@ -150,10 +163,14 @@ func TestDoctorFinds(t *testing.T) {
 		{"no DNS", "ns1", map[string]string{"powerdns.dns_address": taken.Addr().String()}, []string{"fail powerdns.dns"}},
 		{"unfit secondary", "ns1", beside(blank), []string{"warn powerdns.settings", "fail powerdns.settings"}},
 		{"unfit primary", fleet.Primary, beside(elsewhere), []string{"fail powerdns.settings"}},
+		{"no transfer", fleet.Primary, beside(closed), []string{"warn powerdns.settings", "fail powerdns.axfr"}},
+		{"too many rights", "ns1", map[string]string{
+			"node.id": fleet.Health, "broker.nkey_file": filepath.Join(i.Dir, "roles", fleet.Health, "node.nkey"), "broker.api_prefix": "$JS.API",
+		}, []string{"warn broker.feed", "fail broker.excess"}},
 		{"state_dir is a file", "ns1", map[string]string{"secondary.state_dir": file("state", nil, 0o600)}, []string{"fail disk.folder"}},
 		{"state_dir cannot be", "ns1", map[string]string{"secondary.state_dir": file("state", nil, 0o600) + "/below"}, []string{"fail disk.folder"}},
 		{"state_dir is open", "ns1", map[string]string{"secondary.state_dir": filepath.Join(dir, "open")}, []string{"warn disk.folder"}},
-		{"observed by another role", "ns1", map[string]string{"observe.listen": i.Observe(fleet.Health)}, []string{"fail port.observe", "fail port.listen"}},
+		{"observed by another role", "ns1", map[string]string{"observe.listen": i.Observe(fleet.Health)}, []string{"fail port.observe"}},
 		{"a stranger's port", fleet.Health, map[string]string{"observe.listen": taken.Addr().String()}, []string{"fail port.observe"}},
 		{"an address of another host", fleet.Proxy, map[string]string{"proxy.listen": "192.0.2.1:443"}, []string{"fail port.listen"}},
 		{"no pair", fleet.Proxy, map[string]string{"proxy.tls_cert": file("c.crt", ended.CertPEM, 0o644), "proxy.tls_key": file("c.key", ca.KeyPEM, 0o600)}, []string{"fail proxy.certificate"}},
@@ -161,9 +178,6 @@ func TestDoctorFinds(t *testing.T) {
 		{"no nats.conf", fleet.Broker, map[string]string{"server.config": filepath.Join(dir, "none.conf")}, []string{"fail server.config"}},
 	} {
 		checks, err := i.examine(c.node, c.change)
-		if c.what == "unfit secondary" || c.what == "unfit primary" {
-			t.Logf("%s: %+v", c.what, checks)
-		}
 		if bad := notOK(checks); !slices.Equal(bad, c.want) {
 			t.Errorf("%s: %v, want %v\n%+v", c.what, bad, c.want, checks)
 		}
@@ -172,4 +186,112 @@ func TestDoctorFinds(t *testing.T) {
 		}
 	}
 	i.eventually("nothing came of it", i.allSame)
+}
+
+// What is away or altered is found by those who need it.
+func TestDoctorFindsWhatIsAway(t *testing.T) {
+	i := start(t, fleet.Options{Secondaries: []local.Backend{local.SQLite, local.SQLite}})
+	must(t, createMany(i.ctx, i.api, "away", 3, 3))
+	i.eventually("created", i.allSame)
+	wants := func(what, node string, want ...string) []finding {
+		t.Helper()
+		checks, err := i.examine(node, nil)
+		if bad := notOK(checks); !slices.Equal(bad, want) {
+			t.Errorf("%s: %s: %v, want %v (%v)\n%+v", what, node, bad, want, err, checks)
+		}
+		return checks
+	}
+
+	must(t, i.StopRole("ns1"))
+	wants("stopped", "ns1")
+	_, set := i.Config("ns1")
+	taken, err := net.Listen("tcp", set["secondary.transfer_listen"])
+	must(t, err)
+	wants("its port taken", "ns1", "fail port.listen")
+	must(t, taken.Close())
+	must(t, i.WipeStore("ns1"))
+	wants("its store wiped", "ns1")
+
+	i.Secondaries[0].Kill()
+	wants("PowerDNS killed", "ns1", "fail powerdns.api", "fail powerdns.dns")
+	i.Primary.Kill()
+	wants("PowerDNS killed", fleet.Proxy, "fail powerdns.api")
+
+	must(t, i.StopRole(fleet.Primary))
+	js := i.jetStream()
+	s, err := js.Stream(i.ctx, "PDNS_ZONE")
+	must(t, err)
+	cfg := s.CachedInfo().Config
+	cfg.MaxMsgsPerSubject = 2
+	_, err = js.UpdateStream(i.ctx, cfg)
+	must(t, err)
+	checks := wants("altered stream", fleet.Health, "fail broker.stream")
+	if !slices.ContainsFunc(checks, func(c finding) bool { return c.Found == "max_msgs_per_subject is 2, should be 1" }) {
+		t.Errorf("%+v", checks)
+	}
+	must(t, js.DeleteStream(i.ctx, "PDNS_ZONE"))
+	wants("missing stream", fleet.Health, "warn broker.stream")
+	must(t, i.StopRole("ns2"))
+	wants("missing stream", "ns2", "warn broker.feed")
+	must(t, js.DeleteStream(i.ctx, "PDNS_TOUCH"))
+	wants("missing queue", fleet.Proxy, "warn broker.touch", "fail powerdns.api")
+
+	must(t, i.StopRole(fleet.Broker))
+	wants("broker stopped", fleet.Broker)
+	wants("broker stopped", "ns2", "fail broker.tcp")
+	i.eventually("the role notices", func(context.Context) error {
+		if checks, _ := i.examine(fleet.Proxy, nil); !slices.Equal(notOK(checks), []string{"warn port.observe", "fail broker.tcp", "fail powerdns.api"}) {
+			return fmt.Errorf("%+v", checks)
+		}
+		return nil
+	})
+	i.certifyBroker(time.Now().AddDate(-3, 0, 0))
+	must(t, i.Launch(fleet.Broker))
+	i.eventually("the broker is there", func(context.Context) error {
+		conn, err := net.Dial("tcp", i.brokerAddress())
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	})
+	wants("ended certificate", "ns2", "fail broker.tls")
+	wants("ended certificate", fleet.Broker, "fail server.certificate")
+}
+
+// jetStream is for what no command does.
+func (i *installation) jetStream() jetstream.JetStream {
+	i.t.Helper()
+	dir := filepath.Join(i.Dir, "roles", fleet.Health)
+	key, err := nats.NkeyOptionFromSeed(filepath.Join(dir, "node.nkey"))
+	must(i.t, err)
+	nc, err := nats.Connect("tls://"+i.brokerAddress(), nats.RootCAs(filepath.Join(dir, "ca.crt")), nats.TLSHandshakeFirst(), key,
+		nats.CustomInboxPrefix("_INBOX_"+fleet.Health))
+	must(i.t, err)
+	i.t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	must(i.t, err)
+	return js
+}
+
+func (i *installation) brokerAddress() string {
+	i.t.Helper()
+	text, err := os.ReadFile(filepath.Join(i.Dir, "roles", fleet.Health, "config.toml"))
+	must(i.t, err)
+	return strings.TrimPrefix(urlIn(text), "tls://")
+}
+
+// certifyBroker gives the broker a certificate that was made at another time.
+func (i *installation) certifyBroker(at time.Time) {
+	i.t.Helper()
+	dir := filepath.Join(i.Dir, "roles")
+	var ca broker.Certificate
+	var err error
+	ca.CertPEM, err = os.ReadFile(filepath.Join(dir, "ca.crt"))
+	must(i.t, err)
+	ca.KeyPEM, err = os.ReadFile(filepath.Join(dir, "ca.key"))
+	must(i.t, err)
+	made, err := ca.NewServerCertificate([]string{"127.0.0.1"}, at)
+	must(i.t, err)
+	must(i.t, os.WriteFile(filepath.Join(dir, fleet.Broker, "broker.crt"), made.CertPEM, 0o644))
+	must(i.t, os.WriteFile(filepath.Join(dir, fleet.Broker, "broker.key"), made.KeyPEM, 0o600))
 }
