@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -204,6 +205,8 @@ func (c Config) untrusted(host string, err error) error {
 		noTLS    tls.RecordHeaderError
 	)
 	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		o.Found = fmt.Sprintf("it does not answer within %s", stepTimeout)
 	case errors.As(err, &noTLS):
 		o.Found = "what answers there does not begin with TLS"
 		o.Remedy = "set handshake_first: true in the block tls of the broker's configuration, or correct the port in broker.urls"
@@ -222,10 +225,15 @@ func (c Config) untrusted(host string, err error) error {
 	return o
 }
 
+// names are the first of those that a certificate is for.
 func names(cert *x509.Certificate) []string {
-	all := append([]string{}, cert.DNSNames...)
+	all := slices.Clone(cert.DNSNames)
 	for _, ip := range cert.IPAddresses {
 		all = append(all, ip.String())
+	}
+	const most = 5
+	if len(all) > most {
+		all = append(all[:most], "...")
 	}
 	return all
 }

@@ -142,9 +142,11 @@ func (n *neighbour) zones(ctx context.Context, f *findings) {
 		return
 	}
 	n.foreign(all, f)
-	samples := n.samples(all)
-	if n.answers(ctx, f) && n.same(ctx, samples, f) && n.conf["disable-axfr"] != "yes" {
-		n.transfers(ctx, samples, f)
+	if !n.answers(ctx, f) {
+		return
+	}
+	if served := n.same(ctx, n.samples(all), f); n.conf["disable-axfr"] != "yes" {
+		n.transfers(ctx, served, f)
 	}
 }
 
@@ -178,18 +180,23 @@ func (n *neighbour) foreign(all []powerdns.ZoneInfo, f *findings) {
 // sampled is how many zones are asked for.
 const sampled = 3
 
-// samples are zones that have content and that the role has to do with.
-func (n *neighbour) samples(all []powerdns.ZoneInfo) (some []powerdns.ZoneInfo) {
+// samples are zones that the role has to do with. Those with a serial come first: 0 may be one, or the lack of content.
+func (n *neighbour) samples(all []powerdns.ZoneInfo) []powerdns.ZoneInfo {
+	var with, without []powerdns.ZoneInfo
 	for _, z := range all {
-		fits := z.Kind == powerdns.Slave
+		own := z.Kind == powerdns.Slave
 		if n.role == primary {
-			fits = z.Kind == powerdns.Native || z.Kind == powerdns.Master
+			own = z.Kind == powerdns.Native || z.Kind == powerdns.Master
 		}
-		if fits && z.Serial != 0 && len(some) < sampled {
-			some = append(some, z)
+		switch {
+		case own && z.Serial != 0:
+			with = append(with, z)
+		case own:
+			without = append(without, z)
 		}
 	}
-	return some
+	some := append(with, without...)
+	return some[:min(sampled, len(some))]
 }
 
 // answers tells whether DNS is answered at all, by UDP and by TCP.
@@ -215,29 +222,34 @@ func (n *neighbour) answers(ctx context.Context, f *findings) bool {
 	return good
 }
 
-// same tells whether the server that answers DNS is the one whose API was asked: by its id, and by serials of zones.
-func (n *neighbour) same(ctx context.Context, samples []powerdns.ZoneInfo, f *findings) bool {
+// same tells whether the server that answers DNS is the one whose API was asked, by its id and by serials of zones, and
+// returns those zones that it serves.
+func (n *neighbour) same(ctx context.Context, samples []powerdns.ZoneInfo, f *findings) (served []zone.Name) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	const name, remedy = "powerdns.same", "set powerdns.dns_address and powerdns.api_url to one and the same PowerDNS"
 	want := n.conf["server-id"]
 	if id, err := transfer.ServerID(ctx, n.dns); err == nil && id != "" && want != "" && want != "disabled" && id != want {
 		f.fail(name, n.dns, fmt.Sprintf("another server answers DNS than at %s: its id is %q, not %q", n.url, id, want), remedy)
-		return false
-	}
-	if len(samples) == 0 {
-		f.ok(name, n.dns, "there is no zone yet to compare with the API's")
-		return true
+		return nil
 	}
 	var differs error
 	for _, z := range samples {
-		if differs = n.compare(ctx, z.Name); differs == nil {
-			f.ok(name, n.dns, "answers with the serial that the API has, for %s", z.Name)
-			return true
+		if err := n.compare(ctx, z.Name); err == nil {
+			served = append(served, z.Name)
+		} else if z.Serial != 0 {
+			differs = err
 		}
 	}
-	f.fail(name, n.dns, "it does not answer with what the API at "+n.url+" has: "+differs.Error(), remedy)
-	return false
+	switch {
+	case len(served) > 0:
+		f.ok(name, n.dns, "answers with the serial that the API has, for %s", served[0])
+	case differs != nil:
+		f.fail(name, n.dns, "it does not answer with what the API at "+n.url+" has: "+differs.Error(), remedy)
+	default:
+		f.ok(name, n.dns, "no zone with content is there yet to compare")
+	}
+	return served
 }
 
 // compare asks for the serial between two looks at the API: the zone may be edited meanwhile.
@@ -264,15 +276,15 @@ func (n *neighbour) compare(ctx context.Context, name zone.Name) error {
 const transferLimit = 1 << 20
 
 // transfers tries zones until one can be transferred.
-func (n *neighbour) transfers(ctx context.Context, samples []powerdns.ZoneInfo, f *findings) {
+func (n *neighbour) transfers(ctx context.Context, served []zone.Name, f *findings) {
 	const name = "powerdns.axfr"
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var refused error
-	for _, z := range samples {
-		_, err := transfer.Fetch(ctx, transfer.FetchOptions{Address: n.dns, Limit: transferLimit}, z.Name)
+	for _, z := range served {
+		_, err := transfer.Fetch(ctx, transfer.FetchOptions{Address: n.dns, Limit: transferLimit}, z)
 		if err == nil || errors.Is(err, transfer.ErrTooLarge) {
-			f.ok(name, n.dns, "zones can be transferred from here: %s", z.Name)
+			f.ok(name, n.dns, "zones can be transferred from here: %s", z)
 			return
 		}
 		refused = err
