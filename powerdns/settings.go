@@ -53,7 +53,7 @@ var ofSecondaries = []unfitness{
 
 var ofPrimaries = []unfitness{
 	{setting: "disable-axfr", bad: is("yes"), should: "no, with allow-axfr-ips for the primary role", why: "no zone can be published", breaks: true},
-	{setting: "allow-axfr-ips", bad: withoutLoopback, should: "127.0.0.0/8,::1", why: "unless the primary role transfers from another address"},
+	{setting: "allow-axfr-ips", bad: withoutLoopback, should: "127.0.0.0/8,::1, or whatever the primary role transfers from", why: "it leaves out loopback"},
 	{setting: "outgoing-axfr-expand-alias", bad: is("yes"), should: "no", why: "one ALIAS whose target does not resolve breaks off the transfer of its zone"},
 }
 

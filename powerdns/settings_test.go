@@ -28,7 +28,7 @@ func TestUnfitSettings(t *testing.T) {
 		{powerdns.UnfitForSecondary, secondary, "superslave", "yes", "", false, false}, // it follows the newer name
 		{powerdns.UnfitForSecondary, secondary, "unknown", "1", "", false, false},
 		{powerdns.UnfitForPrimary, primary, "disable-axfr", "yes", "disable-axfr=yes (should be no, with allow-axfr-ips for the primary role: no zone can be published)", true, false},
-		{powerdns.UnfitForPrimary, primary, "allow-axfr-ips", "192.0.2.0/24, 10.0.0.1", "allow-axfr-ips=192.0.2.0/24, 10.0.0.1 (should be 127.0.0.0/8,::1: unless the primary role transfers from another address)", false, false},
+		{powerdns.UnfitForPrimary, primary, "allow-axfr-ips", "192.0.2.0/24, 10.0.0.1", "allow-axfr-ips=192.0.2.0/24, 10.0.0.1 (should be 127.0.0.0/8,::1, or whatever the primary role transfers from: it leaves out loopback)", false, false},
 		{powerdns.UnfitForPrimary, primary, "allow-axfr-ips", "192.0.2.0/24 127.0.0.1", "", false, false},
 		{powerdns.UnfitForPrimary, primary, "query-cache-ttl", "20", "", false, false},
 	} {

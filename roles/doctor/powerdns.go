@@ -107,7 +107,7 @@ func (n *neighbour) settings(ctx context.Context, f *findings) bool {
 		if u.Why != "" {
 			found += ": " + u.Why
 		}
-		*f = append(*f, check{name, u.Setting, result, found, fmt.Sprintf("set %s in pdns.conf to %s, and restart PowerDNS", u.Setting, u.Should)})
+		*f = append(*f, check{name, n.url, result, found, fmt.Sprintf("set %s in pdns.conf to %s, and restart PowerDNS", u.Setting, u.Should)})
 	}
 	if len(unfit) == 0 {
 		f.ok(name, n.url, "as a %s needs them", n.role)
@@ -121,10 +121,10 @@ func (n *neighbour) settings(ctx context.Context, f *findings) bool {
 // notes are settings of a primary that people ask about.
 func (n *neighbour) notes(f *findings) {
 	if edit := n.conf["default-soa-edit"]; strings.HasPrefix(edit, "INCEPTION") || edit == "EPOCH" {
-		f.ok("powerdns.settings", "default-soa-edit", "%s hides edits from serials; they are found all the same, by the stored serial", edit)
+		f.ok("powerdns.settings", n.url, "default-soa-edit=%s hides edits from serials; they are found all the same, by the stored serial", edit)
 	}
 	if size := n.conf["webserver-max-bodysize"]; size != "" {
-		f.ok("powerdns.settings", "webserver-max-bodysize", "requests of up to %s MB, unless they are sent in chunks", size)
+		f.ok("powerdns.settings", n.url, "webserver-max-bodysize=%s: it takes requests of up to that many MB, larger ones in chunks", size)
 	}
 }
 

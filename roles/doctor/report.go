@@ -44,6 +44,11 @@ func (f findings) failedIn(area string) bool {
 	return slices.ContainsFunc(f, func(c check) bool { return c.Result == fail && c.area() == area })
 }
 
+// failedAt tells whether one of the checks has failed.
+func (f findings) failedAt(names ...string) bool {
+	return slices.ContainsFunc(f, func(c check) bool { return c.Result == fail && slices.Contains(names, c.Check) })
+}
+
 func (f findings) count(result string) (n int) {
 	for _, c := range f {
 		if c.Result == result {
