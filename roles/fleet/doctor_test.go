@@ -126,6 +126,9 @@ func TestDoctorFinds(t *testing.T) {
 	}})
 	must(t, err)
 	defer blank.Stop()
+	own, err := blank.Client()
+	must(t, err)
+	must(t, createMany(i.ctx, own, "own", 5, 1))
 	closed, err := local.Start(i.ctx, local.Options{Dir: filepath.Join(dir, "closed"), Primary: true, Settings: map[string]string{"allow-axfr-ips": "192.0.2.1"}})
 	must(t, err)
 	defer closed.Stop()
@@ -159,6 +162,7 @@ func TestDoctorFinds(t *testing.T) {
 		{"no nkey", "ns1", map[string]string{"broker.nkey_file": filepath.Join(dir, "none.nkey")}, []string{"fail broker.secret"}},
 		{"no such broker", "ns1", map[string]string{"broker.urls": "tls://broker.invalid:4222"}, []string{"fail broker.name"}},
 		{"another node's id", "ns1", map[string]string{"node.id": "ns2"}, []string{"fail broker.feed"}},
+		{"another role's nkey", "ns1", map[string]string{"broker.nkey_file": filepath.Join(i.Dir, "roles", fleet.Primary, "node.nkey")}, []string{"fail broker.feed"}},
 		{"wrong API key", "ns1", map[string]string{"powerdns.api_key": "wrong"}, []string{"fail powerdns.api"}},
 		{"wrong API", "ns1", map[string]string{"powerdns.api_url": "http://" + i.Observe(fleet.Proxy)}, []string{"fail powerdns.api"}},
 		{"wrong API for the proxy", fleet.Proxy, map[string]string{"powerdns.api_url": "http://" + i.Observe(fleet.Proxy)}, []string{"fail powerdns.api"}},
@@ -190,6 +194,10 @@ func TestDoctorFinds(t *testing.T) {
 		if fails := slices.ContainsFunc(c.want, func(w string) bool { return strings.HasPrefix(w, "fail") }); errors.Is(err, roles.ErrNotInOrder) != fails {
 			t.Errorf("%s: %v", c.what, err)
 		}
+	}
+	checks, _ := i.examine("ns1", beside(blank))
+	if !slices.ContainsFunc(checks, func(c finding) bool { return strings.Contains(c.Found, "5 zones, of them 5 of other kinds than Slave") }) {
+		t.Errorf("zones that the secondary has of its own are not told: %+v", checks)
 	}
 	i.eventually("nothing came of it", i.allSame)
 }
