@@ -30,7 +30,7 @@ const (
 
 // Obstacle is what keeps a node from connecting to a broker.
 type Obstacle struct {
-	Step   string // "name", "tcp", "tls" or "login": the last one is not taken after another has failed
+	Step   string // "name", "tcp", "tls" or "login": each is taken only after those before
 	Found  string
 	Remedy string // what the operator does next
 	Err    error
@@ -83,9 +83,12 @@ func NewVisit(ctx context.Context, cfg Config, opt Options, at string) (*Visit, 
 		return nil, cfg.refusedLogin(u, opt.Node, err)
 	}
 	v.Version = conn.nc.ConnectedServerVersion()
-	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	waiting, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
-	return v, conn.Wait(ctx)
+	if err := conn.Wait(waiting); err != nil {
+		return nil, errors.Join(err, conn.Close(ctx))
+	}
+	return v, nil
 }
 
 // Outdated tells that the server is older than it should be, and how old it should at least be.
