@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 
 	"pdns-distribute/powerdns"
@@ -40,25 +41,29 @@ func (e *examination) powerdns(ctx context.Context, before findings) (f findings
 }
 
 // apiAnswers is all that a proxy needs of PowerDNS: that it is there, and asks for a key.
-func (f *findings) apiAnswers(ctx context.Context, api *powerdns.Client, url string) {
+func (f *findings) apiAnswers(ctx context.Context, api *powerdns.Client, at string) {
 	_, err := api.Server(ctx)
 	if err == nil || errors.Is(err, powerdns.ErrUnauthorized) {
-		f.ok("powerdns.api", url, "its API answers")
+		f.ok("powerdns.api", at, "its API answers")
 		return
 	}
-	f.api(url, err)
+	f.api(at, err)
 }
 
+const startAPI = "start PowerDNS, with webserver=yes and api=yes, and webserver-allow-from for this host; or correct powerdns.api_url"
+
 // api says why the API cannot be used.
-func (f *findings) api(url string, err error) {
+func (f *findings) api(at string, err error) {
 	const name = "powerdns.api"
-	switch {
+	switch failed, _ := errors.AsType[*url.Error](err); {
 	case errors.Is(err, powerdns.ErrUnauthorized):
-		f.fail(name, url, "it refuses the API key", "make powerdns.api_key, or the content of powerdns.api_key_file, the same as api-key in pdns.conf; restart PowerDNS if that was changed since")
+		f.fail(name, at, "it refuses the API key", "make powerdns.api_key, or the content of powerdns.api_key_file, the same as api-key in pdns.conf; restart PowerDNS if that was changed since")
 	case errors.Is(err, powerdns.ErrProtocol):
-		f.fail(name, url, "something else than the API of a PowerDNS answers: "+err.Error(), "correct powerdns.api_url (webserver-address and webserver-port of pdns.conf) and powerdns.server_id")
+		f.fail(name, at, "something else than the API of a PowerDNS answers: "+err.Error(), "correct powerdns.api_url (webserver-address and webserver-port of pdns.conf) and powerdns.server_id")
+	case failed != nil:
+		f.fail(name, at, "its API does not answer: "+failed.Err.Error(), startAPI)
 	default:
-		f.fail(name, url, "its API does not answer: "+err.Error(), "start PowerDNS, with webserver=yes and api=yes, and webserver-allow-from for this host; or correct powerdns.api_url")
+		f.fail(name, at, "its API fails: "+err.Error(), startAPI)
 	}
 }
 
