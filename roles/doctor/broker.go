@@ -67,9 +67,11 @@ func (f *findings) visit(ctx context.Context, e *examination, url string) *broke
 		f.fail("broker.login", url, err.Error(), "correct the section [broker] of the configuration")
 		return nil
 	}
-	f.end("broker.tls", url, v.Certificate, e.now, "have the installation's CA (ca.key) sign another certificate for the broker, and have the broker read it (SIGHUP)")
+	f.end("broker.tls", url, v.Certificate, e.now,
+		"have the installation's CA (ca.key) sign another certificate for the broker, and have the broker read it (SIGHUP)")
 	if outdated, oldest := v.Outdated(); outdated {
-		f.warn("broker.login", url, fmt.Sprintf("connected as %s, but nats-server %s has known holes", e.cfg.Node.ID, v.Version), "upgrade that nats-server to "+oldest+" or later")
+		f.warn("broker.login", url, fmt.Sprintf("connected as %s, but nats-server %s has known holes", e.cfg.Node.ID, v.Version),
+			"upgrade that nats-server to "+oldest+" or later")
 	} else {
 		f.ok("broker.login", url, "connected as %s, nats-server %s", e.cfg.Node.ID, v.Version)
 	}
@@ -90,9 +92,11 @@ func (f *findings) feed(ctx context.Context, v *broker.Visit, node string) {
 		f.ok(name, node, "its feed is there, %d states to take", feed.Behind())
 		f.clock(clock)
 	case errors.Is(err, broker.ErrGone):
-		f.warn(name, node, "its feed is not provisioned yet", "start this role, and the primary role: it makes the feed when it sees this secondary")
+		f.warn(name, node, "its feed is not provisioned yet",
+			"start this role, and the primary role: it makes the feed when it sees this secondary")
 	case errors.Is(err, broker.ErrNotPermitted):
-		f.fail(name, node, "its credentials may not read its feed", "use in node.id the id that the broker's configuration has for this user, and "+broker.RemoteAPIPrefix+" as broker.api_prefix; else "+asInit)
+		f.fail(name, node, "its credentials may not read its feed",
+			"use in node.id the id that the broker's configuration has for this user, and "+broker.RemoteAPIPrefix+" as broker.api_prefix; else "+asInit)
 	default:
 		f.fail(name, node, err.Error(), "see that broker.api_prefix is "+broker.RemoteAPIPrefix+", and the log of the broker")
 	}
@@ -115,9 +119,11 @@ func (f *findings) right(name, node, what string, try func() error) {
 	case errors.Is(err, broker.ErrGone):
 		f.warn(name, node, "whether it "+what+" cannot be told: there is no stream for that", byStart)
 	case errors.Is(err, broker.ErrNotPermitted):
-		f.fail(name, node, "not permitted, but it should be that it "+what, "use in node.id the id that the broker's configuration has for this user; else "+asInit)
+		f.fail(name, node, "not permitted, but it should be that it "+what,
+			"use in node.id the id that the broker's configuration has for this user; else "+asInit)
 	default:
-		f.fail(name, node, fmt.Sprintf("whether it %s: %v", what, err), "see that broker.api_prefix is "+broker.RemoteAPIPrefix+", and the log of the broker")
+		f.fail(name, node, fmt.Sprintf("whether it %s: %v", what, err),
+			"see that broker.api_prefix is "+broker.RemoteAPIPrefix+", and the log of the broker")
 	}
 }
 

@@ -111,7 +111,8 @@ func ofFaults(faults settings.Faults) (f findings) {
 		if fault.Key != "" && fault.Key != object {
 			found = fault.Key + ": " + found
 		}
-		f.fail("config.settings", object, found, "put it right; the role does not start before that. The README tells what each key means")
+		f.fail("config.settings", object, found,
+			"put it right; the role does not start before that. The README tells what each key means")
 	}
 	return f
 }

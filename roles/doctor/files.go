@@ -53,7 +53,8 @@ func (f *findings) serverConfig(e *examination) {
 	}
 	f.ok("server.config", file, "nats-server can run from it, and lets nobody in without credentials or unencrypted")
 	if e.server.Certificate != nil {
-		f.end("server.certificate", file, e.server.Certificate, e.now, "have the installation's CA (ca.key) sign another certificate for the broker, and have the broker read it (SIGHUP)")
+		f.end("server.certificate", file, e.server.Certificate, e.now,
+			"have the installation's CA (ca.key) sign another certificate for the broker, and have the broker read it (SIGHUP)")
 	}
 }
 
@@ -70,7 +71,8 @@ func (f *findings) secret(name string, file named) {
 	info, err := os.Stat(file.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		f.fail(name, file.path, "there is no such file", "copy it here from the folder that init wrote for this node, or correct "+file.key)
+		f.fail(name, file.path, "there is no such file",
+			"copy it here from the folder that init wrote for this node, or correct "+file.key)
 		return
 	case err != nil:
 		f.fail(name, file.path, err.Error(), "let the user that runs the role read it")
@@ -79,7 +81,8 @@ func (f *findings) secret(name string, file named) {
 		f.fail(name, file.path, "it is no regular file", "correct "+file.key)
 		return
 	case info.Mode().Perm()&0o077 != 0:
-		f.fail(name, file.path, fmt.Sprintf("others than its owner can read it (mode %04o)", info.Mode().Perm()), "chmod 600 "+file.path)
+		f.fail(name, file.path, fmt.Sprintf("others than its owner can read it (mode %04o)", info.Mode().Perm()),
+			"chmod 600 "+file.path)
 		return
 	}
 	switch text, err := os.ReadFile(file.path); {
@@ -157,7 +160,8 @@ func (f *findings) end(name, object string, c *x509.Certificate, now time.Time, 
 	case left <= 0:
 		f.fail(name, object, "the certificate ended on "+day, remedy)
 	case now.Before(c.NotBefore):
-		f.fail(name, object, "the certificate is good only from "+c.NotBefore.UTC().Format(time.DateTime)+" UTC on", "set this host's clock, if it is behind")
+		f.fail(name, object, "the certificate is good only from "+c.NotBefore.UTC().Format(time.DateTime)+" UTC on",
+			"set this host's clock, if it is behind")
 	case left < endsSoon:
 		f.warn(name, object, fmt.Sprintf("the certificate ends on %s, in %s", day, counted(int(left.Hours()/24), "day")), remedy)
 	default:

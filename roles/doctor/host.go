@@ -41,7 +41,8 @@ func (f *findings) folder(key, path string) {
 	case errors.Is(err, fs.ErrNotExist):
 		above := existing(path)
 		if !writable(above) {
-			f.fail(name, path, fmt.Sprintf("it is not there, and %s cannot be written to", above), "install -d -m 700 -o USER "+path+", with the user that runs the role")
+			f.fail(name, path, fmt.Sprintf("it is not there, and %s cannot be written to", above),
+				"install -d -m 700 -o USER "+path+", with the user that runs the role")
 			return
 		}
 		f.ok(name, path, "the role makes it when it starts")
@@ -52,7 +53,8 @@ func (f *findings) folder(key, path string) {
 		f.fail(name, path, "it is no folder", "remove it, or name another one by "+key)
 		return
 	case !writable(path):
-		f.fail(name, path, "it cannot be written to", "have it owned by the user that runs the role, who should also run the doctor; or see why its disk is read-only")
+		f.fail(name, path, "it cannot be written to",
+			"have it owned by the user that runs the role, who should also run the doctor; or see why its disk is read-only")
 		return
 	case info.Mode().Perm()&0o077 != 0:
 		f.warn(name, path, fmt.Sprintf("others can look into it (mode %04o)", info.Mode().Perm()), "chmod 700 "+path)
@@ -188,18 +190,21 @@ func (f *findings) port(p port, role state) {
 	case role == running:
 		f.ok(name, object, "in use, by the running role")
 	case role == hidden:
-		f.warn(name, object, "in use; whether by the role cannot be told", "set observe.listen, or see for yourself: "+whoListens(p))
+		f.warn(name, object, "in use; whether by the role cannot be told",
+			"set observe.listen, or see for yourself: "+whoListens(p))
 	case role == stopped:
 		f.taken(name, p)
 	}
 }
 
 func (f *findings) unbound(name string, p port, err error) {
-	f.fail(name, p.network+" "+p.address, err.Error(), "use for "+p.key+" an address of this host, and a port that the user of the role may bind")
+	f.fail(name, p.network+" "+p.address, err.Error(),
+		"use for "+p.key+" an address of this host, and a port that the user of the role may bind")
 }
 
 func (f *findings) taken(name string, p port) {
-	f.fail(name, p.network+" "+p.address, "another program listens there", "stop that program, or set "+p.key+" to another port; "+whoListens(p)+" shows it")
+	f.fail(name, p.network+" "+p.address, "another program listens there",
+		"stop that program, or set "+p.key+" to another port; "+whoListens(p)+" shows it")
 }
 
 func whoListens(p port) string {
@@ -253,7 +258,8 @@ func (f *findings) readiness(ctx context.Context, name, address string) {
 		for _, r := range answer.Reasons {
 			reasons = append(reasons, r.What+": "+r.Why)
 		}
-		f.warn(name, address, "the role is running, but not ready: "+strings.Join(reasons, "; "), "see to that; the role needs no restart then, and gets ready by itself")
+		f.warn(name, address, "the role is running, but not ready: "+strings.Join(reasons, "; "),
+			"see to that; the role needs no restart then, and gets ready by itself")
 	}
 }
 

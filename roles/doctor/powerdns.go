@@ -57,9 +57,11 @@ func (f *findings) api(at string, err error) {
 	const name = "powerdns.api"
 	switch failed, _ := errors.AsType[*url.Error](err); {
 	case errors.Is(err, powerdns.ErrUnauthorized):
-		f.fail(name, at, "it refuses the API key", "make powerdns.api_key, or the content of powerdns.api_key_file, the same as api-key in pdns.conf; restart PowerDNS if that was changed since")
+		f.fail(name, at, "it refuses the API key",
+			"make powerdns.api_key, or the content of powerdns.api_key_file, the same as api-key in pdns.conf; restart PowerDNS if that was changed since")
 	case errors.Is(err, powerdns.ErrProtocol):
-		f.fail(name, at, "something else than the API of a PowerDNS answers: "+err.Error(), "correct powerdns.api_url (webserver-address and webserver-port of pdns.conf) and powerdns.server_id")
+		f.fail(name, at, "something else than the API of a PowerDNS answers: "+err.Error(),
+			"correct powerdns.api_url (webserver-address and webserver-port of pdns.conf) and powerdns.server_id")
 	case failed != nil:
 		f.fail(name, at, "its API does not answer: "+failed.Err.Error(), startAPI)
 	default:
@@ -83,7 +85,8 @@ func (n *neighbour) server(ctx context.Context, f *findings) bool {
 		f.api(n.url, err)
 		return false
 	case info.TooOld():
-		f.fail("powerdns.version", n.url, "PowerDNS "+info.Version+" is older than "+powerdns.OldestVersion, "upgrade it to "+powerdns.OldestVersion+" or later")
+		f.fail("powerdns.version", n.url, "PowerDNS "+info.Version+" is older than "+powerdns.OldestVersion,
+			"upgrade it to "+powerdns.OldestVersion+" or later")
 	default:
 		f.ok("powerdns.api", n.url, "PowerDNS %s", info.Version)
 	}
@@ -219,7 +222,8 @@ func (n *neighbour) answers(ctx context.Context, f *findings) bool {
 			continue
 		}
 		good = false
-		f.fail("powerdns.dns", n.dns, "no answer by "+way+": "+err.Error(), "set powerdns.dns_address to an address where this PowerDNS answers (local-address and local-port of pdns.conf), and let "+way+" through to it")
+		f.fail("powerdns.dns", n.dns, "no answer by "+way+": "+err.Error(),
+			"set powerdns.dns_address to an address where this PowerDNS answers (local-address and local-port of pdns.conf), and let "+way+" through to it")
 	}
 	if good {
 		f.ok("powerdns.dns", n.dns, "answers by UDP and by TCP")
@@ -295,6 +299,7 @@ func (n *neighbour) transfers(ctx context.Context, served []zone.Name, f *findin
 		refused = err
 	}
 	if refused != nil {
-		f.fail(name, n.dns, "zones cannot be transferred from here: "+refused.Error(), "let this host transfer by allow-axfr-ips in pdns.conf (127.0.0.0/8,::1 for loopback), and restart PowerDNS")
+		f.fail(name, n.dns, "zones cannot be transferred from here: "+refused.Error(),
+			"let this host transfer by allow-axfr-ips in pdns.conf (127.0.0.0/8,::1 for loopback), and restart PowerDNS")
 	}
 }
