@@ -117,9 +117,9 @@ func (f *findings) right(name, node, what string, try func() error) {
 	case err == nil:
 		f.ok(name, node, "%s", what)
 	case errors.Is(err, broker.ErrGone):
-		f.warn(name, node, "whether it "+what+" cannot be told: there is no stream for that", byStart)
+		f.warn(name, node, "whether it "+what+" cannot be told: the stream for that is missing", byStart)
 	case errors.Is(err, broker.ErrNotPermitted):
-		f.fail(name, node, "not permitted, but it should be that it "+what,
+		f.fail(name, node, "refused, though a proxy "+what,
 			"use in node.id the id that the broker's configuration has for this user; else "+asInit)
 	default:
 		f.fail(name, node, fmt.Sprintf("whether it %s: %v", what, err),
