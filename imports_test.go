@@ -32,6 +32,7 @@ var arrows = []arrow{
 	{"health/...", "health/..."},
 	{"dnssec/...", "dnssec/..."},
 	{"powerdns/local", "powerdns"},
+	{"powerdns/local", "powerdns/transfer"},
 	{"/...", "powerdns/zone"},
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"pdns-distribute/roles"
 	"pdns-distribute/roles/demo"
+	"pdns-distribute/roles/doctor"
 	"pdns-distribute/roles/settings"
 )
 
@@ -459,7 +460,7 @@ Exit codes:
    0      ended cleanly, also when a signal asked for it
    1      failed while running; demo --once: something did not arrive
    2      wrong usage or configuration
-   3      status, sync: not everything is in order
+   3      status, sync, doctor: not everything is in order
    128+n  signal n ended it before its work was done, such as 130 for Ctrl-C; a second signal always does`
 
 const completionDescription = `Makes the shell complete commands and flags:
@@ -572,6 +573,28 @@ Runs   once, on an operator's machine. The folder holds the key of the installat
 Example:
 
    pdns-distribute init --broker broker.example.net --secondary ns1 --secondary ns2 ./installation`,
+		},
+		{
+			name:       "doctor",
+			category:   asTool,
+			usage:      "check an installation on one host before it is trusted",
+			configured: true,
+			flags: []cli.Flag{
+				&cli.BoolFlag{Name: "json", Usage: "print JSON, for programs"},
+				&cli.StringFlag{Name: "role", Usage: "`ROLE` to check, where the configuration does not tell: broker, primary, proxy, health or secondary"},
+			},
+			run: doctor.Run,
+			description: `Looks at all that a role needs on this host, whether it is running or not: its configuration, secrets and certificates,
+disk and ports, each broker with name, TLS, credentials and rights, the streams, the clock, and the PowerDNS beside it.
+Shows what is fine, and for what is not what to do next. Changes nothing. Ends with 3 if something has failed, with 0 if
+there are only warnings.
+
+Runs   on the host of a role, as the user that runs the role.
+Needs  the role's configuration.
+
+Example:
+
+   pdns-distribute doctor --config /etc/pdns-distribute/pdns-distribute.toml`,
 		},
 		{
 			name:     "demo",

@@ -49,25 +49,34 @@ type Conn struct {
 // Connect tries each URL once and returns; while none answers, the Conn goes on trying for ever, see Wait. It fails
 // only for faults of the configuration and the files it names (ErrConfig).
 func Connect(cfg Config, opt Options) (*Conn, error) {
+	c, options, err := newConn(cfg, opt)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.dial(strings.Join(cfg.URLs, ","), options); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// newConn makes a Conn that is yet to dial, and what it is to dial with.
+func newConn(cfg Config, opt Options) (*Conn, []nats.Option, error) {
 	if err := CheckNodeID(opt.Node); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+		return nil, nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	if err := cfg.Validate(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	security, err := cfg.security()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	c := &Conn{node: opt.Node, log: opt.Log, done: make(chan struct{})}
 	c.link, c.unlink = context.WithCancelCause(context.Background())
 	c.unlink(ErrDisconnected) // until there is a connection
 	c.apiPrefix = cmp.Or(cfg.APIPrefix, defaultAPIPrefix)
 	inbox := cmp.Or(cfg.InboxPrefix, "_INBOX_"+opt.Node)
-	if err := c.dial(strings.Join(cfg.URLs, ","), append(c.options(inbox), security...)); err != nil {
-		return nil, err
-	}
-	return c, nil
+	return c, append(c.options(inbox), security...), nil
 }
 
 func (c *Conn) dial(urls string, options []nats.Option) error {

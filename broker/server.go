@@ -2,9 +2,11 @@ package broker
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -51,6 +53,31 @@ func loadServerOptions(file string) (*server.Options, error) {
 	options.NoSigs = true // signals are the command line's business
 	options.NoLog = true  // or a reload would replace our logger
 	return options, nil
+}
+
+// ServerFacts is what a configuration of a nats-server says of the host that it runs on.
+type ServerFacts struct {
+	Listen      string // for clients, host:port
+	StoreDir    string
+	Certificate *x509.Certificate // shown to clients
+}
+
+// InspectServer checks a configuration as NewServer does (ErrConfig).
+func InspectServer(configFile string) (ServerFacts, error) {
+	options, err := loadServerOptions(configFile)
+	if err != nil {
+		return ServerFacts{}, err
+	}
+	if _, err := server.NewServer(options); err != nil {
+		return ServerFacts{}, fmt.Errorf("%w: %s: %w", ErrConfig, configFile, err)
+	}
+	facts := ServerFacts{Listen: net.JoinHostPort(options.Host, strconv.Itoa(options.Port)), StoreDir: options.StoreDir}
+	if len(options.TLSConfig.Certificates) > 0 {
+		if facts.Certificate, err = x509.ParseCertificate(options.TLSConfig.Certificates[0].Certificate[0]); err != nil {
+			return ServerFacts{}, fmt.Errorf("%w: %s: %w", ErrConfig, configFile, err)
+		}
+	}
+	return facts, nil
 }
 
 // Run serves until ctx ends (nil), or until the server can't go on (error). Call it once.

@@ -56,9 +56,9 @@ func (c *Conn) Statuses(ctx context.Context) (statuses map[string]StatusMsg, err
 	return statuses, nil
 }
 
-// Clock is the broker's time, by which the times of statuses are to be read: this host's clock may be another one. CORE
+// Now is the broker's time, by which the times of statuses are to be read: this host's clock may be another one. CORE
 // account.
-func (c *Conn) Clock(ctx context.Context) (now time.Time, err error) {
+func (c *Conn) Now(ctx context.Context) (now time.Time, err error) {
 	err = c.ask(ctx, func(ctx context.Context) error {
 		stream, err := c.js.Stream(ctx, statusStream)
 		if err == nil {

@@ -61,7 +61,7 @@ func (c *Conn) ensureStreams(ctx context.Context, replicas int) (found Streams, 
 		if want.Name == stateStream {
 			found = Streams{Created: info.Created, New: isNew}
 		}
-		faults = append(faults, deviations("stream "+want.Name, streamSettings, info.Config, want))
+		faults = append(faults, joined(deviations("stream "+want.Name, streamSettings, info.Config, want)))
 	}
 	if err := errors.Join(faults...); err != nil {
 		return found, err
@@ -93,7 +93,7 @@ func (c *Conn) ensureStream(ctx context.Context, want jetstream.StreamConfig) (*
 
 // ensureConsumer creates a durable consumer, or checks the one that is there.
 func (c *Conn) ensureConsumer(ctx context.Context, stream string, want jetstream.ConsumerConfig) error {
-	object := "consumer " + want.Durable + " of stream " + stream
+	object := consumerObject(stream, want)
 	consumer, err := c.js.CreateConsumer(ctx, stream, want)
 	if errors.Is(err, jetstream.ErrConsumerExists) {
 		consumer, err = c.js.Consumer(ctx, stream, want.Durable)
@@ -101,7 +101,11 @@ func (c *Conn) ensureConsumer(ctx context.Context, stream string, want jetstream
 	if err != nil {
 		return fmt.Errorf("ensure %s: %w", object, explain(err))
 	}
-	return deviations(object, consumerSettings, consumer.CachedInfo().Config, want)
+	return joined(deviations(object, consumerSettings, consumer.CachedInfo().Config, want))
+}
+
+func consumerObject(stream string, c jetstream.ConsumerConfig) string {
+	return "consumer " + c.Durable + " of stream " + stream
 }
 
 func wantedStreams(replicas int) []jetstream.StreamConfig {
@@ -195,13 +199,36 @@ var consumerSettings = []setting[cc]{
 	{"filter_subjects", func(c cc) any { return append(c.FilterSubjects, c.FilterSubject) }},
 }
 
-func deviations[C any](object string, settings []setting[C], is, want C) error {
-	var faults []error
+// Deviation is a setting that endangers the guarantees; it is an ErrDeviates.
+type Deviation struct {
+	Object, Setting string // "stream PDNS_ZONE", "max_msgs_per_subject"
+	Is, ShouldBe    string
+}
+
+func (d Deviation) Error() string {
+	return fmt.Sprintf("%v: %s: %s is %s, should be %s; %s", ErrDeviates, d.Object, d.Setting, d.Is, d.ShouldBe, d.Remedy())
+}
+
+func (d Deviation) Unwrap() error { return ErrDeviates }
+
+// Remedy is what an operator does about it.
+func (d Deviation) Remedy() string {
+	return "edit it with the nats tool, or delete it and have it made anew"
+}
+
+func deviations[C any](object string, settings []setting[C], is, want C) (found []Deviation) {
 	for _, s := range settings {
 		if a, b := fmt.Sprint(s.of(is)), fmt.Sprint(s.of(want)); a != b {
-			faults = append(faults, fmt.Errorf("%w: %s: %s is %s, should be %s; edit it with the nats tool, or delete it and have it made anew",
-				ErrDeviates, object, s.name, a, b))
+			found = append(found, Deviation{Object: object, Setting: s.name, Is: a, ShouldBe: b})
 		}
+	}
+	return found
+}
+
+func joined(found []Deviation) error {
+	var faults []error
+	for _, d := range found {
+		faults = append(faults, d)
 	}
 	return errors.Join(faults...)
 }

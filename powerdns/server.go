@@ -21,6 +21,19 @@ type ServerInfo struct {
 	Daemon string `json:"daemon_type"`
 }
 
+// OldestVersion is the first that this program was developed with. Older ones are not known to do what it relies on.
+const OldestVersion = "4.7"
+
+// TooOld tells whether the version is older than OldestVersion. Builds without a released version's number are not.
+func (s ServerInfo) TooOld() bool {
+	var major, minor, oldMajor, oldMinor int
+	if n, _ := fmt.Sscanf(s.Version, "%d.%d", &major, &minor); n < 2 || major == 0 {
+		return false
+	}
+	fmt.Sscanf(OldestVersion, "%d.%d", &oldMajor, &oldMinor)
+	return major < oldMajor || major == oldMajor && minor < oldMinor
+}
+
 // Server asks the server who it is. Anything but an authoritative PowerDNS of the configured id is ErrProtocol.
 func (c *Client) Server(ctx context.Context) (ServerInfo, error) {
 	var s ServerInfo

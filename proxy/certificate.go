@@ -153,6 +153,23 @@ func (c *certificates) loadPair() (tls.Certificate, error) {
 	return givenPair(c.cfg.TLSCert, c.cfg.TLSKey)
 }
 
+// Certificate returns what the proxy shows to its clients, without making it: fs.ErrNotExist while its own pair is yet to
+// be made.
+func (c Config) Certificate() (*x509.Certificate, error) {
+	load, certFile, keyFile := givenPair, c.TLSCert, c.TLSKey
+	if certFile == "" {
+		load = tls.LoadX509KeyPair
+		certFile, keyFile = c.ownFiles()
+	}
+	pair, err := load(certFile, keyFile)
+	return pair.Leaf, err
+}
+
+// ownFiles are the certificate and key that the proxy makes itself.
+func (c Config) ownFiles() (cert, key string) {
+	return filepath.Join(c.StateDir, "proxy.crt"), filepath.Join(c.StateDir, "proxy.key")
+}
+
 func givenPair(certFile, keyFile string) (none tls.Certificate, err error) {
 	cert, err := readPEM(certFile)
 	if err != nil {
@@ -229,8 +246,7 @@ func readCAs(file string) (*x509.CertPool, error) {
 
 // ownPair returns the pair kept in the state folder. It is made first when there is none, or none that will do.
 func (c *certificates) ownPair() (tls.Certificate, error) {
-	dir := c.cfg.StateDir
-	certFile, keyFile := filepath.Join(dir, "proxy.crt"), filepath.Join(dir, "proxy.key")
+	certFile, keyFile := c.cfg.ownFiles()
 	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
 	reason := "there was none"
 	switch {
@@ -239,7 +255,7 @@ func (c *certificates) ownPair() (tls.Certificate, error) {
 			return pair, nil
 		}
 	case !errors.Is(err, fs.ErrNotExist):
-		return pair, fmt.Errorf("the proxy's own certificate in %s cannot be read; remove proxy.crt and proxy.key there to have it made anew: %w", dir, err)
+		return pair, fmt.Errorf("the proxy's own certificate in %s cannot be read; remove proxy.crt and proxy.key there to have it made anew: %w", c.cfg.StateDir, err)
 	}
 	if err := writePair(certFile, keyFile, c.cfg.Names, c.now()); err != nil {
 		return pair, fmt.Errorf("make the proxy's own certificate: %w; proxy.state_dir must be writable", err)

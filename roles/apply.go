@@ -338,30 +338,17 @@ func (a *applier) isCaching() bool {
 	return a.caching
 }
 
-// cacheSettings are those of PowerDNS that must be 0 on a secondary, or stale answers outlive a transfer (4.7.3).
-var cacheSettings = []string{"query-cache-ttl", "negquery-cache-ttl", "zone-metadata-cache-ttl", "domain-metadata-cache-ttl"}
-
 // inspect reads PowerDNS's settings and returns those that are not as a secondary needs them.
 func (a *applier) inspect(ctx context.Context) (unfit []string, err error) {
 	settings, err := a.api.Config(ctx)
 	if err != nil {
 		return nil, err
 	}
-	caching := false
-	for _, key := range cacheSettings {
-		if v, ok := settings[key]; ok && v != "0" {
-			unfit = append(unfit, fmt.Sprintf("PowerDNS runs with %s=%s (should be 0)", key, v))
-			caching = caching || key == "query-cache-ttl" || key == "negquery-cache-ttl"
-		}
-	}
-	if settings["disable-axfr"] == "yes" {
-		unfit = append(unfit, "PowerDNS runs with disable-axfr=yes (should be no, with allow-axfr-ips for this role: a zone changed at an unchanged serial cannot be proven)")
-	}
-	if settings["secondary"] == "no" && settings["slave"] != "yes" {
-		unfit = append(unfit, "PowerDNS runs with secondary=no (should be yes: it takes no zones)")
+	for _, u := range powerdns.UnfitForSecondary(settings) {
+		unfit = append(unfit, "PowerDNS runs with "+u.String())
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.caching = caching
+	a.caching = powerdns.KeepsAnswers(settings)
 	return unfit, nil
 }

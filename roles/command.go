@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"os"
+	"slices"
 
 	"pdns-distribute/roles/settings"
 )
@@ -38,33 +40,50 @@ type runner interface {
 	Run(ctx context.Context) error
 }
 
+// sections are those of the configuration that each role uses, besides those that every role does.
+var sections = map[string][]string{
+	rolePrimary:   {"broker", "powerdns", "primary", "dnssec"},
+	roleSecondary: {"broker", "powerdns", "secondary"},
+	"proxy":       {"broker", "powerdns", "proxy"},
+	"health":      {"broker", "health", "dnssec"},
+	"broker":      {"server"},
+}
+
+// Names are those of the roles.
+func Names() []string { return slices.Sorted(maps.Keys(sections)) }
+
+// LoadConfig reads the configuration as a role does when it starts. Its error is of type [settings.Faults].
+func LoadConfig(from settings.Sources, role string) (Config, error) {
+	return loadConfig(from, sections[role]...)
+}
+
 // RunPrimary is the command primary.
 func RunPrimary(ctx context.Context, in Invocation) error {
-	return runRole(ctx, in, func(c Config, d Deps) (runner, error) { return NewPrimary(c, d) }, "broker", "powerdns", "primary", "dnssec")
+	return runRole(ctx, in, rolePrimary, func(c Config, d Deps) (runner, error) { return NewPrimary(c, d) })
 }
 
 // RunSecondary is the command secondary.
 func RunSecondary(ctx context.Context, in Invocation) error {
-	return runRole(ctx, in, func(c Config, d Deps) (runner, error) { return NewSecondary(c, d) }, "broker", "powerdns", "secondary")
+	return runRole(ctx, in, roleSecondary, func(c Config, d Deps) (runner, error) { return NewSecondary(c, d) })
 }
 
 // RunProxy is the command proxy.
 func RunProxy(ctx context.Context, in Invocation) error {
-	return runRole(ctx, in, func(c Config, d Deps) (runner, error) { return NewProxy(c, d) }, "broker", "powerdns", "proxy")
+	return runRole(ctx, in, "proxy", func(c Config, d Deps) (runner, error) { return NewProxy(c, d) })
 }
 
 // RunHealth is the command health.
 func RunHealth(ctx context.Context, in Invocation) error {
-	return runRole(ctx, in, func(c Config, d Deps) (runner, error) { return NewHealth(c, d) }, "broker", "health", "dnssec")
+	return runRole(ctx, in, "health", func(c Config, d Deps) (runner, error) { return NewHealth(c, d) })
 }
 
 // RunBroker is the command broker.
 func RunBroker(ctx context.Context, in Invocation) error {
-	return runRole(ctx, in, func(c Config, d Deps) (runner, error) { return NewBroker(c, d) }, "server")
+	return runRole(ctx, in, "broker", func(c Config, d Deps) (runner, error) { return NewBroker(c, d) })
 }
 
-func runRole(ctx context.Context, in Invocation, make func(Config, Deps) (runner, error), sections ...string) error {
-	cfg, err := loadConfig(in.Settings, sections...)
+func runRole(ctx context.Context, in Invocation, name string, make func(Config, Deps) (runner, error)) error {
+	cfg, err := LoadConfig(in.Settings, name)
 	if err != nil {
 		return err
 	}

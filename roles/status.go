@@ -144,7 +144,7 @@ func readStatus(ctx context.Context, conn *broker.Conn, cfg health.Config) (stat
 	if err != nil {
 		return statusDocument{}, err
 	}
-	now, err := conn.Clock(ctx)
+	now, err := conn.Now(ctx)
 	if err != nil {
 		return statusDocument{}, err
 	}

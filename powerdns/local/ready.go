@@ -7,9 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/miekg/dns"
-
 	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/transfer"
 )
 
 // startLimit bounds the wait for a started server, for callers whose context has no end.
@@ -67,27 +66,11 @@ func (s *Server) answers(ctx context.Context, client *powerdns.Client) error {
 	if _, err := client.Server(ctx); err != nil {
 		return err
 	}
-	id, err := serverID(ctx, s.DNSAddr)
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	id, err := transfer.ServerID(ctx, s.DNSAddr)
 	if err == nil && id != s.id {
 		err = fmt.Errorf("another server (%q) answers at %s", id, s.DNSAddr)
 	}
 	return err
-}
-
-// serverID asks for id.server TXT in class CHAOS (RFC 4892).
-func serverID(ctx context.Context, addr string) (string, error) {
-	question := new(dns.Msg)
-	question.SetQuestion("id.server.", dns.TypeTXT)
-	question.Question[0].Qclass = dns.ClassCHAOS
-	client := dns.Client{Timeout: probeTimeout}
-	answer, _, err := client.ExchangeContext(ctx, question, addr)
-	if err != nil {
-		return "", err
-	}
-	for _, rr := range answer.Answer {
-		if txt, ok := rr.(*dns.TXT); ok && len(txt.Txt) > 0 {
-			return txt.Txt[0], nil
-		}
-	}
-	return "", fmt.Errorf("no server id from %s", addr)
 }

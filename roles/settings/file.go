@@ -24,13 +24,35 @@ func (l *loader) readFile(path string) {
 	if path == "" {
 		return
 	}
+	data, document := l.decode(path)
+	if l.fileBroken {
+		return
+	}
+	f := &file{loader: l, path: path, lines: linesOf(data)}
+	for _, name := range slices.Sorted(maps.Keys(document)) {
+		f.readSection(name, document[name])
+	}
+}
+
+// Sections names the sections that a file has, known or not. Its error is of type [Faults].
+func Sections(path string) ([]string, error) {
+	var l loader
+	_, document := l.decode(path)
+	return slices.Sorted(maps.Keys(document)), l.faults.sorted()
+}
+
+// decode reads the file, or notes why it cannot be read.
+func (l *loader) decode(path string) (data []byte, document map[string]any) {
 	data, problem := readText(path)
 	if problem != "" {
 		l.fileBroken = true
 		l.fault(Origin{source: fromFile, name: path}, "", "%s", problem)
-		return
+	} else if err := toml.Unmarshal(data, &document); err != nil {
+		l.fileBroken = true
+		// The decoder's longer text would quote the line, which may hold a password.
+		l.fault(syntaxError(path, err), "", "%s", strings.TrimPrefix(err.Error(), "toml: "))
 	}
-	l.readTOML(path, data)
+	return data, document
 }
 
 // readText gives the content of a file that is a text, or says what is wrong with it.
@@ -69,21 +91,6 @@ func reason(err error) string {
 		return failed.Err.Error()
 	}
 	return err.Error()
-}
-
-// readTOML takes the settings of the file's content.
-func (l *loader) readTOML(path string, data []byte) {
-	var document map[string]any
-	if err := toml.Unmarshal(data, &document); err != nil {
-		l.fileBroken = true
-		// The decoder's longer text would quote the line, which may hold a password.
-		l.fault(syntaxError(path, err), "", "%s", strings.TrimPrefix(err.Error(), "toml: "))
-		return
-	}
-	f := &file{loader: l, path: path, lines: linesOf(data)}
-	for _, name := range slices.Sorted(maps.Keys(document)) {
-		f.readSection(name, document[name])
-	}
 }
 
 // syntaxError finds where the file stops being TOML.

@@ -425,3 +425,23 @@ func FuzzFile(f *testing.F) {
 		}
 	})
 }
+
+func TestSections(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.toml")
+	for content, want := range map[string][]string{
+		"[proxy]\nlisten = \":1\"\n[node]\nid = \"x\"\n": {"node", "proxy"},
+		"proxy = { listen = \":1\" }\n[unknown]\n":       {"proxy", "unknown"},
+		"": nil,
+	} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := settings.Sections(path); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%q: %v, %v", content, got, err)
+		}
+	}
+	var faults settings.Faults
+	if _, err := settings.Sections(path + ".none"); !errors.As(err, &faults) {
+		t.Error(err)
+	}
+}

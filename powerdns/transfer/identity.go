@@ -1,0 +1,51 @@
+package transfer
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/miekg/dns"
+
+	"pdns-distribute/powerdns/zone"
+)
+
+// ErrNoSOA says that a server answered, but not as one that has the zone does.
+var ErrNoSOA = errors.New("answers without the zone's SOA")
+
+// Serial asks the server at addr for the zone's SOA and returns its serial.
+func Serial(ctx context.Context, addr string, name zone.Name, o AskOptions) (uint32, error) {
+	answer, err := Ask(ctx, addr, name, dns.TypeSOA, o)
+	if err != nil {
+		return 0, err
+	}
+	if answer.Rcode != dns.RcodeSuccess {
+		return 0, fmt.Errorf("%s for zone %s: %w", addr, name, &RcodeError{answer.Rcode})
+	}
+	for _, r := range answer.Answer {
+		if data := r.Data(); r.Type() == dns.TypeSOA && answer.AA {
+			return binary.BigEndian.Uint32(data[len(data)-20:]), nil // five numbers end it: RFC 1035 §3.3.13
+		}
+	}
+	return 0, fmt.Errorf("%s %w (%s)", addr, ErrNoSOA, name)
+}
+
+// ServerID asks the server at addr for its id: id.server TXT in class CHAOS (RFC 4892). "" is that of a server that
+// doesn't tell.
+func ServerID(ctx context.Context, addr string) (string, error) {
+	question := new(dns.Msg)
+	question.SetQuestion("id.server.", dns.TypeTXT)
+	question.Question[0].Qclass = dns.ClassCHAOS
+	client := dns.Client{Timeout: askTries * askPatience}
+	answer, _, err := client.ExchangeContext(ctx, question, addr)
+	if err != nil {
+		return "", fmt.Errorf("ask %s for its id: %w", addr, err)
+	}
+	for _, rr := range answer.Answer {
+		if txt, ok := rr.(*dns.TXT); ok && len(txt.Txt) > 0 {
+			return txt.Txt[0], nil
+		}
+	}
+	return "", nil
+}

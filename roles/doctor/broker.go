@@ -1,0 +1,196 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"pdns-distribute/broker"
+)
+
+// broker tries each URL by itself, and looks at what this node can do there through the first that works.
+func (e *examination) broker(ctx context.Context, before findings) (f findings) {
+	if e.role == brokering || before.failedIn("broker") {
+		return nil
+	}
+	urls := e.cfg.Broker.URLs
+	visits, found := make([]*broker.Visit, len(urls)), make([]findings, len(urls))
+	var wg sync.WaitGroup
+	for i, url := range urls {
+		wg.Go(func() { visits[i] = found[i].visit(ctx, e, url) })
+	}
+	wg.Wait()
+	var through *broker.Visit
+	for i, v := range visits {
+		f = append(f, found[i]...)
+		if v == nil {
+			continue
+		}
+		defer v.Close(ctx)
+		if through == nil {
+			through = v
+		}
+	}
+	if through == nil {
+		return f
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	switch e.role {
+	case secondary:
+		f.feed(ctx, through, e.cfg.Node.ID)
+	case proxying:
+		f.proxyRights(ctx, through, e.cfg.Node.ID)
+	default:
+		f.streams(ctx, through, e)
+		return f
+	}
+	if !f.failedAt("broker.feed", "broker.statuses", "broker.touch") { // or it might not hear the answers
+		f.excess(ctx, through, e)
+	}
+	return f
+}
+
+// visit connects to one broker; nil if that can't be done.
+func (f *findings) visit(ctx context.Context, e *examination, url string) *broker.Visit {
+	v, err := broker.NewVisit(ctx, e.cfg.Broker, broker.Options{Node: e.cfg.Node.ID, Log: zerolog.Nop()}, url)
+	if o, is := errors.AsType[*broker.Obstacle](err); is {
+		f.fail("broker."+o.Step, url, o.Found, o.Remedy)
+		return nil
+	}
+	if err != nil {
+		f.fail("broker.login", url, err.Error(), "correct the section [broker] of the configuration")
+		return nil
+	}
+	f.end("broker.tls", url, v.Certificate, e.now,
+		"have the installation's CA (ca.key) sign another certificate for the broker, and have the broker read it (SIGHUP)")
+	if outdated, oldest := v.Outdated(); outdated {
+		f.warn("broker.login", url, fmt.Sprintf("connected as %s, but nats-server %s has known holes", e.cfg.Node.ID, v.Version),
+			"upgrade that nats-server to "+oldest+" or later")
+	} else {
+		f.ok("broker.login", url, "connected as %s, nats-server %s", e.cfg.Node.ID, v.Version)
+	}
+	return v
+}
+
+const (
+	asInit  = "give this node's user the rights that the nats.conf of init gives to its role, in the account of that role"
+	byStart = "the primary role makes it when it starts"
+)
+
+// feed is what a secondary lives on.
+func (f *findings) feed(ctx context.Context, v *broker.Visit, node string) {
+	const name = "broker.feed"
+	feed, clock, err := v.LookAtFeed(ctx)
+	switch {
+	case err == nil:
+		f.ok(name, node, "its feed is there, %d states to take", feed.Behind())
+		f.clock(clock)
+	case errors.Is(err, broker.ErrGone):
+		f.warn(name, node, "its feed is not provisioned yet",
+			"start this role, and the primary role: it makes the feed when it sees this secondary")
+	case errors.Is(err, broker.ErrNotPermitted):
+		f.fail(name, node, "its credentials may not read its feed",
+			"use in node.id the id that the broker's configuration has for this user, and "+broker.RemoteAPIPrefix+" as broker.api_prefix; else "+asInit)
+	default:
+		f.fail(name, node, err.Error(), "see that broker.api_prefix is "+broker.RemoteAPIPrefix+", and the log of the broker")
+	}
+}
+
+// proxyRights are to know who is there, and to touch zones.
+func (f *findings) proxyRights(ctx context.Context, v *broker.Visit, node string) {
+	f.right("broker.statuses", node, "may read who is there", func() error {
+		_, err := v.CountStatuses(ctx)
+		return err
+	})
+	f.right("broker.touch", node, "may touch zones", func() error { return v.CanTouch(ctx) })
+}
+
+// right is one that the role needs.
+func (f *findings) right(name, node, what string, try func() error) {
+	switch err := try(); {
+	case err == nil:
+		f.ok(name, node, "%s", what)
+	case errors.Is(err, broker.ErrGone):
+		f.warn(name, node, "whether it "+what+" cannot be told: the stream for that is missing", byStart)
+	case errors.Is(err, broker.ErrNotPermitted):
+		f.fail(name, node, "refused, though a proxy "+what,
+			"use in node.id the id that the broker's configuration has for this user; else "+asInit)
+	default:
+		f.fail(name, node, fmt.Sprintf("whether it %s: %v", what, err),
+			"see that broker.api_prefix is "+broker.RemoteAPIPrefix+", and the log of the broker")
+	}
+}
+
+// excess is what a stolen node could do harm by.
+func (f *findings) excess(ctx context.Context, v *broker.Visit, e *examination) {
+	if has := v.Excess(ctx, e.role == proxying); len(has) > 0 {
+		f.fail("broker.excess", e.cfg.Node.ID, "its credentials can do what only the primary and health should: "+strings.Join(has, ", "), asInit)
+		return
+	}
+	f.ok("broker.excess", e.cfg.Node.ID, "its credentials can do nothing that they should not")
+}
+
+// streams are for the roles of the core to see.
+func (f *findings) streams(ctx context.Context, v *broker.Visit, e *examination) {
+	const name = "broker.stream"
+	replicas := 0
+	if e.role == primary {
+		replicas = e.cfg.Primary.Replicas
+	}
+	found, clock, err := v.LookAtStreams(ctx, replicas)
+	if err != nil {
+		f.fail(name, e.cfg.Node.ID, "its credentials do not let it look at the streams: "+err.Error(), asInit)
+		return
+	}
+	var fit []string
+	for _, one := range found {
+		switch {
+		case one.Missing:
+			f.warn(name, one.Object, "missing", byStart)
+		case len(one.Deviations) > 0:
+			for _, d := range one.Deviations {
+				f.fail(name, one.Object, fmt.Sprintf("%s is %s, should be %s", d.Setting, d.Is, d.ShouldBe), d.Remedy())
+			}
+		default:
+			fit = append(fit, one.Object)
+		}
+	}
+	if len(fit) > 0 {
+		f.ok(name, e.cfg.Node.ID, "as they should be: %s", strings.Join(fit, ", "))
+	}
+	f.clock(clock)
+}
+
+// How far clocks may be apart: from the first on it is a warning, from the second on a failure.
+const (
+	apart    = 2 * time.Second
+	farApart = 30 * time.Second
+)
+
+func (f *findings) clock(c broker.Clock) {
+	const name, object = "clock.skew", "of this host"
+	if !c.Known {
+		return
+	}
+	way := "ahead of"
+	if c.Ahead < 0 {
+		way = "behind"
+	}
+	off := c.Ahead.Abs()
+	found := fmt.Sprintf("%s %s the broker's", off.Round(100*time.Millisecond), way)
+	const remedy = "have this host and the broker's keep the time (NTP)"
+	switch {
+	case off >= farApart:
+		f.fail(name, object, found, remedy)
+	case off >= apart:
+		f.warn(name, object, found, remedy)
+	default:
+		f.ok(name, object, "agrees with the broker's to the second")
+	}
+}

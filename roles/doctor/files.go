@@ -1,0 +1,195 @@
+package doctor
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"pdns-distribute/broker"
+)
+
+// endsSoon is when the end of a certificate is a warning.
+const endsSoon = 30 * 24 * time.Hour
+
+// named is a file and the key that names it.
+type named struct{ key, path string }
+
+// files are secrets and certificates, as far as the role reads them.
+func (e *examination) files() (f findings) {
+	if e.role == brokering {
+		f.serverConfig(e)
+	} else {
+		b := e.cfg.Broker
+		f.secrets("broker.secret", named{"broker.nkey_file", b.NKeyFile}, named{"broker.creds_file", b.CredsFile},
+			named{"broker.password_file", b.PasswordFile}, named{"broker.token_file", b.TokenFile}, named{"broker.key_file", b.KeyFile})
+		f.authorities("broker.ca", named{"broker.ca_file", b.CAFile}, e.now)
+		f.certificate("broker.certificate", named{"broker.cert_file", b.CertFile}, e.now)
+	}
+	if e.role == primary || e.role == secondary {
+		f.secrets("powerdns.secret", named{"powerdns.api_key_file", e.cfg.PowerDNS.APIKeyFile})
+	}
+	if e.besidePowerDNS() {
+		f.authorities("powerdns.ca", named{"powerdns.ca_file", e.cfg.PowerDNS.CAFile}, e.now)
+	}
+	if e.role == proxying {
+		f.authorities("proxy.client_ca", named{"proxy.client_ca", e.cfg.Proxy.ClientCA}, e.now)
+		f = append(f, e.proxyCertificate()...)
+	}
+	return f
+}
+
+// serverConfig is read as the role broker reads it.
+func (f *findings) serverConfig(e *examination) {
+	file := e.cfg.Server.Config
+	var err error
+	if e.server, err = broker.InspectServer(file); err != nil {
+		f.fail("server.config", file, err.Error(), "put it right; the broker does not start before that")
+		return
+	}
+	f.ok("server.config", file, "nats-server can run from it, and lets nobody in without credentials or unencrypted")
+	if e.server.Certificate != nil {
+		f.end("server.certificate", file, e.server.Certificate, e.now,
+			"have the installation's CA (ca.key) sign another certificate for the broker, and have the broker read it (SIGHUP)")
+	}
+}
+
+func (f *findings) secrets(name string, files ...named) {
+	for _, file := range files {
+		if file.path != "" {
+			f.secret(name, file)
+		}
+	}
+}
+
+// secret is a file that its owner alone may read.
+func (f *findings) secret(name string, file named) {
+	info, err := os.Stat(file.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		f.fail(name, file.path, "there is no such file",
+			"copy it here from the folder that init wrote for this node, or correct "+file.key)
+		return
+	case err != nil:
+		f.fail(name, file.path, err.Error(), "let the user that runs the role read it")
+		return
+	case !info.Mode().IsRegular():
+		f.fail(name, file.path, "it is no regular file", "correct "+file.key)
+		return
+	case info.Mode().Perm()&0o077 != 0:
+		f.fail(name, file.path, fmt.Sprintf("others than its owner can read it (mode %04o)", info.Mode().Perm()),
+			"chmod 600 "+file.path)
+		return
+	}
+	switch text, err := os.ReadFile(file.path); {
+	case err != nil:
+		f.fail(name, file.path, err.Error(), "have it owned by the user that runs the role, who should also run the doctor")
+	case len(bytes.TrimSpace(text)) == 0:
+		f.fail(name, file.path, "it is empty", "write the secret into it that "+file.key+" is to hold")
+	default:
+		f.ok(name, file.path, "only its owner can read it")
+	}
+}
+
+// authorities is a file of CA certificates. The one that lasts longest counts: an ended one beside it does no harm.
+func (f *findings) authorities(name string, file named, now time.Time) {
+	certificates := f.certificates(name, file)
+	if len(certificates) == 0 {
+		return
+	}
+	last := certificates[0]
+	for _, c := range certificates {
+		if c.NotAfter.After(last.NotAfter) {
+			last = c
+		}
+	}
+	f.end(name, file.path, last, now, "put the CA's next certificate into "+file.path+" as well, before others are signed by it")
+}
+
+// certificate is a file whose first certificate is this node's own.
+func (f *findings) certificate(name string, file named, now time.Time) {
+	if certificates := f.certificates(name, file); len(certificates) > 0 {
+		f.end(name, file.path, certificates[0], now, "have another one signed, and put it in its place")
+	}
+}
+
+// certificates reads a file, and nothing where none is named.
+func (f *findings) certificates(name string, file named) []*x509.Certificate {
+	if file.path == "" {
+		return nil
+	}
+	text, err := os.ReadFile(file.path)
+	if err != nil {
+		f.fail(name, file.path, err.Error(), "copy it here from the folder that init wrote for this node, or correct "+file.key)
+		return nil
+	}
+	found, err := parseCertificates(text)
+	if err != nil {
+		f.fail(name, file.path, err.Error(), "put the certificates (PEM) there that "+file.key+" is to hold, or correct the key")
+		return nil
+	}
+	return found
+}
+
+func parseCertificates(text []byte) (found []*x509.Certificate, err error) {
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, c)
+	}
+	if len(found) == 0 {
+		return nil, errors.New("it holds no certificate (PEM)")
+	}
+	return found, nil
+}
+
+// end judges how long a certificate is still good.
+func (f *findings) end(name, object string, c *x509.Certificate, now time.Time, remedy string) {
+	day := c.NotAfter.UTC().Format(time.DateOnly)
+	left := c.NotAfter.Sub(now)
+	switch {
+	case left <= 0:
+		f.fail(name, object, "the certificate ended on "+day, remedy)
+	case now.Before(c.NotBefore):
+		f.fail(name, object, "the certificate is good only from "+c.NotBefore.UTC().Format(time.DateTime)+" UTC on",
+			"set this host's clock, if it is behind")
+	case left < endsSoon:
+		f.warn(name, object, fmt.Sprintf("the certificate ends on %s, in %s", day, counted(int(left.Hours()/24), "day")), remedy)
+	default:
+		f.ok(name, object, "the certificate ends on %s", day)
+	}
+}
+
+// proxyCertificate is what the proxy's clients are shown.
+func (e *examination) proxyCertificate() (f findings) {
+	const name = "proxy.certificate"
+	own := e.cfg.Proxy.TLSCert == ""
+	object := e.cfg.Proxy.TLSCert
+	if own {
+		object = e.cfg.Proxy.StateDir
+	}
+	certificate, err := e.cfg.Proxy.Certificate()
+	switch {
+	case own && errors.Is(err, fs.ErrNotExist):
+		f.ok(name, object, "the proxy makes a pair of its own when it starts")
+	case own && err != nil:
+		f.fail(name, object, err.Error(), "remove proxy.crt and proxy.key there: the proxy makes them anew when it starts")
+	case err != nil:
+		f.fail(name, object, err.Error(), "put certificate and key there that belong together, the key with mode 600")
+	case own && certificate.NotAfter.Sub(e.now) < endsSoon:
+		f.warn(name, object, "the proxy's own certificate ends on "+certificate.NotAfter.UTC().Format(time.DateOnly),
+			"let the proxy run: it makes another one, which its clients must be given")
+	default:
+		f.end(name, object, certificate, e.now, "have another one signed, and put it in its place: the proxy takes it by itself")
+	}
+	return f
+}

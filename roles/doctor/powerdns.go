@@ -1,0 +1,305 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/transfer"
+	"pdns-distribute/powerdns/zone"
+)
+
+// powerdns looks at the PowerDNS beside the role: its API, its settings, its DNS, and its zones.
+func (e *examination) powerdns(ctx context.Context, before findings) (f findings) {
+	if !e.besidePowerDNS() || before.failedIn("powerdns") {
+		return nil
+	}
+	cfg := e.cfg.PowerDNS
+	cfg.Timeout, cfg.ListTimeout = min(cfg.Timeout, patience), min(cfg.ListTimeout, patience)
+	if e.role == proxying {
+		cfg.APIKey, cfg.APIKeyFile = "-", "" // each client brings its own
+	}
+	api, err := powerdns.NewClient(cfg)
+	if err != nil {
+		f.fail("powerdns.api", cfg.APIURL, err.Error(), "correct the section [powerdns] of the configuration")
+		return f
+	}
+	if e.role == proxying {
+		f.apiAnswers(ctx, api, cfg.APIURL)
+		return f
+	}
+	n := neighbour{role: e.role, api: api, url: cfg.APIURL, dns: cfg.DNSAddress}
+	if n.server(ctx, &f) && n.settings(ctx, &f) {
+		n.zones(ctx, &f)
+	} else {
+		n.answers(ctx, &f)
+	}
+	return f
+}
+
+// apiAnswers is all that a proxy needs of PowerDNS: that it is there, and asks for a key.
+func (f *findings) apiAnswers(ctx context.Context, api *powerdns.Client, at string) {
+	_, err := api.Server(ctx)
+	if err == nil || errors.Is(err, powerdns.ErrUnauthorized) {
+		f.ok("powerdns.api", at, "its API answers")
+		return
+	}
+	f.api(at, err)
+}
+
+const startAPI = "start PowerDNS, with webserver=yes and api=yes, and webserver-allow-from for this host; or correct powerdns.api_url"
+
+// api says why the API cannot be used.
+func (f *findings) api(at string, err error) {
+	const name = "powerdns.api"
+	switch failed, _ := errors.AsType[*url.Error](err); {
+	case errors.Is(err, powerdns.ErrUnauthorized):
+		f.fail(name, at, "it refuses the API key",
+			"make powerdns.api_key, or the content of powerdns.api_key_file, the same as api-key in pdns.conf; restart PowerDNS if that was changed since")
+	case errors.Is(err, powerdns.ErrProtocol):
+		f.fail(name, at, "something else than the API of a PowerDNS answers: "+err.Error(),
+			"correct powerdns.api_url (webserver-address and webserver-port of pdns.conf) and powerdns.server_id")
+	case failed != nil:
+		f.fail(name, at, "its API does not answer: "+failed.Err.Error(), startAPI)
+	default:
+		f.fail(name, at, "its API fails: "+err.Error(), startAPI)
+	}
+}
+
+// neighbour is the PowerDNS beside the role while it is examined.
+type neighbour struct {
+	role     string
+	api      *powerdns.Client
+	url, dns string
+	conf     map[string]string
+}
+
+// server tells who is there, and whether more can be asked.
+func (n *neighbour) server(ctx context.Context, f *findings) bool {
+	info, err := n.api.Server(ctx)
+	switch {
+	case err != nil:
+		f.api(n.url, err)
+		return false
+	case info.TooOld():
+		f.fail("powerdns.version", n.url, "PowerDNS "+info.Version+" is older than "+powerdns.OldestVersion,
+			"upgrade it to "+powerdns.OldestVersion+" or later")
+	default:
+		f.ok("powerdns.api", n.url, "PowerDNS %s", info.Version)
+	}
+	return true
+}
+
+// settings are judged by what the role needs.
+func (n *neighbour) settings(ctx context.Context, f *findings) bool {
+	const name = "powerdns.settings"
+	var err error
+	if n.conf, err = n.api.Config(ctx); err != nil {
+		f.fail(name, n.url, err.Error(), "see PowerDNS's log")
+		return false
+	}
+	judge := powerdns.UnfitForPrimary
+	if n.role == secondary {
+		judge = powerdns.UnfitForSecondary
+	}
+	unfit := judge(n.conf)
+	for _, u := range unfit {
+		result := warn
+		if u.Breaks {
+			result = fail
+		}
+		found := u.Setting + "=" + u.Value
+		if u.Why != "" {
+			found += ": " + u.Why
+		}
+		*f = append(*f, check{name, n.url, result, found, fmt.Sprintf("set %s in pdns.conf to %s, and restart PowerDNS", u.Setting, u.Should)})
+	}
+	if len(unfit) == 0 {
+		f.ok(name, n.url, "as a %s needs them", n.role)
+	}
+	if n.role == primary {
+		n.notes(f)
+	}
+	return true
+}
+
+// notes are settings of a primary that people ask about.
+func (n *neighbour) notes(f *findings) {
+	if edit := n.conf["default-soa-edit"]; strings.HasPrefix(edit, "INCEPTION") || edit == "EPOCH" {
+		f.ok("powerdns.settings", n.url, "default-soa-edit=%s hides edits from serials; they are found all the same, by the stored serial", edit)
+	}
+	if size := n.conf["webserver-max-bodysize"]; size != "" {
+		f.ok("powerdns.settings", n.url, "webserver-max-bodysize=%s: it takes requests of up to that many MB, larger ones in chunks", size)
+	}
+}
+
+// zones compares what the API lists with what DNS answers, and transfers one of them.
+func (n *neighbour) zones(ctx context.Context, f *findings) {
+	all, err := n.api.Zones(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		f.ok("powerdns.zones", n.url, "too many to list within %s: none was compared", patience)
+		n.answers(ctx, f)
+		return
+	}
+	if err != nil {
+		f.fail("powerdns.zones", n.url, err.Error(), "see PowerDNS's log, and that its database is well")
+		n.answers(ctx, f)
+		return
+	}
+	n.foreign(all, f)
+	if !n.answers(ctx, f) {
+		return
+	}
+	if served := n.same(ctx, n.samples(all), f); n.conf["disable-axfr"] != "yes" {
+		n.transfers(ctx, served, f)
+	}
+}
+
+// foreign counts zones of a secondary that are somebody's own.
+func (n *neighbour) foreign(all []powerdns.ZoneInfo, f *findings) {
+	if n.role != secondary {
+		f.ok("powerdns.zones", n.url, "%d zones", len(all))
+		return
+	}
+	const most = 3
+	var foreign []string
+	count := 0
+	for _, z := range all {
+		if z.Kind == powerdns.Slave {
+			continue
+		}
+		if count++; count <= most {
+			foreign = append(foreign, fmt.Sprintf("%s (%s)", z.Name, z.Kind))
+		}
+	}
+	if count > most {
+		foreign = append(foreign, "...")
+	}
+	if count == 0 {
+		f.ok("powerdns.zones", n.url, "%d zones", len(all))
+		return
+	}
+	f.ok("powerdns.zones", n.url, "%d zones, of them %d of other kinds than Slave, which are left alone: %s", len(all), count, strings.Join(foreign, ", "))
+}
+
+// sampled is how many zones are asked for.
+const sampled = 3
+
+// samples are zones that the role has to do with. Those with a serial come first: 0 may be one, or the lack of content.
+func (n *neighbour) samples(all []powerdns.ZoneInfo) []powerdns.ZoneInfo {
+	var with, without []powerdns.ZoneInfo
+	for _, z := range all {
+		own := z.Kind == powerdns.Slave
+		if n.role == primary {
+			own = z.Kind == powerdns.Native || z.Kind == powerdns.Master
+		}
+		switch {
+		case own && z.Serial != 0:
+			with = append(with, z)
+		case own:
+			without = append(without, z)
+		}
+	}
+	some := append(with, without...)
+	return some[:min(sampled, len(some))]
+}
+
+// answers tells whether DNS is answered at all, by UDP and by TCP.
+func (n *neighbour) answers(ctx context.Context, f *findings) bool {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	good := true
+	for _, tcp := range []bool{false, true} {
+		way := "UDP"
+		if tcp {
+			way = "TCP"
+		}
+		_, err := transfer.Serial(ctx, n.dns, zone.Root, transfer.AskOptions{TCP: tcp, Unique: true})
+		if err == nil || errors.Is(err, transfer.ErrRefused) || errors.Is(err, transfer.ErrNoSOA) {
+			continue
+		}
+		good = false
+		f.fail("powerdns.dns", n.dns, "no answer by "+way+": "+err.Error(),
+			"set powerdns.dns_address to an address where this PowerDNS answers (local-address and local-port of pdns.conf), and let "+way+" through to it")
+	}
+	if good {
+		f.ok("powerdns.dns", n.dns, "answers by UDP and by TCP")
+	}
+	return good
+}
+
+// same tells whether the server that answers DNS is the one whose API was asked, by its id and by serials of zones, and
+// returns those zones that it serves.
+func (n *neighbour) same(ctx context.Context, samples []powerdns.ZoneInfo, f *findings) (served []zone.Name) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	const name, remedy = "powerdns.same", "set powerdns.dns_address and powerdns.api_url to one and the same PowerDNS"
+	want := n.conf["server-id"]
+	if id, err := transfer.ServerID(ctx, n.dns); err == nil && id != "" && want != "" && want != "disabled" && id != want {
+		f.fail(name, n.dns, fmt.Sprintf("another server answers DNS than at %s: its id is %q, not %q", n.url, id, want), remedy)
+		return nil
+	}
+	var differs error
+	for _, z := range samples {
+		if err := n.compare(ctx, z.Name); err == nil {
+			served = append(served, z.Name)
+		} else if z.Serial != 0 {
+			differs = err
+		}
+	}
+	switch {
+	case len(served) > 0:
+		f.ok(name, n.dns, "answers with the serial that the API has, for %s", served[0])
+	case differs != nil:
+		f.fail(name, n.dns, "it does not answer with what the API at "+n.url+" has: "+differs.Error(), remedy)
+	default:
+		f.ok(name, n.dns, "no zone with content is there yet to compare")
+	}
+	return served
+}
+
+// compare asks for the serial between two looks at the API: the zone may be edited meanwhile.
+func (n *neighbour) compare(ctx context.Context, name zone.Name) error {
+	before, err := n.api.Zone(ctx, name)
+	if err != nil {
+		return err
+	}
+	answered, err := transfer.Serial(ctx, n.dns, name, transfer.AskOptions{Unique: true})
+	if err != nil {
+		return err
+	}
+	after, err := n.api.Zone(ctx, name)
+	if err != nil {
+		return err
+	}
+	if answered != after.EditedSerial && (zone.SerialNewer(before.EditedSerial, answered) || zone.SerialNewer(answered, after.EditedSerial)) {
+		return fmt.Errorf("zone %s has serial %d there, and %d here", name, after.EditedSerial, answered)
+	}
+	return nil
+}
+
+// transferLimit is how much of a zone is enough to know that it may be transferred, in bytes.
+const transferLimit = 1 << 20
+
+// transfers tries zones until one can be transferred.
+func (n *neighbour) transfers(ctx context.Context, served []zone.Name, f *findings) {
+	const name = "powerdns.axfr"
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var refused error
+	for _, z := range served {
+		_, err := transfer.Fetch(ctx, transfer.FetchOptions{Address: n.dns, Limit: transferLimit}, z)
+		if err == nil || errors.Is(err, transfer.ErrTooLarge) {
+			f.ok(name, n.dns, "zones can be transferred from here: %s", z)
+			return
+		}
+		refused = err
+	}
+	if refused != nil {
+		f.fail(name, n.dns, "zones cannot be transferred from here: "+refused.Error(),
+			"let this host transfer by allow-axfr-ips in pdns.conf (127.0.0.0/8,::1 for loopback), and restart PowerDNS")
+	}
+}

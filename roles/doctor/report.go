@@ -1,0 +1,100 @@
+package doctor
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// What came of a check.
+const (
+	ok   = "ok"
+	warn = "warn" // it works, but not well, or not for long
+	fail = "fail"
+)
+
+// check is one thing that was looked at.
+type check struct {
+	Check  string `json:"check"`  // area and what of it: "broker.tls"
+	Object string `json:"object"` // "tls://broker.example.net:4222"
+	Result string `json:"result"`
+	Found  string `json:"found"`
+	Remedy string `json:"remedy,omitempty"` // what the operator does next; never empty unless the result is ok
+}
+
+// findings are checks in the order in which they are shown.
+type findings []check
+
+func (f *findings) ok(name, object, format string, args ...any) {
+	*f = append(*f, check{name, object, ok, fmt.Sprintf(format, args...), ""})
+}
+
+func (f *findings) warn(name, object, found, remedy string) {
+	*f = append(*f, check{name, object, warn, found, remedy})
+}
+
+func (f *findings) fail(name, object, found, remedy string) {
+	*f = append(*f, check{name, object, fail, found, remedy})
+}
+
+// failedIn tells whether something of an area has failed, so that what builds on it need not be looked at.
+func (f findings) failedIn(area string) bool {
+	return slices.ContainsFunc(f, func(c check) bool { return c.Result == fail && c.area() == area })
+}
+
+// failedAt tells whether one of the checks has failed.
+func (f findings) failedAt(names ...string) bool {
+	return slices.ContainsFunc(f, func(c check) bool { return c.Result == fail && slices.Contains(names, c.Check) })
+}
+
+func (f findings) count(result string) (n int) {
+	for _, c := range f {
+		if c.Result == result {
+			n++
+		}
+	}
+	return n
+}
+
+func (c check) area() string {
+	area, _, _ := strings.Cut(c.Check, ".")
+	return area
+}
+
+// report is what the command prints.
+type report struct {
+	OK     bool     `json:"ok"`
+	Role   string   `json:"role"`
+	Node   string   `json:"node"`
+	Checks findings `json:"checks"`
+}
+
+func newReport(role, node string, checks findings) report {
+	return report{OK: checks.count(fail) == 0, Role: role, Node: node, Checks: checks}
+}
+
+func (r report) print(out io.Writer, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(out).Encode(r)
+	}
+	shown := map[string]string{ok: "ok   ", warn: "warn ", fail: "FAIL "}
+	var text strings.Builder
+	for _, c := range r.Checks {
+		fmt.Fprintf(&text, "%s %s %s: %s\n", shown[c.Result], c.area(), c.Object, c.Found)
+		if c.Remedy != "" {
+			fmt.Fprintf(&text, "      %s\n", c.Remedy)
+		}
+	}
+	fmt.Fprintf(&text, "%d ok, %s, %s\n", r.Checks.count(ok), counted(r.Checks.count(warn), "warning"), counted(r.Checks.count(fail), "failure"))
+	_, err := io.WriteString(out, text.String())
+	return err
+}
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

@@ -1,0 +1,311 @@
+package fleet_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"pdns-distribute/broker"
+	"pdns-distribute/powerdns/local"
+	"pdns-distribute/roles"
+	"pdns-distribute/roles/doctor"
+	"pdns-distribute/roles/fleet"
+	"pdns-distribute/roles/settings"
+)
+
+// finding is one of the doctor's, as programs read it.
+type finding struct{ Check, Object, Result, Found, Remedy string }
+
+// examine runs the doctor for a node, with some settings changed.
+func (i *installation) examine(id string, change map[string]string) ([]finding, error) {
+	i.t.Helper()
+	file, set := i.Config(id)
+	set = maps.Clone(set)
+	maps.Copy(set, change)
+	var out bytes.Buffer
+	begin := time.Now()
+	err := doctor.Run(i.ctx, roles.Invocation{
+		Settings: settings.Sources{File: file, Flags: set}, Options: flags{"json": true}, Stdout: &out, Stderr: io.Discard,
+	})
+	if took := time.Since(begin); took > 15*time.Second {
+		i.t.Errorf("it took %s", took)
+	}
+	var report struct {
+		OK         bool
+		Role, Node string
+		Checks     []finding
+	}
+	must(i.t, json.Unmarshal(out.Bytes(), &report))
+	if report.OK != (err == nil) || err == nil && report.Node != id {
+		i.t.Errorf("%v, and it says of %s %s: %v", err, report.Role, report.Node, report.OK)
+	}
+	if key := i.Primary.APIKey.Reveal(); strings.Contains(out.String(), key) || strings.Contains(out.String(), "SUA") {
+		i.t.Errorf("a secret is shown:\n%s", out.String())
+	}
+	for _, c := range report.Checks {
+		if (c.Remedy == "") != (c.Result == "ok") {
+			i.t.Errorf("the remedy does not fit: %+v", c)
+		}
+	}
+	return report.Checks, err
+}
+
+// notOK are the findings with another result, as their check and its result.
+func notOK(checks []finding) (list []string) {
+	for _, c := range checks {
+		if entry := c.Result + " " + c.Check; c.Result != "ok" && !slices.Contains(list, entry) {
+			list = append(list, entry)
+		}
+	}
+	return list
+}
+
+func TestDoctorOfAHealthyInstallation(t *testing.T) {
+	i := start(t, fleet.Options{})
+	must(t, createMany(i.ctx, i.api, "well", 3, 3))
+	i.eventually("created", i.allSame)
+	for id, wants := range map[string][]string{
+		fleet.Broker:  {"server.config", "server.certificate", "disk.folder", "disk.space", "port.observe", "port.listen"},
+		fleet.Primary: {"broker.tls", "broker.login", "broker.stream", "clock.skew", "powerdns.api", "powerdns.settings", "powerdns.dns", "powerdns.same", "powerdns.axfr"},
+		fleet.Proxy:   {"broker.secret", "broker.ca", "broker.statuses", "broker.touch", "broker.excess", "proxy.certificate", "powerdns.api", "disk.folder", "port.listen"},
+		fleet.Health:  {"broker.login", "broker.stream", "clock.skew"},
+		"ns1":         {"broker.feed", "broker.excess", "clock.skew", "disk.folder", "port.listen", "powerdns.settings", "powerdns.zones", "powerdns.same", "powerdns.axfr"},
+	} {
+		checks, err := i.examine(id, nil)
+		if bad := notOK(checks); err != nil || len(bad) > 0 {
+			t.Errorf("%s: %v, %v\n%+v", id, err, bad, checks)
+		}
+		for _, want := range wants {
+			if !slices.ContainsFunc(checks, func(c finding) bool { return c.Check == want }) {
+				t.Errorf("%s: no finding about %s", id, want)
+			}
+		}
+		if !slices.ContainsFunc(checks, func(c finding) bool {
+			return c.Check == "port.observe" && strings.Contains(c.Found, "running, and ready")
+		}) {
+			t.Errorf("%s: it does not see that the role is running: %+v", id, checks)
+		}
+	}
+	i.eventually("nothing came of it", i.allSame)
+}
+
+// Whatever is wrong is found, with a remedy, and nothing else is called wrong.
+func TestDoctorFinds(t *testing.T) {
+	i := start(t, fleet.Options{})
+	must(t, createMany(i.ctx, i.api, "ill", 3, 3))
+	i.eventually("created", i.allSame)
+	dir := t.TempDir()
+	file := func(name string, content []byte, mode os.FileMode) string {
+		path := filepath.Join(dir, name)
+		must(t, os.WriteFile(path, content, mode))
+		return path
+	}
+	stranger, err := broker.NewUserKey()
+	must(t, err)
+	ca, err := broker.NewCA("another", time.Now())
+	must(t, err)
+	elsewhere, err := local.Start(i.ctx, local.Options{Dir: filepath.Join(dir, "other"), Primary: true, Settings: map[string]string{"disable-axfr": "yes"}})
+	must(t, err)
+	defer elsewhere.Stop()
+	blank, err := local.Start(i.ctx, local.Options{Dir: filepath.Join(dir, "blank"), Settings: map[string]string{
+		"query-cache-ttl": "20", "zone-metadata-cache-ttl": "60", "secondary": "no", "autosecondary": "yes",
+	}})
+	must(t, err)
+	defer blank.Stop()
+	own, err := blank.Client()
+	must(t, err)
+	must(t, createMany(i.ctx, own, "own", 5, 1))
+	closed, err := local.Start(i.ctx, local.Options{Dir: filepath.Join(dir, "closed"), Primary: true, Settings: map[string]string{"allow-axfr-ips": "192.0.2.1"}})
+	must(t, err)
+	defer closed.Stop()
+	api, err := closed.Client()
+	must(t, err)
+	must(t, createMany(i.ctx, api, "closed", 1, 1))
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer taken.Close()
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // connections are taken, and nothing comes of them
+	must(t, err)
+	defer silent.Close()
+	must(t, os.Mkdir(filepath.Join(dir, "open"), 0o755))
+	longPast := time.Now().AddDate(-4, 0, 0)
+	oldCA, err := broker.NewCA("old", longPast)
+	must(t, err)
+	ended, err := oldCA.NewServerCertificate([]string{"proxy.example"}, longPast)
+	must(t, err)
+	beside := func(s *local.Server) map[string]string {
+		return map[string]string{"powerdns.api_url": s.APIURL, "powerdns.dns_address": s.DNSAddr, "powerdns.api_key": s.APIKey.Reveal()}
+	}
+	for _, c := range []struct {
+		what, node string
+		change     map[string]string
+		want       []string
+	}{
+		{"another CA", "ns1", map[string]string{"broker.ca_file": file("other.crt", ca.CertPEM, 0o644)}, []string{"fail broker.tls"}},
+		{"no CA", "ns1", map[string]string{"broker.ca_file": file("seed.crt", []byte("none"), 0o644)}, []string{"fail broker.ca"}},
+		{"an unknown nkey", "ns1", map[string]string{"broker.nkey_file": file("other.nkey", stranger.Seed, 0o600)}, []string{"fail broker.login"}},
+		{"an nkey that others can read", fleet.Primary, map[string]string{"broker.nkey_file": file("open.nkey", stranger.Seed, 0o644)}, []string{"fail broker.secret"}},
+		{"no nkey", "ns1", map[string]string{"broker.nkey_file": filepath.Join(dir, "none.nkey")}, []string{"fail broker.secret"}},
+		{"no such broker", "ns1", map[string]string{"broker.urls": "tls://broker.invalid:4222"}, []string{"fail broker.name"}},
+		{"another node's id", "ns1", map[string]string{"node.id": "ns2"}, []string{"fail broker.feed"}},
+		{"another role's nkey", "ns1", map[string]string{"broker.nkey_file": filepath.Join(i.Dir, "roles", fleet.Primary, "node.nkey")}, []string{"fail broker.feed"}},
+		{"wrong API key", "ns1", map[string]string{"powerdns.api_key": "wrong"}, []string{"fail powerdns.api"}},
+		{"wrong API", "ns1", map[string]string{"powerdns.api_url": "http://" + i.Observe(fleet.Proxy)}, []string{"fail powerdns.api"}},
+		{"wrong API for the proxy", fleet.Proxy, map[string]string{"powerdns.api_url": "http://" + i.Observe(fleet.Proxy)}, []string{"fail powerdns.api"}},
+		{"DNS of another server", "ns1", map[string]string{"powerdns.dns_address": i.Secondaries[1].DNSAddr}, []string{"fail powerdns.same"}},
+		{"no DNS", "ns1", map[string]string{"powerdns.dns_address": taken.Addr().String()}, []string{"fail powerdns.dns"}},
+		{"unfit secondary", "ns1", beside(blank), []string{"warn powerdns.settings", "fail powerdns.settings"}},
+		{"unfit primary", fleet.Primary, beside(elsewhere), []string{"fail powerdns.settings"}},
+		{"silence", "ns1", map[string]string{
+			"broker.urls": "tls://" + silent.Addr().String(), "powerdns.api_url": "http://" + silent.Addr().String(), "powerdns.dns_address": silent.Addr().String(),
+		}, []string{"fail broker.tls", "fail powerdns.api", "fail powerdns.dns"}},
+		{"no transfer", fleet.Primary, beside(closed), []string{"warn powerdns.settings", "fail powerdns.axfr"}},
+		{"too many rights", "ns1", map[string]string{
+			"node.id": fleet.Health, "broker.nkey_file": filepath.Join(i.Dir, "roles", fleet.Health, "node.nkey"), "broker.api_prefix": "$JS.API",
+		}, []string{"warn broker.feed", "fail broker.excess"}},
+		{"state_dir is a file", "ns1", map[string]string{"secondary.state_dir": file("state", nil, 0o600)}, []string{"fail disk.folder"}},
+		{"state_dir cannot be", "ns1", map[string]string{"secondary.state_dir": file("state", nil, 0o600) + "/below"}, []string{"fail disk.folder"}},
+		{"state_dir is open", "ns1", map[string]string{"secondary.state_dir": filepath.Join(dir, "open")}, []string{"warn disk.folder"}},
+		{"observed by another role", "ns1", map[string]string{"observe.listen": i.Observe(fleet.Health)}, []string{"fail port.observe"}},
+		{"a stranger's port", fleet.Health, map[string]string{"observe.listen": taken.Addr().String()}, []string{"fail port.observe"}},
+		{"an address of another host", fleet.Proxy, map[string]string{"proxy.listen": "192.0.2.1:443"}, []string{"fail port.listen"}},
+		{"no pair", fleet.Proxy, map[string]string{"proxy.tls_cert": file("c.crt", ended.CertPEM, 0o644), "proxy.tls_key": file("c.key", ca.KeyPEM, 0o600)}, []string{"fail proxy.certificate"}},
+		{"an ended pair", fleet.Proxy, map[string]string{"proxy.tls_cert": file("d.crt", ended.CertPEM, 0o644), "proxy.tls_key": file("d.key", ended.KeyPEM, 0o600)}, []string{"fail proxy.certificate"}},
+		{"no nats.conf", fleet.Broker, map[string]string{"server.config": filepath.Join(dir, "none.conf")}, []string{"fail server.config"}},
+	} {
+		checks, err := i.examine(c.node, c.change)
+		if bad := notOK(checks); !slices.Equal(bad, c.want) {
+			t.Errorf("%s: %v, want %v\n%+v", c.what, bad, c.want, checks)
+		}
+		if fails := slices.ContainsFunc(c.want, func(w string) bool { return strings.HasPrefix(w, "fail") }); errors.Is(err, roles.ErrNotInOrder) != fails {
+			t.Errorf("%s: %v", c.what, err)
+		}
+	}
+	checks, _ := i.examine("ns1", beside(blank))
+	if !slices.ContainsFunc(checks, func(c finding) bool { return strings.Contains(c.Found, "5 zones, of them 5 of other kinds than Slave") }) {
+		t.Errorf("zones that the secondary has of its own are not told: %+v", checks)
+	}
+	i.eventually("nothing came of it", i.allSame)
+}
+
+// What is away or altered is found by those who need it.
+func TestDoctorFindsWhatIsAway(t *testing.T) {
+	i := start(t, fleet.Options{Secondaries: []local.Backend{local.SQLite, local.SQLite}})
+	must(t, createMany(i.ctx, i.api, "away", 3, 3))
+	i.eventually("created", i.allSame)
+	wants := func(what, node string, want ...string) []finding {
+		t.Helper()
+		checks, err := i.examine(node, nil)
+		if bad := notOK(checks); !slices.Equal(bad, want) {
+			t.Errorf("%s: %s: %v, want %v (%v)\n%+v", what, node, bad, want, err, checks)
+		}
+		return checks
+	}
+
+	must(t, i.StopRole("ns1"))
+	wants("stopped", "ns1")
+	_, set := i.Config("ns1")
+	taken, err := net.Listen("tcp", set["secondary.transfer_listen"])
+	must(t, err)
+	wants("its port taken", "ns1", "fail port.listen")
+	must(t, taken.Close())
+	must(t, i.WipeStore("ns1"))
+	wants("its store wiped", "ns1")
+
+	i.Secondaries[0].Kill()
+	wants("PowerDNS killed", "ns1", "fail powerdns.api", "fail powerdns.dns")
+	i.Primary.Kill()
+	wants("PowerDNS killed", fleet.Proxy, "fail powerdns.api")
+
+	must(t, i.StopRole(fleet.Primary))
+	js := i.jetStream()
+	s, err := js.Stream(i.ctx, "PDNS_ZONE")
+	must(t, err)
+	cfg := s.CachedInfo().Config
+	cfg.MaxMsgsPerSubject = 2
+	_, err = js.UpdateStream(i.ctx, cfg)
+	must(t, err)
+	checks := wants("altered stream", fleet.Health, "fail broker.stream")
+	if !slices.ContainsFunc(checks, func(c finding) bool { return c.Found == "max_msgs_per_subject is 2, should be 1" }) {
+		t.Errorf("%+v", checks)
+	}
+	must(t, js.DeleteStream(i.ctx, "PDNS_ZONE"))
+	wants("missing stream", fleet.Health, "warn broker.stream")
+	must(t, i.StopRole("ns2"))
+	wants("missing stream", "ns2", "warn broker.feed")
+	must(t, js.DeleteStream(i.ctx, "PDNS_TOUCH"))
+	wants("missing queue", fleet.Proxy, "warn broker.touch", "fail powerdns.api")
+
+	must(t, i.StopRole(fleet.Broker))
+	wants("broker stopped", fleet.Broker)
+	wants("broker stopped", "ns2", "fail broker.tcp")
+	i.eventually("the role notices", func(context.Context) error {
+		if checks, _ := i.examine(fleet.Proxy, nil); !slices.Equal(notOK(checks), []string{"warn port.observe", "fail broker.tcp", "fail powerdns.api"}) {
+			return fmt.Errorf("%+v", checks)
+		}
+		return nil
+	})
+	i.certifyBroker(time.Now().AddDate(-3, 0, 0))
+	must(t, i.Launch(fleet.Broker))
+	i.eventually("the broker is there", func(context.Context) error {
+		conn, err := net.Dial("tcp", i.brokerAddress())
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	})
+	wants("ended certificate", "ns2", "fail broker.tls")
+	wants("ended certificate", fleet.Broker, "fail server.certificate")
+}
+
+// jetStream is for what no command does.
+func (i *installation) jetStream() jetstream.JetStream {
+	i.t.Helper()
+	dir := filepath.Join(i.Dir, "roles", fleet.Health)
+	key, err := nats.NkeyOptionFromSeed(filepath.Join(dir, "node.nkey"))
+	must(i.t, err)
+	nc, err := nats.Connect("tls://"+i.brokerAddress(), nats.RootCAs(filepath.Join(dir, "ca.crt")), nats.TLSHandshakeFirst(), key,
+		nats.CustomInboxPrefix("_INBOX_"+fleet.Health))
+	must(i.t, err)
+	i.t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	must(i.t, err)
+	return js
+}
+
+func (i *installation) brokerAddress() string {
+	i.t.Helper()
+	text, err := os.ReadFile(filepath.Join(i.Dir, "roles", fleet.Health, "config.toml"))
+	must(i.t, err)
+	return strings.TrimPrefix(urlIn(text), "tls://")
+}
+
+// certifyBroker gives the broker a certificate that was made at another time.
+func (i *installation) certifyBroker(at time.Time) {
+	i.t.Helper()
+	dir := filepath.Join(i.Dir, "roles")
+	var ca broker.Certificate
+	var err error
+	ca.CertPEM, err = os.ReadFile(filepath.Join(dir, "ca.crt"))
+	must(i.t, err)
+	ca.KeyPEM, err = os.ReadFile(filepath.Join(dir, "ca.key"))
+	must(i.t, err)
+	made, err := ca.NewServerCertificate([]string{"127.0.0.1"}, at)
+	must(i.t, err)
+	must(i.t, os.WriteFile(filepath.Join(dir, fleet.Broker, "broker.crt"), made.CertPEM, 0o644))
+	must(i.t, os.WriteFile(filepath.Join(dir, fleet.Broker, "broker.key"), made.KeyPEM, 0o600))
+}
