@@ -45,12 +45,11 @@ type healthMetrics struct {
 	nodes  *prometheus.GaugeVec
 	behind *prometheus.GaugeVec
 	alarms *prometheus.GaugeVec
-	leads  prometheus.Gauge
 	orders *prometheus.CounterVec
 	checks *prometheus.CounterVec
 }
 
-func newHealthMetrics(reg prometheus.Registerer) healthMetrics {
+func newHealthMetrics(reg prometheus.Registerer, leads func() bool) healthMetrics {
 	m := healthMetrics{
 		nodes: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "pdns_distribute_health_nodes", Help: "Nodes by role and state.",
@@ -61,9 +60,6 @@ func newHealthMetrics(reg prometheus.Registerer) healthMetrics {
 		alarms: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "pdns_distribute_health_alarm", Help: "1 for each alarm and each warning that is raised.",
 		}, []string{"kind", "node", "level"}),
-		leads: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "pdns_distribute_health_leads", Help: "1 if this is the health role that acts.",
-		}),
 		orders: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pdns_distribute_health_orders_total", Help: "Zones that secondaries were told to take again, by why: late, missing, stale, altered, orphan.",
 		}, []string{"why"}),
@@ -71,7 +67,14 @@ func newHealthMetrics(reg prometheus.Registerer) healthMetrics {
 			Name: "pdns_distribute_health_checks_total", Help: "Comparisons of a secondary with what is published: same, different, unanswered.",
 		}, []string{"result"}),
 	}
-	reg.MustRegister(m.nodes, m.behind, m.alarms, m.leads, m.orders, m.checks)
+	reg.MustRegister(m.nodes, m.behind, m.alarms, m.orders, m.checks, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "pdns_distribute_health_leads", Help: "Whether this is the health role that acts: 1, else 0.",
+	}, func() float64 {
+		if leads() {
+			return 1
+		}
+		return 0
+	}))
 	return m
 }
 
@@ -85,10 +88,11 @@ func NewHealth(cfg Config, deps Deps) (*Health, error) {
 		return nil, err
 	}
 	h := &Health{
-		node: n, cfg: cfg.Health, dnssec: cfg.DNSSEC, metrics: newHealthMetrics(n.registry), index: newIndex(),
+		node: n, cfg: cfg.Health, dnssec: cfg.DNSSEC, index: newIndex(),
 		events: health.NewEvents(cfg.Health.EventCheckWait), twins: health.NewTwins(), alarms: health.NewAlarms(),
 		findings: newFindings(), seen: map[string]health.Sighting{}, feeds: map[string]broker.FeedInfo{},
 	}
+	h.metrics = newHealthMetrics(n.registry, h.leads)
 	if cfg.Health.Webhook != "" {
 		h.hook = newWebhook(cfg.Health.Webhook, n.log)
 	}
@@ -325,10 +329,6 @@ func (h *Health) measure(b health.Board) {
 			level = "warning"
 		}
 		h.metrics.alarms.WithLabelValues(a.Kind, a.Node, level).Set(1)
-	}
-	h.metrics.leads.Set(0)
-	if h.leads() {
-		h.metrics.leads.Set(1)
 	}
 }
 
