@@ -1,0 +1,151 @@
+package health
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pdns-distribute/powerdns/zone"
+)
+
+var ns1, ns2 = "ns1", "ns2"
+
+// following is a test of Events by a clock of its own.
+type following struct {
+	t      *testing.T
+	events *Events
+	now    time.Time
+	behind map[string]bool // secondaries that the state still waits for
+}
+
+func follow(t *testing.T) *following {
+	return &following{t: t, events: NewEvents(20 * time.Second), now: noon, behind: map[string]bool{}}
+}
+
+func (f *following) publish(name string, digest string, seq uint64) Settled {
+	s := Settled{Zone: zone.MustParseName(name), Digest: digest, Published: f.now}
+	f.events.Published(f.now, seq, s)
+	return s
+}
+
+func (f *following) applied(node string, s Settled) {
+	f.events.Applied(node, Applied{Zone: s.Zone, Digest: s.Digest, Published: s.Published, Gone: s.Gone})
+}
+
+func (f *following) active() (active []Active) {
+	for _, node := range []string{ns1, ns2} {
+		active = append(active, Active{Node: node, Queued: func(uint64) bool { return f.behind[node] }})
+	}
+	return active
+}
+
+// after lets time pass, second by second, and returns what was ordered, in words.
+func (f *following) after(d time.Duration) (ordered []string) {
+	for end := f.now.Add(d); f.now.Before(end); {
+		f.now = f.now.Add(time.Second)
+		o, _ := f.events.Due(f.now, f.active())
+		for _, name := range o.Ask {
+			ordered = append(ordered, "ask "+name.String())
+		}
+		for name, nodes := range o.Retake {
+			ordered = append(ordered, fmt.Sprint("retake ", name, nodes))
+		}
+	}
+	return ordered
+}
+
+func (f *following) want(got []string, want ...string) {
+	f.t.Helper()
+	if !slices.Equal(got, want) {
+		f.t.Errorf("ordered %q, want %q", got, want)
+	}
+}
+
+func TestServedEverywhere(t *testing.T) {
+	f := follow(t)
+	s := f.publish("a.example", "d1", 1)
+	f.applied(ns1, s)
+	f.applied(ns2, s)
+	f.want(f.after(time.Hour))
+	if f.events.Open() != 0 || !f.events.Settled(s.Zone) {
+		t.Error("it is followed for ever")
+	}
+}
+
+// Who has not told is asked, then told again, with growing pauses, and shown.
+func TestToldAgain(t *testing.T) {
+	f := follow(t)
+	s := f.publish("a.example", "d1", 1)
+	f.applied(ns1, s)
+	f.want(f.after(19 * time.Second))
+	f.want(f.after(time.Second), "ask a.example.")
+	f.want(f.after(3*time.Second), "retake a.example.[ns2]")
+	if late := f.events.Late(f.active()); len(late) != 0 {
+		t.Errorf("shown too soon: %+v", late)
+	}
+	f.events.Published(f.now, 2, s) // the primary did so
+	f.want(f.after(20*time.Second), "ask a.example.")
+	late := f.events.Late(f.active())
+	if len(late) != 1 || late[0].Node != ns2 || !late[0].Since.Equal(noon) || late[0].Attempts != 1 {
+		t.Errorf("%+v", late)
+	}
+	f.want(f.after(3*time.Second), "retake a.example.[ns2]")
+	f.want(f.after(39 * time.Second))
+	f.want(f.after(time.Second), "ask a.example.")
+	pauses := len(f.after(24*time.Hour)) / 2
+	if pauses < 24*4-10 || pauses > 24*4+10 {
+		t.Errorf("%d times in a day", pauses)
+	}
+	f.applied(ns2, s)
+	if late := f.events.Late(f.active()); len(late) != 0 {
+		t.Errorf("it serves it, and is shown: %+v", late)
+	}
+	f.want(f.after(time.Hour))
+}
+
+// What still waits for a secondary at the broker comes by itself.
+func TestBehindIsNotLost(t *testing.T) {
+	f := follow(t)
+	f.publish("a.example", "d1", 1)
+	f.behind[ns1], f.behind[ns2] = true, true
+	f.want(f.after(10 * time.Minute))
+	f.behind[ns1] = false
+	f.want(f.after(20*time.Second+3*time.Second), "ask a.example.", "retake a.example.[ns1]")
+}
+
+// A newer state begins anew; who serves a later state than the one that is waited for is right, too.
+func TestNewerState(t *testing.T) {
+	f := follow(t)
+	old := f.publish("a.example", "d1", 1)
+	f.want(f.after(15 * time.Second))
+	newer := f.publish("a.example", "d2", 2)
+	f.applied(ns1, old)
+	f.applied(ns2, old)
+	f.want(f.after(19 * time.Second))
+	f.want(f.after(time.Second), "ask a.example.")
+	f.applied(ns1, newer)
+	f.events.Applied(ns2, Applied{Zone: newer.Zone, Digest: "d3", Published: newer.Published.Add(time.Second)})
+	f.want(f.after(time.Hour))
+}
+
+// A burst costs what it holds; questions are put some at a time.
+func TestBurst(t *testing.T) {
+	f := follow(t)
+	for n := range 10_000 {
+		s := f.publish(fmt.Sprintf("z%d.example", n), "d", uint64(n+1))
+		f.applied(ns1, s)
+		if n%2 == 0 {
+			f.applied(ns2, s)
+		}
+	}
+	most := 0
+	for range 60 {
+		f.now = f.now.Add(time.Second)
+		o, _ := f.events.Due(f.now, f.active())
+		most = max(most, len(o.Ask))
+	}
+	if most != askMost || f.events.Open() != 5000 {
+		t.Errorf("%d questions at once, %d open", most, f.events.Open())
+	}
+}
