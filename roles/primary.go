@@ -58,6 +58,7 @@ const (
 	condIndex   = "index"
 	condDeletes = "deletes"
 	condStreams = "streams"
+	condSweep   = "sweep"
 
 	condSignatures = "signatures"
 

@@ -65,9 +65,11 @@ func (p *Primary) keepSweeping(ctx context.Context) error {
 		pause := p.cfg.SweepInterval
 		if err := p.sweep(ctx); err != nil && ctx.Err() == nil {
 			p.log.Warn().Err(err).Msg("the sweep failed; it is tried again")
+			p.ready.Set(condSweep, "changes made behind the proxy are not found: "+err.Error())
 			p.powerdns.doubt()
 			pause = sweepRetry
 		} else {
+			p.ready.Clear(condSweep)
 			for _, o := range orders {
 				_ = o.Ack() // lost: it is swept once more
 			}

@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,6 +26,7 @@ import (
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles"
 	"pdns-distribute/roles/fleet"
+	"pdns-distribute/roles/settings"
 )
 
 // quick are settings with which health looks often; scrubs and sweeps are off, so that it is health that finds things.
@@ -273,4 +277,117 @@ func (i *installation) get(id, path string) string {
 	_, err = io.Copy(&text, res.Body)
 	must(i.t, err)
 	return text.String()
+}
+
+// Whatever the primary's API says wrongly, nothing is deleted for it, and afterwards all is well by itself.
+func TestPrimaryAPISaysWrong(t *testing.T) {
+	i := start(t, fleet.Options{Set: quick(map[string]string{"primary.sweep_interval": "1s", "primary.scrub_rate": "600"})})
+	must(t, createMany(i.ctx, i.api, "safe", 12, 4))
+	i.eventually("created", i.allSame)
+	api := newLiar(t, i.Primary.APIURL)
+	_, set := i.Config(fleet.Primary)
+	set["powerdns.api_url"] = api.URL
+	must(t, i.StopRole(fleet.Primary))
+	must(t, i.StartRole(i.ctx, fleet.Primary))
+	for _, lie := range []string{"empty list", "empty list, and no zone", "500", "half", "not JSON"} {
+		asked := api.lie(lie)
+		for range 2 {
+			select {
+			case <-asked:
+			case <-time.After(patience):
+				t.Fatalf("%s: nobody asks any more", lie)
+			}
+		}
+		must(t, i.allSame(i.ctx))
+	}
+	wrong := i.alarm("not-ready", fleet.Primary)
+	if !strings.Contains(wrong.What, "12 of 12") { // the brake, since all zones seemed to be gone
+		t.Errorf("%+v", wrong)
+	}
+	api.lie("")
+	must(t, i.api.Patch(i.ctx, numbered("safe", 1), []powerdns.RRset{text(numbered("safe", 1), "after")}))
+	i.eventually("all is well", i.allSame)
+	i.noAlarms()
+}
+
+// liar is an API that says something else than PowerDNS behind it.
+type liar struct {
+	*httptest.Server
+	mu    sync.Mutex
+	how   string
+	asked chan struct{} // a value for each time that the list of zones was asked for
+}
+
+func newLiar(t *testing.T, to string) *liar {
+	target, err := url.Parse(to)
+	must(t, err)
+	truth := httputil.NewSingleHostReverseProxy(target)
+	l := &liar{}
+	l.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		list := strings.HasSuffix(r.URL.Path, "/zones")
+		l.mu.Lock()
+		how := l.how
+		if list && l.asked != nil {
+			select {
+			case l.asked <- struct{}{}:
+			default:
+			}
+		}
+		l.mu.Unlock()
+		switch {
+		case list && how == "500":
+			w.WriteHeader(http.StatusInternalServerError)
+		case list && strings.HasPrefix(how, "empty list"):
+			io.WriteString(w, "[]")
+		case list && how == "half":
+			io.WriteString(w, `[{"id": "safe0.example.", "name": "safe0.example.", "kind": "Native", "serial": 1},`)
+		case list && how == "not JSON":
+			io.WriteString(w, "<html>")
+		case strings.HasSuffix(how, "no zone") && strings.Contains(r.URL.Path, "/zones/"):
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusNotFound)
+			io.WriteString(w, `{"error": "Not Found"}`)
+		default:
+			truth.ServeHTTP(w, r)
+		}
+	}))
+	t.Cleanup(l.Close)
+	return l
+}
+
+func (l *liar) lie(how string) <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.how, l.asked = how, make(chan struct{}, 100)
+	return l.asked
+}
+
+// Two processes with the id of one node are told of. Clocks of PowerDNS servers that are off by ten minutes matter to nobody.
+func TestTwinsAndClocks(t *testing.T) {
+	i := start(t, fleet.Options{Set: quick(nil)})
+	for n, s := range []*local.Server{i.Primary, i.Secondaries[0].Server, i.Secondaries[1].Server} {
+		s.SetClock([]time.Duration{10 * time.Minute, -10 * time.Minute, 0}[n])
+		must(t, s.Restart(i.ctx))
+	}
+	name := numbered("clock", 1)
+	must(t, i.api.CreateZoneWith(i.ctx, spec(name, text(name, "1"))))
+	must(t, i.put(name, `{"dnssec":true}`))
+	i.eventually("signed", i.allSame)
+	i.verify(name)
+	i.noAlarms()
+
+	file, set := i.Config("ns2")
+	set = maps.Clone(set)
+	listen, err := local.FreeAddress()
+	must(t, err)
+	set["secondary.state_dir"], set["secondary.transfer_listen"], set["observe.listen"] = filepath.Join(t.TempDir(), "twin"), listen, ""
+	ctx, stop := context.WithCancel(i.ctx)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- roles.RunSecondary(ctx, roles.Invocation{Settings: settings.Sources{File: file, Flags: set}, Stdout: io.Discard, Stderr: io.Discard})
+	}()
+	i.alarm("twins", "ns2")
+	stop()
+	must(t, <-ended)
+	i.noAlarms()
 }
