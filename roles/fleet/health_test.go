@@ -1,7 +1,6 @@
 package fleet_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -94,6 +93,7 @@ func (i *installation) noAlarms() {
 // What is wrong at a secondary is found and mended by itself: zones that are missing, extra, or known to be other than
 // they should.
 func TestCheckFindsAndMends(t *testing.T) {
+	t.Parallel()
 	i := start(t, fleet.Options{Set: quick(nil)})
 	must(t, createMany(i.ctx, i.api, "checked", 20, 4))
 	i.eventually("created", i.allSame)
@@ -121,6 +121,7 @@ func TestCheckFindsAndMends(t *testing.T) {
 
 // More zones there in vain than allowed wait for the operator's word.
 func TestOrphansWaitForAWord(t *testing.T) {
+	t.Parallel()
 	i := start(t, fleet.Options{Set: quick(nil)})
 	must(t, createMany(i.ctx, i.api, "published", 5, 4))
 	i.eventually("created", i.allSame)
@@ -156,6 +157,7 @@ func TestOrphansWaitForAWord(t *testing.T) {
 
 // A state that was acknowledged and never applied is told again.
 func TestLostChange(t *testing.T) {
+	t.Parallel()
 	i := start(t, fleet.Options{Set: quick(map[string]string{"health.check_interval": "1h"})})
 	must(t, createMany(i.ctx, i.api, "lost", 3, 1))
 	i.eventually("created", i.allSame)
@@ -184,6 +186,7 @@ func (i *installation) acknowledgeFor(id string, name zone.Name) {
 
 // Secondaries are asked where the world asks them.
 func TestProofFromOutside(t *testing.T) {
+	t.Parallel()
 	i := start(t, fleet.Options{Set: quick(nil)})
 	must(t, createMany(i.ctx, i.api, "proof", 3, 1))
 	i.eventually("created", i.allSame)
@@ -207,6 +210,7 @@ func TestProofFromOutside(t *testing.T) {
 
 // Alarms come and go in status, on /readyz, in metrics, and at the webhook.
 func TestAlarms(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	var posted []string
 	fails := 2
@@ -270,17 +274,25 @@ func TestAlarms(t *testing.T) {
 
 func (i *installation) get(id, path string) string {
 	i.t.Helper()
+	text, err := i.read(id, path)
+	must(i.t, err)
+	return text
+}
+
+// read gets what a role shows.
+func (i *installation) read(id, path string) (string, error) {
 	res, err := http.Get("http://" + i.Observe(id) + path)
-	must(i.t, err)
+	if err != nil {
+		return "", err
+	}
 	defer res.Body.Close()
-	var text bytes.Buffer
-	_, err = io.Copy(&text, res.Body)
-	must(i.t, err)
-	return text.String()
+	text, err := io.ReadAll(res.Body)
+	return string(text), err
 }
 
 // Whatever the primary's API says wrongly, nothing is deleted for it, and afterwards all is well by itself.
 func TestPrimaryAPISaysWrong(t *testing.T) {
+	t.Parallel()
 	i := start(t, fleet.Options{Set: quick(map[string]string{"primary.sweep_interval": "1s", "primary.scrub_rate": "600"})})
 	must(t, createMany(i.ctx, i.api, "safe", 12, 4))
 	i.eventually("created", i.allSame)
@@ -364,6 +376,7 @@ func (l *liar) lie(how string) <-chan struct{} {
 
 // Two processes with the id of one node are told of. Clocks of PowerDNS servers that are off by ten minutes matter to nobody.
 func TestTwinsAndClocks(t *testing.T) {
+	t.Parallel()
 	i := start(t, fleet.Options{Set: quick(nil)})
 	for n, s := range []*local.Server{i.Primary, i.Secondaries[0].Server, i.Secondaries[1].Server} {
 		s.SetClock([]time.Duration{10 * time.Minute, -10 * time.Minute, 0}[n])

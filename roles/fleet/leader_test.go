@@ -17,9 +17,10 @@ import (
 	"pdns-distribute/roles/fleet"
 )
 
-// leads tells whether a health role says that it leads.
+// leads tells whether a health role runs and says that it leads.
 func (i *installation) leads(id string) bool {
-	return strings.Contains(i.get(id, "/metrics"), "\npdns_distribute_health_leads 1\n")
+	text, err := i.read(id, "/metrics")
+	return err == nil && strings.Contains(text, "\npdns_distribute_health_leads 1\n")
 }
 
 // leader waits for a health role to lead that is not the one given, and makes sure that no other one does.
@@ -41,6 +42,7 @@ func (i *installation) leader(not string) (id string) {
 // A health role that leads and is stopped, without knowing, is followed by another one, and does not act any more when it
 // goes on.
 func TestLeaderIsStopped(t *testing.T) {
+	t.Parallel()
 	path, err := program()
 	must(t, err)
 	i := start(t, fleet.Options{Program: path, Healths: 2, Set: quick(map[string]string{"health.check_interval": "1h"})})
@@ -88,6 +90,7 @@ func TestLeaderIsStopped(t *testing.T) {
 
 // A health role that leads and is cut off from the broker leads no more before another one does.
 func TestLeaderIsCutOff(t *testing.T) {
+	t.Parallel()
 	path, err := program()
 	must(t, err)
 	i := start(t, fleet.Options{Program: path, Healths: 2, Set: quick(nil)})
