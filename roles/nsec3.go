@@ -37,7 +37,7 @@ func (p *Primary) turn(ctx context.Context, name zone.Name, e errand) (result st
 		return resultUnchanged, err
 	}
 	if err := p.setNSEC3(ctx, info); err != nil {
-		return "", err
+		return "", fmt.Errorf("turn from NSEC to NSEC3: %w", err)
 	}
 	e.thorough, e.hidden = true, true
 	result, err = p.carry(ctx, name, e)

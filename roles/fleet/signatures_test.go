@@ -95,9 +95,9 @@ func TestPresignedZonesAreWatched(t *testing.T) {
 		return err
 	})
 	before := i.transfers(slave) + i.transfers(native)
-	checks := i.metric(fleet.Primary, `pdns_distribute_primary_errands_total{result="unchanged"}`)
+	checks := i.metric(fleet.Primary, unchangedErrands)
 	i.eventually("three more checks", func(context.Context) error {
-		if n := i.metric(fleet.Primary, `pdns_distribute_primary_errands_total{result="unchanged"}`); n < checks+3 {
+		if n := i.metric(fleet.Primary, unchangedErrands); n < checks+3 {
 			return fmt.Errorf("%v looks at the zone that PowerDNS signs", n-checks)
 		}
 		return nil
