@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -84,11 +83,9 @@ func TestZoneThatCannotBeTurned(t *testing.T) {
 // database has the database of a server with gsqlite3 do something.
 func database(t *testing.T, s *local.Server, statement string) string {
 	t.Helper()
-	out, err := exec.Command("sqlite3", "-cmd", ".timeout 5000", filepath.Join(s.Dir, "db", string(local.SQLite)), statement).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v: %s", statement, err, out)
-	}
-	return string(out)
+	out, err := s.SQL(t.Context(), statement)
+	must(t, err)
+	return out
 }
 
 // pdnsutil runs PowerDNS's tool, behind everybody's back.

@@ -37,12 +37,24 @@ func TestSignaturesAreRenewed(t *testing.T) {
 	must(t, i.put(nsec3, `{"nsec3param":"1 0 0 -"}`))
 	i.eventually("signed four weeks ago", i.allSame)
 	i.eventually("that they end is shown", func(context.Context) error { return i.notReady(fleet.Primary, "signatures") })
-	serial := i.serial(nsec)
+	serial, broker := i.serial(nsec), i.connect(fleet.Primary)
+	background := func() bool {
+		t.Helper()
+		state, err := broker.LastState(i.ctx, nsec)
+		must(t, err)
+		return state.Header.Background
+	}
+	if background() {
+		t.Error("a change through the proxy was published as background work")
+	}
 
 	for weeks := time.Duration(-3); weeks <= 0; weeks++ {
 		at(weeks * week)
 		i.eventually("signed another week later", func(ctx context.Context) error { return i.signedFor(ctx, (weeks+1)*week-time.Hour, nsec, nsec3) })
 		i.eventually("the same everywhere", i.allSame)
+		if !background() {
+			t.Error("renewed signatures were not published as background work")
+		}
 	}
 	for _, name := range []zone.Name{nsec, nsec3} {
 		i.verify(name)
@@ -57,7 +69,7 @@ func TestSignaturesAreRenewed(t *testing.T) {
 // primary is a secondary of, and what it keeps as its own.
 func TestPresignedZonesAreWatched(t *testing.T) {
 	i := start(t, fleet.Options{
-		Set:       map[string]string{"dnssec.check_interval": "1s", "primary.scrub_rate": "0", "primary.include_slaves": "true", "dnssec.nsec3": "true"},
+		Set:       map[string]string{"dnssec.check_interval": "1s", "primary.scrub_rate": "0", "primary.sweep_interval": "1s", "primary.include_slaves": "true", "dnssec.nsec3": "true"},
 		OfPrimary: map[string]string{"secondary": "yes"},
 	})
 	elsewhere, err := local.Start(i.ctx, local.Options{Dir: filepath.Join(i.Dir, "elsewhere"), Primary: true})
@@ -94,17 +106,15 @@ func TestPresignedZonesAreWatched(t *testing.T) {
 		}
 		return err
 	})
+	i.awaitUnchanged(3) // what sweeps saw while the zones were coming in is looked at again, once
 	before := i.transfers(slave) + i.transfers(native)
-	checks := i.metric(fleet.Primary, unchangedErrands)
-	i.eventually("three more checks", func(context.Context) error {
-		if n := i.metric(fleet.Primary, unchangedErrands); n < checks+3 {
-			return fmt.Errorf("%v looks at the zone that PowerDNS signs", n-checks)
-		}
-		return nil
-	})
+	i.awaitUnchanged(3) // looks at the zone that PowerDNS signs, one with each check
 	if after := i.transfers(slave) + i.transfers(native); after != before {
 		t.Errorf("transfers of presigned zones: %d, were %d", after, before)
 	}
+	must(t, signer.Patch(i.ctx, slave, []powerdns.RRset{text(slave, "2")}))
+	must(t, i.own.Retrieve(i.ctx, slave))
+	i.eventually("what came in by transfer", func(ctx context.Context) error { return i.saying(ctx, "2", slave) })
 	i.eventually("denying as before", func(ctx context.Context) error { return i.denying(ctx, "NSEC", slave, native) })
 }
 
@@ -122,6 +132,19 @@ func (i *installation) denying(ctx context.Context, want string, names ...zone.N
 		}
 	}
 	return nil
+}
+
+// awaitUnchanged waits until the primary has looked at so many zones more that have not changed.
+func (i *installation) awaitUnchanged(zones float64) {
+	i.t.Helper()
+	const metric = `pdns_distribute_primary_errands_total{result="unchanged"}`
+	before := i.metric(fleet.Primary, metric)
+	i.eventually("more looks", func(context.Context) error {
+		if n := i.metric(fleet.Primary, metric) - before; n < zones {
+			return fmt.Errorf("%v zones were looked at", n)
+		}
+		return nil
+	})
 }
 
 // transfers counts how often the primary PowerDNS has transferred a zone to anybody.
