@@ -259,10 +259,7 @@ func (p *Primary) work(ctx context.Context, name zone.Name, e errand) {
 	}
 	begin := time.Now()
 	p.announce(name, e)
-	result, err := p.carry(ctx, name, e)
-	if err == nil && e.msg == nil && !e.live && p.turnable(name) {
-		result, err = p.turn(ctx, name, e)
-	}
+	result, err := p.attend(ctx, name, e)
 	if ctx.Err() != nil && err != nil {
 		p.handBack(e)
 		return
