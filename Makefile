@@ -29,7 +29,7 @@ test: setup ## all tests, with the race detector, against real PowerDNS
 	@go test -race -timeout 8m -parallel 4 -json ./... | go run ./.ci/count
 
 .PHONY: bench
-bench: setup build ## measure beside what PowerDNS does alone; takes five minutes, and wants a quiet machine
+bench: setup build ## measure beside what PowerDNS does alone; takes six minutes, and wants a quiet machine
 	go run ./roles/bench -program ./$(BINARY)
 
 .PHONY: lint

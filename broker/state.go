@@ -21,27 +21,33 @@ const (
 
 // StateHeader is what can be known of a state without reading its content. It travels as headers of the message.
 type StateHeader struct {
-	Kind      string        // KindZone or KindGone
-	Serial    uint32        // of the SOA that is served
-	Stored    uint32        // serial in the primary's database, which the signer may have raised in the other
-	Digest    string        // hex
-	Stable    string        // stable digest, hex
-	Published time.Time     // when the primary published it
-	Expires   uint32        // first end of a signature, as in RFC 4034 §3.1.5; 0 when unsigned
-	Chunks    int           // blobs that the content is in; 0 when it is in the state itself
-	Again     string        // the secondary that is to take it though it has it, see Touch
-	TTL       time.Duration // after which the broker forgets it, for tombstones; whole seconds, 0 is never
+	Kind       string        // KindZone or KindGone
+	Serial     uint32        // of the SOA that is served
+	Stored     uint32        // serial in the primary's database, which the signer may have raised in the other
+	Digest     string        // hex
+	Stable     string        // stable digest, hex
+	Published  time.Time     // when the primary published it
+	Expires    uint32        // first end of a signature, as in RFC 4034 §3.1.5; 0 when unsigned
+	NSEC       bool          // it denies with NSEC, and could with NSEC3
+	Chunks     int           // blobs that the content is in; 0 when it is in the state itself
+	Again      string        // the secondary that is to take it though it has it, see Touch
+	Background bool          // nobody waits for it: it stands behind all that somebody does wait for
+	TTL        time.Duration // after which the broker forgets it, for tombstones; whole seconds, 0 is never
 }
 
 const (
-	kindHeader      = "Pdns-Kind"
-	serialHeader    = "Pdns-Serial"
-	storedHeader    = "Pdns-Stored"
-	digestHeader    = "Pdns-Digest"
-	stableHeader    = "Pdns-Stable"
-	publishedHeader = "Pdns-Published"
-	chunksHeader    = "Pdns-Chunks"
-	expiresHeader   = "Pdns-Expires"
+	kindHeader       = "Pdns-Kind"
+	serialHeader     = "Pdns-Serial"
+	storedHeader     = "Pdns-Stored"
+	digestHeader     = "Pdns-Digest"
+	stableHeader     = "Pdns-Stable"
+	publishedHeader  = "Pdns-Published"
+	chunksHeader     = "Pdns-Chunks"
+	expiresHeader    = "Pdns-Expires"
+	nsecHeader       = "Pdns-Nsec"
+	backgroundHeader = "Pdns-Background"
+
+	yes = "1" // the value of headers that are there or not
 )
 
 // StateMsg is a published state.
@@ -85,6 +91,12 @@ func (h StateHeader) encode() nats.Header {
 	if h.Again != "" {
 		encoded.Set(againHeader, h.Again)
 	}
+	if h.NSEC {
+		encoded.Set(nsecHeader, yes)
+	}
+	if h.Background {
+		encoded.Set(backgroundHeader, yes)
+	}
 	return encoded
 }
 
@@ -98,6 +110,7 @@ func decodeHeader(h nats.Header) (StateHeader, error) {
 	return StateHeader{
 		Kind: h.Get(kindHeader), Serial: uint32(serial), Stored: uint32(stored),
 		Digest: h.Get(digestHeader), Stable: h.Get(stableHeader), Published: published, Chunks: int(chunks), Expires: uint32(expires), TTL: ttl, Again: h.Get(againHeader),
+		NSEC: h.Get(nsecHeader) == yes, Background: h.Get(backgroundHeader) == yes,
 	}, errors.Join(err1, err2, err3, err4, err5, err6)
 }
 

@@ -22,7 +22,7 @@ func TestStateCompareAndSet(t *testing.T) {
 		t.Errorf("reading nothing: %v", err)
 	}
 	hdr := broker.StateHeader{
-		Kind: broker.KindZone, Serial: 4294967295, Stored: 7, Digest: "aabb", Stable: "ccdd",
+		Kind: broker.KindZone, Serial: 4294967295, Stored: 7, Digest: "aabb", Stable: "ccdd", NSEC: true, Background: true,
 		Published: time.Date(2026, 1, 2, 3, 4, 5, 6789, time.UTC),
 	}
 	first, err := primary.PublishState(ctx, example, []byte("one"), hdr, 0)

@@ -1,11 +1,14 @@
-// Package dnssec tells from the first end of a zone's signatures what is to be done about them. It is pure: package roles
-// brings it the ends that were published, and acts.
+// Package dnssec tells what is to be done about the signatures of zones: which are to be renewed, which end too soon, and
+// which zones may deny with NSEC3. It is pure: package roles brings it what was published, and acts.
 package dnssec
 
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
+
+	"pdns-distribute/powerdns/zone"
 )
 
 // Config is the section [dnssec].
@@ -13,13 +16,15 @@ type Config struct {
 	// CheckInterval is how often the ends of all published signatures are looked at.
 	CheckInterval time.Duration `toml:"check_interval" env:"CHECK_INTERVAL" envDefault:"12h"`
 
-	// RenewBefore is what is left of signatures when newer ones are taken: PowerDNS makes them anew every Thursday, for 14
-	// days (4.7.3).
+	// RenewBefore is what is left of signatures when newer ones are taken, whatever PowerDNS is thought to have.
 	RenewBefore time.Duration `toml:"renew_before" env:"RENEW_BEFORE" envDefault:"168h"`
 
 	// RenewRate is how many zones a second are taken for their signatures, so that all zones of a Thursday do not stand
 	// before an edit.
 	RenewRate int `toml:"renew_rate" env:"RENEW_RATE" envDefault:"20"`
+
+	// NSEC3 has zones that PowerDNS signs itself, and that deny with NSEC, deny with NSEC3 ([NSEC3Param]).
+	NSEC3 bool `toml:"nsec3" env:"NSEC3" envDefault:"false"`
 
 	// AlarmBefore is what is left of signatures when that is shown as trouble: renewing them has failed for days.
 	AlarmBefore time.Duration `toml:"alarm_before" env:"ALARM_BEFORE" envDefault:"72h"`
@@ -42,6 +47,20 @@ func (c *Config) Validate() error {
 	return errors.Join(faults...)
 }
 
+// The window that PowerDNS signs for moves on every Thursday 00:00 UTC, which is when weeks of the epoch begin, and ends
+// 14 days after that (4.7.3).
+const (
+	week   = 7 * 24 * time.Hour
+	signed = 2 * week
+)
+
+// Renewable tells whether to look for newer signatures than those that end first at expires: they end within the time
+// given, or PowerDNS signs for a later window by now.
+func Renewable(expires uint32, now time.Time, within time.Duration) bool {
+	window := now.Unix() - now.Unix()%int64(week/time.Second)
+	return EndsWithin(expires, now, within) || expires != 0 && zone.SerialNewer(uint32(window+int64(signed/time.Second)), expires)
+}
+
 // EndsWithin tells whether signatures end within the time from now on, or have. expires is the first end, in seconds as
 // RFC 4034 §3.1.5 counts them, 0 where nothing is signed.
 func EndsWithin(expires uint32, now time.Time, d time.Duration) bool {
@@ -51,4 +70,16 @@ func EndsWithin(expires uint32, now time.Time, d time.Duration) bool {
 // End is when signatures end, of the times that expires can mean the one nearest to now (RFC 1982).
 func End(expires uint32, now time.Time) time.Time {
 	return time.Unix(now.Unix()+int64(int32(expires-uint32(now.Unix()))), 0).UTC()
+}
+
+// NSEC3Param are the parameters that RFC 9276 §3.1 recommends: SHA-1 for want of another, no opt-out, no more iterations
+// than one, no salt.
+const NSEC3Param = "1 0 0 -"
+
+// rsaSHA1 is the last algorithm, by its number, whose keys tell validators that the zone has no NSEC3 (RFC 5155 §2).
+const rsaSHA1 = 5
+
+// Turnable tells whether a zone denies with NSEC and could with NSEC3.
+func Turnable(z *zone.Zone) bool {
+	return z.Apex().Denial() == "NSEC" && slices.IndexFunc(z.Algorithms(), func(a uint8) bool { return a <= rsaSHA1 }) < 0
 }

@@ -1,9 +1,14 @@
 package dnssec
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/miekg/dns"
+
+	"pdns-distribute/powerdns/zone"
 )
 
 const day = 24 * time.Hour
@@ -19,6 +24,83 @@ func TestEndsWithin(t *testing.T) {
 	}
 	if EndsWithin(0, signed, 7*day) {
 		t.Error("a zone without signatures has none that end")
+	}
+}
+
+// What PowerDNS signed last week can be had for a week longer from Thursday on, though it ends in ten days.
+func TestRenewable(t *testing.T) {
+	thursday := time.Date(2026, 11, 19, 0, 0, 0, 0, time.UTC)
+	seconds := func(at time.Time) uint32 { return uint32(at.Unix()) }
+	for what, test := range map[string]struct {
+		end    time.Time
+		now    time.Time
+		within time.Duration
+		want   bool
+	}{
+		"just signed":                          {thursday.Add(14 * day), thursday, day, false},
+		"before the next Thursday":             {thursday.Add(14 * day), thursday.Add(7*day - time.Second), day, false},
+		"on the next Thursday":                 {thursday.Add(14 * day), thursday.Add(7 * day), day, true},
+		"signed for longer than PowerDNS does": {thursday.Add(30 * day), thursday.Add(7 * day), day, false},
+		"the clock is a week behind":           {thursday.Add(14 * day), thursday.Add(-time.Second), day, false},
+		"the clock is weeks behind":            {thursday.Add(14 * day), thursday.Add(-30 * day), day, false},
+		"ends soon":                            {thursday.Add(14 * day), thursday.Add(6 * day), 8 * day, true},
+		"ended":                                {thursday, thursday.Add(day), day, true},
+	} {
+		if got := Renewable(seconds(test.end), test.now, test.within); got != test.want {
+			t.Errorf("%s: %v, want %v", what, got, test.want)
+		}
+	}
+	if Renewable(0, thursday, day) {
+		t.Error("a zone without signatures has none to renew")
+	}
+	late := time.Unix(1<<32, 0).UTC()
+	late = late.Add(-time.Duration(late.Unix()%int64(week/time.Second)) * time.Second) // the last Thursday before seconds begin anew
+	if Renewable(seconds(late.Add(14*day)), late.Add(6*day), day) || !Renewable(seconds(late.Add(14*day)), late.Add(7*day), day) {
+		t.Error("not as RFC 4034 section 3.1.5 says")
+	}
+}
+
+func TestTurnable(t *testing.T) {
+	const (
+		soa  = "example.org. 60 IN SOA ns. host. 1 3600 600 86400 60"
+		nsec = "example.org. 60 IN NSEC example.org. NS SOA RRSIG NSEC DNSKEY"
+		key  = "example.org. 60 IN DNSKEY 257 3 %d rW53o81lxQAZz/aI8lvfc9lMBN0rF0F4SJQ2efXoRsKUQT+85OvYjpJIJwuQE5pEtvmqmRcBt6lsqZsvOzytnw=="
+	)
+	for what, test := range map[string]struct {
+		records []string
+		want    bool
+	}{
+		"unsigned":       {[]string{soa}, false},
+		"NSEC":           {[]string{soa, nsec, fmt.Sprintf(key, 13)}, true},
+		"RSASHA1":        {[]string{soa, nsec, fmt.Sprintf(key, 13), fmt.Sprintf(key, 5)}, false},
+		"NSEC3 already":  {[]string{soa, "example.org. 0 IN NSEC3PARAM 1 0 10 AABB", fmt.Sprintf(key, 13)}, false},
+		"NSEC3, no salt": {[]string{soa, "example.org. 0 IN NSEC3PARAM 1 0 0 -", fmt.Sprintf(key, 13)}, false},
+	} {
+		if got := Turnable(zoneOf(t, test.records...)); got != test.want {
+			t.Errorf("%s: %v, want %v", what, got, test.want)
+		}
+	}
+}
+
+func zoneOf(t *testing.T, records ...string) *zone.Zone {
+	t.Helper()
+	b := zone.NewBuilder(zone.MustParseName("example.org"), 0)
+	for _, text := range records {
+		rr, err := dns.NewRR(text)
+		must(t, err)
+		r, err := zone.NewRecord(rr)
+		must(t, err)
+		must(t, b.Add(r))
+	}
+	z, err := b.Zone()
+	must(t, err)
+	return z
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

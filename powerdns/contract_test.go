@@ -32,6 +32,9 @@ var contract = []struct {
 	{"rejected", checkRejected},
 	{"edits", checkEdits},
 	{"serials of signed zones", checkSignedSerials},
+	{"served serials", checkServedZones},
+	{"denial", checkDenial},
+	{"presigned", checkPresigned},
 	{"transfer", checkTransfer},
 	{"cryptokeys", checkCryptokeys},
 	{"flush", checkFlush},
@@ -152,6 +155,13 @@ var zoneCalls = map[string]func(context.Context, *powerdns.Client, zone.Name) er
 	"Patch": func(ctx context.Context, c *powerdns.Client, n zone.Name) error {
 		return c.Patch(ctx, n, []powerdns.RRset{a(n, "192.0.2.1")})
 	},
+	"Presigned": func(ctx context.Context, c *powerdns.Client, n zone.Name) error {
+		_, err := c.Presigned(ctx, n)
+		return err
+	},
+	"SetNSEC3Param": func(ctx context.Context, c *powerdns.Client, n zone.Name) error {
+		return c.SetNSEC3Param(ctx, n, "1 0 0 -")
+	},
 	"Rectify": func(ctx context.Context, c *powerdns.Client, n zone.Name) error { return c.Rectify(ctx, n) },
 }
 
@@ -246,6 +256,56 @@ func checkSignedSerials(t *testing.T, _ *local.Server, c *powerdns.Client) {
 	}
 	if !after.DNSSEC {
 		t.Error("zone is not signed")
+	}
+}
+
+// checkServedZones: both listings have the zone, and the costly one what SOA-EDIT makes of it.
+func checkServedZones(t *testing.T, _ *local.Server, c *powerdns.Client) {
+	name := newZone(t, c, "served.example", powerdns.ZoneSpec{DNSSEC: true, SOAEdit: "INCREMENT-WEEKS", SOAEditAPI: "DEFAULT"})
+	info, err := c.Zone(t.Context(), name)
+	must(t, err)
+	find := func(zones []powerdns.ZoneInfo, err error) powerdns.ZoneInfo {
+		must(t, err)
+		i := slices.IndexFunc(zones, func(z powerdns.ZoneInfo) bool { return z.Name == name })
+		if i < 0 {
+			t.Fatalf("%s is not among %v", name, zones)
+		}
+		return zones[i]
+	}
+	cheap, costly := find(c.Zones(t.Context())), find(c.ServedZones(t.Context()))
+	wantInfo(t, costly, info)
+	if cheap.Serial != info.Serial || info.EditedSerial <= info.Serial || !costly.DNSSEC || cheap.DNSSEC || cheap.EditedSerial != 0 {
+		t.Errorf("cheap %+v, costly %+v, alone %+v", cheap, costly, info)
+	}
+}
+
+func checkDenial(t *testing.T, _ *local.Server, c *powerdns.Client) {
+	name := newZone(t, c, "denial.example", powerdns.ZoneSpec{DNSSEC: true})
+	for _, parameters := range []string{"", "1 0 0 -", ""} {
+		must(t, c.SetNSEC3Param(t.Context(), name, parameters))
+		must(t, c.Rectify(t.Context(), name))
+		info, err := c.Zone(t.Context(), name)
+		must(t, err)
+		if info.NSEC3Param != parameters {
+			t.Errorf("parameters are %q, want %q", info.NSEC3Param, parameters)
+		}
+	}
+	plain := newZone(t, c, "plain.example", powerdns.ZoneSpec{})
+	wantError(t, c.SetNSEC3Param(t.Context(), plain, "1 0 0 -"), powerdns.ErrRejected)
+}
+
+func checkPresigned(t *testing.T, s *local.Server, c *powerdns.Client) {
+	name := newZone(t, c, "presigned.example", powerdns.ZoneSpec{DNSSEC: true})
+	for _, want := range []bool{false, true} {
+		presigned, err := c.Presigned(t.Context(), name)
+		must(t, err)
+		if presigned != want {
+			t.Errorf("presigned is %v, want %v", presigned, want)
+		}
+		out, err := exec.Command("pdnsutil", "--config-dir="+s.Dir, "set-presigned", "presigned.example").CombinedOutput()
+		if err != nil {
+			t.Fatalf("pdnsutil: %v: %s", err, out)
+		}
 	}
 }
 

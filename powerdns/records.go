@@ -91,6 +91,13 @@ func (c *Client) SetMetadata(ctx context.Context, n zone.Name, kind string, valu
 	return c.do(ctx, zoneCall("set metadata of zone", n, http.MethodPut, "/metadata/"+url.PathEscape(kind), body), nil)
 }
 
+// SetNSEC3Param has a zone deny with NSEC3 of these parameters, and with NSEC where there are none. PowerDNS takes it of
+// presigned zones, too, and breaks them. Rectify has to follow.
+func (c *Client) SetNSEC3Param(ctx context.Context, n zone.Name, parameters string) error {
+	body := map[string]string{"nsec3param": parameters}
+	return c.do(ctx, zoneCall("set NSEC3 parameters of zone", n, http.MethodPut, "", body), nil)
+}
+
 // SetKind changes the kind of a zone and nothing else.
 func (c *Client) SetKind(ctx context.Context, n zone.Name, kind Kind) error {
 	return c.do(ctx, zoneCall("change kind of zone", n, http.MethodPut, "", map[string]Kind{"kind": kind}), nil)

@@ -52,6 +52,19 @@ func (a *agenda) takeAway(now time.Time) (names []zone.Name) {
 	return names
 }
 
+// takeOne is takeAway for one of the zones.
+func (a *agenda) takeOne(now time.Time) (name zone.Name, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for name, due := range a.due {
+		if !due.After(now) {
+			delete(a.due, name)
+			return name, true
+		}
+	}
+	return "", false
+}
+
 // suggest adds the zone if it is not there.
 func (a *agenda) suggest(name zone.Name, due time.Time) {
 	a.mu.Lock()

@@ -13,10 +13,10 @@ import (
 // arrive. Nothing depends on it: where the word is lost or comes to nothing, the order follows the state as usual, and
 // PowerDNS takes the version that it has again.
 
-// announce tells secondaries that the zone was touched. Large zones are fetched and edited otherwise.
+// announce tells secondaries that the zone was changed. Large zones are fetched and edited otherwise.
 func (p *Primary) announce(name zone.Name, e errand) {
 	before := p.index.get(name)
-	if e.msg == nil || e.reason == proxy.ReasonDelete || !before.stands() || before.header.Chunks > 0 {
+	if !e.live || e.reason == proxy.ReasonDelete || !before.stands() || before.header.Chunks > 0 {
 		return
 	}
 	if err := p.conn.PublishComing(name); err != nil {

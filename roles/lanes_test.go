@@ -124,6 +124,22 @@ func TestLiveJobsGoFirst(t *testing.T) {
 	})
 }
 
+// Who waits for a zone does not care what else waits there, nor that the zone is in work.
+func TestLiveJobsRaiseBackgroundOnes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := startLanes(t, 1, 10)
+		b.submits("a", "a1", false) // runs
+		b.submits("b", "b1", false)
+		b.submits("a", "a2", false)
+		b.submits("a", "a3", true)
+		b.submits("c", "c1", false)
+		b.submits("c", "c2", true)
+		b.submits("c", "c3", false) // and does not lower it
+		b.finish(4)
+		b.wantBegun("a1", "c1+c2+c3", "a2+a3", "b1")
+	})
+}
+
 func TestBackgroundJobsLeaveWorkersFree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := startLanes(t, 4, 10)

@@ -21,13 +21,13 @@ const patience = 30 * time.Second
 func TestMergedReason(t *testing.T) {
 	p := &Primary{node: &node{log: zerolog.Nop()}}
 	touch := &broker.TouchMsg{}
-	touched := func(reason string) errand { return errand{reason: reason, msg: touch, hidden: true} }
+	touched := func(reason string) errand { return errand{reason: reason, msg: touch, hidden: true, live: true} }
 	own := func(reason string) errand { return errand{reason: reason, thorough: true} }
 	for what, test := range map[string]struct {
 		waiting, newer errand
 		reason         string
 	}{
-		"own ideas":            {own(reasonSweep), own(reasonOwn), reasonSweep},
+		"own ideas":            {own(reasonSweep), own(reasonRetry), reasonSweep},
 		"touch after own idea": {own(reasonSweep), touched(proxy.ReasonChange), proxy.ReasonChange},
 		"own idea after touch": {touched(proxy.ReasonDelete), own(reasonSweep), proxy.ReasonDelete},
 		"change after create":  {touched(proxy.ReasonCreate), touched(proxy.ReasonChange), proxy.ReasonCreate},
@@ -36,7 +36,7 @@ func TestMergedReason(t *testing.T) {
 		"create after delete":  {touched(proxy.ReasonDelete), touched(proxy.ReasonCreate), proxy.ReasonCreate},
 	} {
 		w, n := test.waiting, test.newer
-		want := errand{reason: test.reason, msg: cmp.Or(n.msg, w.msg), hidden: w.hidden || n.hidden, thorough: w.thorough || n.thorough}
+		want := errand{reason: test.reason, msg: cmp.Or(n.msg, w.msg), hidden: w.hidden || n.hidden, thorough: w.thorough || n.thorough, live: w.live || n.live}
 		if got := p.mergeErrands(w, n); got != want {
 			t.Errorf("%s: %+v, want %+v", what, got, want)
 		}

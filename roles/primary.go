@@ -34,7 +34,11 @@ type Primary struct {
 	lanes    *lanes[errand]
 	lag      lagging
 	checks   *agenda                  // zones whose settings are still to be looked at
-	own      *agenda                  // zones to look at because of a NOTIFY, or again after an own idea failed
+	hints    *agenda                  // zones that a NOTIFY came for
+	retries  *agenda                  // zones to look at again after an own idea failed
+	moved    *agenda                  // zones that a sweep found served otherwise than they were published, at the same stored serial
+	turning  *agenda                  // zones that were published with NSEC and are to have NSEC3
+	beat     <-chan time.Time         // the pace of renewals, and of what moved and turns besides
 	notify   *transfer.NotifyListener // nil when off
 	sweeps   chan struct{}            // asks for a sweep
 	ordered  sweepOrders
@@ -50,6 +54,7 @@ type errand struct {
 	reason   string
 	msg      *broker.TouchMsg // nil when it is the primary's own idea
 	hidden   bool             // an edit without a new serial is possible: compare signatures, too
+	live     bool             // somebody made a change and may wait for it; all else stands behind that everywhere
 	again    string           // the secondary that is to take the zone again, broker.ToAll for all
 	thorough bool             // the zone's settings are to be looked at before its content is published
 }
@@ -74,7 +79,8 @@ const (
 const (
 	reasonSweep   = "sweep"
 	reasonCheck   = "settings"        // a zone's settings do not fit what was published
-	reasonOwn     = "own"             // a NOTIFY came, or an own idea failed before
+	reasonNotify  = "NOTIFY"          // from PowerDNS itself
+	reasonRetry   = "retry"           // an own idea failed before
 	reasonGone    = "gone"            // a sweep found it missing, and the brake allowed it
 	reasonConfirm = "confirm-deletes" // on a request to sweep: the operator's word to the brake
 )
@@ -93,7 +99,8 @@ func NewPrimary(cfg Config, deps Deps) (*Primary, error) {
 		node: n, cfg: cfg.Primary, dnssec: cfg.DNSSEC, dns: cfg.PowerDNS.DNSAddress, api: api,
 		index: newIndex(), brake: health.NewBrake(cfg.Primary.MaxDeletePercent, deleteWindow),
 		lag:    lagging{zones: map[zone.Name]lag{}},
-		checks: newAgenda(), own: newAgenda(), sweeps: make(chan struct{}, 1), caughtUp: make(chan struct{}),
+		checks: newAgenda(), hints: newAgenda(), retries: newAgenda(), moved: newAgenda(), turning: newAgenda(),
+		beat: time.Tick(time.Second / time.Duration(cfg.DNSSEC.RenewRate)), sweeps: make(chan struct{}, 1), caughtUp: make(chan struct{}),
 	}
 	p.powerdns = newNeighbour(api, n.ready, n.log, p.reviewPowerDNS)
 	p.metrics = newPrimaryMetrics(n.registry, p.index, p.brake)
@@ -138,7 +145,13 @@ func newPrimaryMetrics(reg prometheus.Registerer, x *index, b *health.Brake) pri
 func (p *Primary) Run(ctx context.Context) error {
 	parts := []func(context.Context) error{
 		p.powerdns.watch, p.keepStreams, p.watchStates, p.provisionFeeds, p.lanes.run,
-		p.takeTouches, p.keepSweeping, p.checkSettings, p.keepRenewing, p.scrub, p.ownErrands, p.collectBlobs,
+		p.takeTouches, p.keepSweeping, p.checkSettings, p.keepRenewing, p.watchSignatures, p.lookAtMoved, p.lookAtTurning, p.scrub, p.collectBlobs,
+		func(ctx context.Context) error {
+			return p.lookAtDue(ctx, p.hints, errand{reason: reasonNotify, hidden: true, thorough: true, live: true})
+		},
+		func(ctx context.Context) error {
+			return p.lookAtDue(ctx, p.retries, errand{reason: reasonRetry, hidden: true, thorough: true})
+		},
 		func(ctx context.Context) error { return p.answerAsks(ctx, p.answer) },
 	}
 	if p.notify != nil {
@@ -184,7 +197,7 @@ func (p *Primary) takeTouches(ctx context.Context) error {
 			p.acknowledge(t)
 			return
 		}
-		if e := (errand{reason: t.Reason, msg: &t, hidden: true, again: t.Again}); !p.lanes.submit(ctx, t.Zone, e, !p.failures.has(t.Zone)) {
+		if e := (errand{reason: t.Reason, msg: &t, hidden: true, live: t.Again == "", again: t.Again}); !p.submit(ctx, t.Zone, e) {
 			p.handBack(e)
 		}
 	}, nil)
@@ -204,12 +217,18 @@ func (p *Primary) overruled(t broker.TouchMsg) bool {
 	return false
 }
 
+// submit brings an errand into its zone's lane.
+func (p *Primary) submit(ctx context.Context, name zone.Name, e errand) bool {
+	return p.lanes.submit(ctx, name, e, e.live && !p.failures.has(name))
+}
+
 // mergeErrands makes one of two that wait for the same zone. A touch that the other one covers is acknowledged. That a
 // zone was created is not forgotten over a later change: it explains a low serial.
 func (p *Primary) mergeErrands(waiting, newer errand) errand {
 	merged := newer
 	merged.hidden = waiting.hidden || newer.hidden
 	merged.thorough = waiting.thorough || newer.thorough
+	merged.live = waiting.live || newer.live
 	merged.again = cmp.Or(newer.again, waiting.again)
 	if waiting.again != "" && waiting.again != merged.again {
 		merged.again = broker.ToAll
@@ -233,21 +252,21 @@ func (p *Primary) acknowledge(t broker.TouchMsg) {
 }
 
 func (p *Primary) notified(name zone.Name) {
-	p.own.suggest(name, time.Now())
+	p.hints.suggest(name, time.Now())
 }
 
-// ownErrands brings into their lanes what nobody ordered. A crash forgets it; the sweep at the next start finds it.
-func (p *Primary) ownErrands(ctx context.Context) error {
+// lookAtDue brings into their lanes what no touch tells of. A crash forgets it; the sweep at the next start finds it.
+func (p *Primary) lookAtDue(ctx context.Context, zones *agenda, e errand) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
-		for _, name := range p.own.takeAway(time.Now()) {
-			p.lanes.submit(ctx, name, errand{reason: reasonOwn, hidden: true, thorough: true}, !p.failures.has(name))
+		for _, name := range zones.takeAway(time.Now()) {
+			p.submit(ctx, name, e)
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-p.own.added:
+		case <-zones.added:
 		case <-tick.C:
 		}
 	}
@@ -261,7 +280,7 @@ func (p *Primary) work(ctx context.Context, name zone.Name, e errand) {
 	}
 	begin := time.Now()
 	p.announce(name, e)
-	result, err := p.carry(ctx, name, e)
+	result, err := p.attend(ctx, name, e)
 	if ctx.Err() != nil && err != nil {
 		p.handBack(e)
 		return
@@ -312,7 +331,7 @@ func (p *Primary) postpone(name zone.Name, e errand, err error) {
 		pause = retryPause(attempts)
 	}
 	if e.msg == nil {
-		p.own.add(name, time.Now().Add(pause))
+		p.retries.add(name, time.Now().Add(pause))
 	} else if err := e.msg.Nak(pause); err != nil {
 		p.log.Debug().Err(err).Stringer("zone", name).Msg("touch will be delivered again")
 	}
@@ -396,17 +415,23 @@ func (p *Primary) reconcile(ctx context.Context, name zone.Name, e errand) (stri
 		return "", err
 	}
 	state, contents := zone.NewState(z, stored, before.after(time.Now()))
-	if before.stands() && e.again == "" && unchanged(state, before.header, e.hidden) {
+	if before.stands() && e.again == "" && unchanged(z, state, before.header, e.hidden) {
 		return resultUnchanged, nil
 	}
-	return resultPublished, p.publish(ctx, state, contents, before, e.again)
+	return resultPublished, p.publish(ctx, z, state, contents, before, e)
 }
 
-// unchanged compares with what is published. Where somebody touched the zone, any difference counts; where the primary
-// only looks, new signature bytes over the same content do not: a restart of PowerDNS makes them.
-func unchanged(s *zone.State, h broker.StateHeader, hidden bool) bool {
-	if h.Serial != s.Serial || h.Stored != s.Stored || h.Stable != fmt.Sprintf("%x", s.Stable) {
+// unchanged compares with what is published. Where somebody touched the zone, any difference counts. Where the primary
+// only looks, new signature bytes over the same content do not, which a restart of PowerDNS makes, nor does a serial that
+// moved by itself.
+func unchanged(z *zone.Zone, s *zone.State, h broker.StateHeader, hidden bool) bool {
+	switch {
+	case h.Stored != s.Stored:
+		return false
+	case hidden:
+		return h.Stable == fmt.Sprintf("%x", s.Stable) && h.Digest == fmt.Sprintf("%x", s.Digest)
+	case h.Serial != s.Serial && !ticks(s.Serial-h.Serial, s.Published.Sub(h.Published)):
 		return false
 	}
-	return !hidden || h.Digest == fmt.Sprintf("%x", s.Digest)
+	return h.Stable == fmt.Sprintf("%x", z.StableAt(h.Serial))
 }

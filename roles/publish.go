@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"pdns-distribute/broker"
+	"pdns-distribute/dnssec"
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
@@ -90,7 +91,7 @@ func (p *Primary) checkSettings(ctx context.Context) error {
 			if errors.Is(err, powerdns.ErrUnavailable) {
 				p.checks.add(name, time.Now().Add(checkDelay))
 			} else if err != nil || info.Serial != p.index.get(name).header.Stored {
-				p.lanes.submit(ctx, name, errand{reason: reasonCheck, thorough: true}, false)
+				p.submit(ctx, name, errand{reason: reasonCheck, thorough: true})
 			}
 		}
 	}
@@ -133,7 +134,7 @@ func (p *Primary) distributes(k powerdns.Kind) bool {
 }
 
 // publish stores the content and then the state that refers to it.
-func (p *Primary) publish(ctx context.Context, s *zone.State, contents [][]byte, before published, again string) error {
+func (p *Primary) publish(ctx context.Context, z *zone.Zone, s *zone.State, contents [][]byte, before published, e errand) error {
 	if err := p.putChunks(ctx, s, contents, before); err != nil {
 		return err
 	}
@@ -143,9 +144,15 @@ func (p *Primary) publish(ctx context.Context, s *zone.State, contents [][]byte,
 	}
 	header := broker.StateHeader{
 		Kind: broker.KindZone, Serial: s.Serial, Stored: s.Stored, Published: s.Published, Chunks: len(s.Chunks()), Expires: s.Expires,
-		Digest: fmt.Sprintf("%x", s.Digest), Stable: fmt.Sprintf("%x", s.Stable), Again: again,
+		Digest: fmt.Sprintf("%x", s.Digest), Stable: fmt.Sprintf("%x", s.Stable), NSEC: dnssec.Turnable(z), Again: e.again, Background: !e.live,
 	}
-	return p.store(ctx, s.Name, data, header, before)
+	if err := p.store(ctx, s.Name, data, header, before); err != nil {
+		return err
+	}
+	if p.turnable(s.Name) {
+		p.turning.suggest(s.Name, time.Now())
+	}
+	return nil
 }
 
 func (p *Primary) store(ctx context.Context, name zone.Name, data []byte, header broker.StateHeader, before published) error {
@@ -230,7 +237,7 @@ func (p *Primary) retract(ctx context.Context, name zone.Name, e errand, before 
 	if err != nil {
 		return "", err
 	}
-	header := broker.StateHeader{Kind: broker.KindGone, Published: tombstone.Published, TTL: tombstoneTTL, Again: e.again}
+	header := broker.StateHeader{Kind: broker.KindGone, Published: tombstone.Published, TTL: tombstoneTTL, Again: e.again, Background: !e.live}
 	return resultGone, p.store(ctx, name, data, header, before)
 }
 

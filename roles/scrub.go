@@ -64,7 +64,7 @@ func (p *Primary) scrub(ctx context.Context) error {
 	}
 	return scrub(ctx, p.cfg.ScrubRate, func() []zone.Name { return slices.Sorted(maps.Keys(p.index.existing())) },
 		func(ctx context.Context, name zone.Name) {
-			p.lanes.submit(ctx, name, errand{reason: reasonScrub, thorough: true}, false)
+			p.submit(ctx, name, errand{reason: reasonScrub, thorough: true})
 		})
 }
 

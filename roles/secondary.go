@@ -140,7 +140,7 @@ func (s *Secondary) describe(p *health.Presence) {
 // follow brings published states into their lanes.
 func (s *Secondary) follow(ctx context.Context) error {
 	return s.conn.Feed(ctx, func(m broker.FeedMsg) {
-		if d := (delivery{&m}); !s.lanes.submit(ctx, m.Zone, d, !s.failures.has(m.Zone)) {
+		if d := (delivery{&m}); !s.lanes.submit(ctx, m.Zone, d, !m.Header.Background && !s.failures.has(m.Zone)) {
 			s.handBack(d)
 		}
 	}, s.opened, func(reason error) {

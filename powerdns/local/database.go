@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -49,6 +50,25 @@ func createSQLite(file string) error {
 		return fmt.Errorf("create database %s: %w: %s", file, err, out)
 	}
 	return os.Rename(unfinished, file)
+}
+
+// SQL runs statements on the database of a server with SQLite, beside it or while it is stopped, and returns what they
+// print.
+func (s *Server) SQL(ctx context.Context, statements string) (string, error) {
+	if s.Backend != SQLite {
+		return "", fmt.Errorf("the database of %s is %s, not %s", s.Dir, s.Backend, SQLite)
+	}
+	sqlite3, err := find("sqlite3")
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, sqlite3, "-batch", "-bail", "-cmd", ".timeout 5000", s.databaseFile())
+	cmd.Stdin = strings.NewReader(statements)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %s", statements, err, out)
+	}
+	return string(out), nil
 }
 
 // ErrMissing: a program that this package runs is not installed; the text says how to get it.

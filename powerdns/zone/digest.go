@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/sha512"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"hash"
@@ -60,7 +61,10 @@ func (z *Zone) Digest() Digest {
 // Stable is a digest of what a signer does not make anew each time: names folded to lower case, RRSIGs without the
 // signature bytes, no NSEC, NSEC3 and NSEC3PARAM. It changes with every edit, key change and re-signing, and is equal
 // across servers that share one database and on the AXFR of a PowerDNS secondary that was given this version.
-func (z *Zone) Stable() StableDigest {
+func (z *Zone) Stable() StableDigest { return z.StableAt(z.Serial()) }
+
+// StableAt is what Stable would be if the zone had this serial.
+func (z *Zone) StableAt(serial uint32) StableDigest {
 	h := sha256.New()
 	var folded [][]byte // the RRset in hand, where folding can change the order
 	var last Record
@@ -71,7 +75,12 @@ func (z *Zone) Stable() StableDigest {
 		if last != nil && (r.Type() != last.Type() || !bytes.Equal(r.owner(), last.owner())) {
 			folded = flush(h, folded)
 		}
-		folded = append(folded, stableForm(r))
+		form := stableForm(r)
+		if r.Type() == dns.TypeSOA && serial != z.Serial() {
+			form = bytes.Clone(form)
+			binary.BigEndian.PutUint32(form[len(form)-20:], serial)
+		}
+		folded = append(folded, form)
 		last = r
 	}
 	flush(h, folded)

@@ -119,6 +119,21 @@ func TestStable(t *testing.T) {
 	}
 }
 
+// A signer that moves the serial by itself leaves everything else as it was.
+func TestStableAt(t *testing.T) {
+	z := parse(t, "example", signedText)
+	moved := parse(t, "example", strings.Replace(signedText, " 7 ", " 8 ", 1))
+	if moved.StableAt(7) != z.Stable() || moved.StableAt(8) != moved.Stable() {
+		t.Error("the serial is not all that is different")
+	}
+	if changed := parse(t, "example", strings.NewReplacer(" 7 ", " 8 ", "192.0.2.2", "192.0.2.3").Replace(signedText)); changed.StableAt(7) == z.Stable() {
+		t.Error("a change of content is not seen")
+	}
+	if moved.Serial() != 8 {
+		t.Error("StableAt changed the zone")
+	}
+}
+
 // TestStableOfMalformed gives it RDATA that is not what its type wants.
 func TestStableOfMalformed(t *testing.T) {
 	b := NewBuilder(Root, 0)

@@ -106,6 +106,17 @@ func (z *Zone) FirstExpiry() (uint32, bool) {
 	return first, signed
 }
 
+// Algorithms are those of the zone's keys, as RFC 4034 §2.1.3 numbers them.
+func (z *Zone) Algorithms() (algorithms []uint8) {
+	keys, _ := z.RRset(z.name, dns.TypeDNSKEY)
+	for _, key := range keys {
+		if data := key.Data(); len(data) > 3 {
+			algorithms = append(algorithms, data[3])
+		}
+	}
+	return algorithms
+}
+
 // Diff tells what must be removed from old and added to it to get z. A changed TTL is a removal and an addition.
 func (z *Zone) Diff(old *Zone) (removed, added []Record) {
 	i, j := 0, 0

@@ -6,6 +6,8 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -20,17 +22,18 @@ import (
 
 func main() {
 	program := flag.String("program", "", "the program to measure, each role as a process of its own; without it all roles run in this process")
-	only := flag.String("only", "", "measure one thing: latency, bulk, large or proxy")
+	only := flag.String("only", "", "measure one thing: latency, bulk, large, proxy or renew")
+	zones := flag.Int("zones", 2000, "renew: how many zones have their signatures renewed")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *program, *only); err != nil {
+	if err := run(ctx, *program, *only, *zones); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, program, only string) error {
+func run(ctx context.Context, program, only string, zones int) error {
 	dir, err := os.MkdirTemp("", "pdns-distribute-bench-")
 	if err != nil {
 		return err
@@ -51,6 +54,7 @@ func run(ctx context.Context, program, only string) error {
 		{"bulk", both, bulk},
 		{"large", both, large},
 		{"proxy", []local.Backend{local.SQLite}, proxied},
+		{"renew", []local.Backend{local.SQLite}, func(ctx context.Context, b *bench) error { return renew(ctx, b, zones) }},
 	} {
 		if only != "" && only != m.name {
 			continue
@@ -81,7 +85,10 @@ func measure(ctx context.Context, dir, program string, backends []local.Backend,
 	defer log.Close()
 	f, err := fleet.Start(ctx, fleet.Options{
 		Dir: filepath.Join(dir, "fleet"), Primary: local.SQLite, Secondaries: backends, Program: program, Log: log,
-		Set:       map[string]string{"log.level": "warn"},
+		Set: map[string]string{
+			"log.level":           "warn",
+			"dnssec.alarm_before": "1s", // a role that shows an alarm is not ready, and never started
+		},
 		OfPrimary: map[string]string{"webserver-max-bodysize": "64"},
 	})
 	if err != nil {
@@ -102,6 +109,23 @@ func measure(ctx context.Context, dir, program string, backends []local.Backend,
 		return fmt.Errorf("%w\n%s", err, text)
 	}
 	return nil
+}
+
+// metric is the value of one of a role's metrics, 0 if it has none.
+func (b *bench) metric(id, name string) (value float64, err error) {
+	res, err := http.Get("http://" + b.Observe(id) + "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		return 0, err
+	}
+	if _, rest, is := strings.Cut(string(text), "\n"+name+" "); is {
+		_, err = fmt.Sscan(rest, &value)
+	}
+	return value, err
 }
 
 func (b *bench) backends() string {

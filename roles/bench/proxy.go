@@ -159,20 +159,7 @@ func (w *web) reads(ctx context.Context, name zone.Name) error {
 
 // memory is the proxy's resident memory in MB.
 func (w *web) memory() (float64, error) {
-	res, err := http.Get("http://" + w.Observe(fleet.Proxy) + "/metrics")
-	if err != nil {
-		return 0, err
-	}
-	defer res.Body.Close()
-	text, err := io.ReadAll(res.Body)
-	if err != nil {
-		return 0, err
-	}
-	const metric = "\nprocess_resident_memory_bytes "
-	var size float64
-	if at := bytes.Index(text, []byte(metric)); at >= 0 {
-		_, err = fmt.Sscan(string(text[at+len(metric):]), &size)
-	}
+	size, err := w.metric(fleet.Proxy, "process_resident_memory_bytes")
 	return size / (1 << 20), err
 }
 

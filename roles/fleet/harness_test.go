@@ -79,7 +79,12 @@ func start(t *testing.T, o fleet.Options) *installation {
 		o.Secondaries = []local.Backend{local.SQLite, local.LMDB}
 	}
 	// The primary's answers are compared with: PowerDNS 4.7.3 does not flush its caches when a zone's settings change.
-	o.OfPrimary = map[string]string{"query-cache-ttl": "0", "negquery-cache-ttl": "0", "cache-ttl": "0", "zone-metadata-cache-ttl": "0"}
+	if o.OfPrimary == nil {
+		o.OfPrimary = map[string]string{}
+	}
+	for _, ttl := range []string{"query-cache-ttl", "negquery-cache-ttl", "cache-ttl", "zone-metadata-cache-ttl", "dnssec-key-cache-ttl"} {
+		o.OfPrimary[ttl] = "0"
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	f, err := fleet.Start(ctx, o)

@@ -2,8 +2,6 @@ package fleet_test
 
 import (
 	"fmt"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -46,12 +44,10 @@ func TestChangesThatNoSerialShows(t *testing.T) {
 // inSQL is how PowerDNS writes a name in its database.
 func inSQL(name zone.Name) string { return fmt.Sprintf("'%s'", strings.TrimSuffix(name.String(), ".")) }
 
-// sql changes the database of a server with gsqlite3.
+// sql changes one row in the database of a server with gsqlite3.
 func sql(t *testing.T, s *local.Server, statement string) {
 	t.Helper()
-	out, err := exec.Command("sqlite3", "-cmd", ".timeout 5000", filepath.Join(s.Dir, "db", string(local.SQLite)), statement+"; SELECT changes()").CombinedOutput()
-	must(t, err)
-	if string(out) != "1\n" {
+	if out := database(t, s, statement+"; SELECT changes()"); out != "1\n" {
 		t.Fatalf("%s: %s rows changed", statement, out)
 	}
 }
