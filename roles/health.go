@@ -49,7 +49,7 @@ type healthMetrics struct {
 	checks *prometheus.CounterVec
 }
 
-func newHealthMetrics(reg prometheus.Registerer, leads func() bool) healthMetrics {
+func newHealthMetrics(reg prometheus.Registerer, leads func() bool, events *health.Events) healthMetrics {
 	m := healthMetrics{
 		nodes: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "pdns_distribute_health_nodes", Help: "Nodes by role and state.",
@@ -74,7 +74,9 @@ func newHealthMetrics(reg prometheus.Registerer, leads func() bool) healthMetric
 			return 1
 		}
 		return 0
-	}))
+	}), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "pdns_distribute_health_open_changes", Help: "Changes that are not known to be served everywhere yet; each is looked at when health.event_check_wait is over.",
+	}, func() float64 { return float64(events.Open()) }))
 	return m
 }
 
@@ -92,7 +94,7 @@ func NewHealth(cfg Config, deps Deps) (*Health, error) {
 		events: health.NewEvents(cfg.Health.EventCheckWait), twins: health.NewTwins(), alarms: health.NewAlarms(),
 		findings: newFindings(), seen: map[string]health.Sighting{}, feeds: map[string]broker.FeedInfo{},
 	}
-	h.metrics = newHealthMetrics(n.registry, h.leads)
+	h.metrics = newHealthMetrics(n.registry, h.leads, h.events)
 	if cfg.Health.Webhook != "" {
 		h.hook = newWebhook(cfg.Health.Webhook, n.log)
 	}

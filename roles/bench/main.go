@@ -22,7 +22,7 @@ import (
 
 func main() {
 	program := flag.String("program", "", "the program to measure, each role as a process of its own; without it all roles run in this process")
-	only := flag.String("only", "", "measure one thing: latency, bulk, large, proxy or renew")
+	only := flag.String("only", "", "measure one thing: latency, bulk, large, proxy, renew or check")
 	zones := flag.Int("zones", 2000, "renew: how many zones have their signatures renewed")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -62,6 +62,12 @@ func run(ctx context.Context, program, only string, zones int) error {
 		if err := measure(ctx, filepath.Join(dir, strconv.Itoa(i)), program, m.backends, m.measure); err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
+	}
+	if only != "" && only != "check" {
+		return nil
+	}
+	if err := check(ctx, filepath.Join(dir, "check"), program); err != nil {
+		return fmt.Errorf("check: %w", err)
 	}
 	return nil
 }
