@@ -258,6 +258,8 @@ func TestLeastPrivilege(t *testing.T) {
 		{sec, "pdns.forget", "", "sec2"},
 		{sec, "$KV.pdns_lease.health", "", "forged"},
 		{proxy, "pdns.leader", "", "forged"},
+		{proxy, "pdns.confirm", "", ""},
+		{sec, "pdns.confirm", "", ""},
 		{proxy, "pdns.forget", "", "sec2"},
 		{proxy, "pdns.checked.sec2", "", "forged"},
 		{proxy, "$KV.pdns_lease.health", "", "forged"},
@@ -304,6 +306,11 @@ func TestLeastPrivilege(t *testing.T) {
 	case what := <-forged:
 		t.Errorf("somebody could make it hear: %s", what)
 	default:
+	}
+	queue, err := primary.JetStream().Stream(t.Context(), "PDNS_TOUCH")
+	must(t, err)
+	if word, err := queue.GetLastMsgForSubject(t.Context(), "pdns.confirm"); err == nil {
+		t.Errorf("a word to the brake: %v", word)
 	}
 	bucket, err := primary.JetStream().KeyValue(t.Context(), "pdns_lease")
 	must(t, err)

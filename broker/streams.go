@@ -112,7 +112,7 @@ func wantedStreams(replicas int) []jetstream.StreamConfig {
 	streams := []jetstream.StreamConfig{{
 		// One pending touch per zone: a newer one replaces an older one, whatever becomes of that.
 		Name: touchStream, Description: "zones that may have changed",
-		Subjects:  []string{touchPrefix + ">", sweepSubject},
+		Subjects:  []string{touchPrefix + ">", sweepSubject, wordSubject},
 		Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardOld,
 		MaxMsgsPerSubject: 1, MaxMsgSize: maxNote,
 	}, {

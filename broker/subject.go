@@ -15,6 +15,7 @@ import (
 const (
 	touchPrefix   = "pdns.touch."
 	sweepSubject  = "pdns.sweep"
+	wordSubject   = "pdns.confirm"
 	statePrefix   = "pdns.zone."
 	blobPrefix    = "pdns.blob."
 	statusPrefix  = "pdns.status."

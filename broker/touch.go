@@ -30,6 +30,7 @@ type TouchMsg struct {
 	Seq   uint64    // in the queue: higher is later
 	Zone  zone.Name // none if Sweep
 	Sweep bool      // all zones are to be compared
+	Word  bool      // with Sweep: an operator's word that held deletions are right
 	Touch
 }
 
@@ -98,6 +99,15 @@ func (c *Conn) PublishSweep(ctx context.Context, t Touch) error {
 	return nil
 }
 
+// PublishWord asks the primary to compare all zones, and gives an operator's word that what is gone shall be deleted.
+// Promise and errors are those of PublishTouch. CORE account only, and on a subject of its own: a proxy may ask for sweeps.
+func (c *Conn) PublishWord(ctx context.Context, t Touch) error {
+	if _, err := c.publishTouch(ctx, wordSubject, t); err != nil {
+		return fmt.Errorf("publish the word that deletions are right: %w", err)
+	}
+	return nil
+}
+
 func (c *Conn) publishTouch(ctx context.Context, subject string, t Touch) (seq uint64, err error) {
 	msg := nats.NewMsg(subject)
 	at := t.At
@@ -160,7 +170,8 @@ func newTouchMsg(d delivery) (TouchMsg, error) {
 	if err != nil {
 		return TouchMsg{}, err
 	}
-	t := TouchMsg{Message: hold, Seq: hold.seq, Sweep: d.Subject() == sweepSubject}
+	word := d.Subject() == wordSubject
+	t := TouchMsg{Message: hold, Seq: hold.seq, Sweep: word || d.Subject() == sweepSubject, Word: word}
 	if !t.Sweep {
 		if t.Zone, err = subjectZone(touchPrefix, d.Subject()); err != nil {
 			return TouchMsg{}, err

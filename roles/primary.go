@@ -77,12 +77,11 @@ const (
 
 // Reasons for touches besides the proxy's.
 const (
-	reasonSweep   = "sweep"
-	reasonCheck   = "settings"        // a zone's settings do not fit what was published
-	reasonNotify  = "NOTIFY"          // from PowerDNS itself
-	reasonRetry   = "retry"           // an own idea failed before
-	reasonGone    = "gone"            // a sweep found it missing, and the brake allowed it
-	reasonConfirm = "confirm-deletes" // on a request to sweep: the operator's word to the brake
+	reasonSweep  = "sweep"
+	reasonCheck  = "settings" // a zone's settings do not fit what was published
+	reasonNotify = "NOTIFY"   // from PowerDNS itself
+	reasonRetry  = "retry"    // an own idea failed before
+	reasonGone   = "gone"     // a sweep found it missing, and the brake allowed it
 )
 
 // NewPrimary binds the role's listeners. Run does the rest.

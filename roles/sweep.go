@@ -36,7 +36,7 @@ const confirmed = 10 * time.Minute
 
 // orderSweep has the next sweep begin now.
 func (p *Primary) orderSweep(t broker.TouchMsg) {
-	if t.Reason == reasonConfirm {
+	if t.Word {
 		p.log.Warn().Dur("for", confirmed).Msg("the operator allows all deletions")
 		p.brake.Release(time.Now(), confirmed)
 	}

@@ -63,7 +63,7 @@ func syncZones(ctx context.Context, in Invocation) error {
 // confirmDeletes is the word to the primary: zones that are gone from its PowerDNS shall be deleted.
 func confirmDeletes(ctx context.Context, in Invocation) error {
 	return withBroker(ctx, in, func(ctx context.Context, conn *broker.Conn, _ Config) error {
-		if err := conn.PublishSweep(ctx, broker.Touch{Reason: reasonConfirm}); err != nil {
+		if err := conn.PublishWord(ctx, broker.Touch{Reason: "confirm-deletes"}); err != nil {
 			return err
 		}
 		_, err := fmt.Fprintf(in.Stdout, "The primary sweeps now; for %s it deletes whatever PowerDNS does not have any more.\n", confirmed)
