@@ -99,6 +99,7 @@ func NewHealth(cfg Config, deps Deps) (*Health, error) {
 		h.hook = newWebhook(cfg.Health.Webhook, n.log)
 	}
 	n.observe.Handle(StatusPath, http.HandlerFunc(h.serveStatus))
+	n.observe.Handle("/", http.HandlerFunc(h.servePage))
 	n.ready.Alarms(func() any { return h.present() })
 	return h, nil
 }

@@ -241,7 +241,7 @@ func TestAlarms(t *testing.T) {
 		t.Errorf("%+v", silent)
 	}
 	for path, want := range map[string]string{
-		"/readyz": `"kind":"inactive","node":"ns2"`, "/distribute/v1/status": `"kind":"inactive","node":"ns2"`,
+		"/": "secondary ns2: silent for more than 10s", "/readyz": `"kind":"inactive","node":"ns2"`, "/distribute/v1/status": `"kind":"inactive","node":"ns2"`,
 		"/metrics": `pdns_distribute_health_alarm{kind="inactive",level="alarm",node="ns2"} 1`,
 	} {
 		if text := i.get(fleet.Health, path); !strings.Contains(text, want) {
