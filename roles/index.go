@@ -5,13 +5,17 @@ import (
 	"time"
 
 	"pdns-distribute/broker"
+	"pdns-distribute/health"
 	"pdns-distribute/powerdns/zone"
 )
 
 // index is what a primary knows to be published. It follows all states on the broker, those of other primaries too.
 type index struct {
-	mu    sync.Mutex
-	zones map[zone.Name]published
+	mu      sync.Mutex
+	zones   map[zone.Name]published
+	changes uint64 // how often it has changed
+	stock   *health.Inventory
+	stockAt uint64 // the changes that stock is made of
 }
 
 // published is the newest state of one zone. After the broker was wiped, seq is 0 until the zone is published anew; the
@@ -41,6 +45,7 @@ func (x *index) set(name zone.Name, seq uint64, header broker.StateHeader) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if seq > x.zones[name].seq {
+		x.changes++
 		x.zones[name] = published{seq, header}
 	}
 }
@@ -49,6 +54,7 @@ func (x *index) set(name zone.Name, seq uint64, header broker.StateHeader) {
 func (x *index) replace(name zone.Name, seq uint64, header broker.StateHeader) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.changes++
 	x.zones[name] = published{seq, header}
 }
 
@@ -56,6 +62,7 @@ func (x *index) replace(name zone.Name, seq uint64, header broker.StateHeader) {
 func (x *index) reset() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.changes++
 	for name, p := range x.zones {
 		p.seq = 0
 		x.zones[name] = p

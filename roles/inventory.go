@@ -94,10 +94,15 @@ func (s *Secondary) isExtra(ctx context.Context, name zone.Name) bool {
 	return err == nil && (s.apply.clean || s.apply.owns(info))
 }
 
-// desired is what all secondaries should have.
+// desired is what all secondaries should have. It is made anew only when something has changed.
 func (x *index) desired() (*health.Inventory, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.stock != nil && x.stockAt == x.changes {
+		return x.stock, nil
+	}
 	stock := &health.Inventory{}
-	for name, p := range x.existing() {
+	for name, p := range x.zones {
 		if !p.stands() {
 			continue
 		}
@@ -107,6 +112,7 @@ func (x *index) desired() (*health.Inventory, error) {
 		}
 		stock.Add(health.Entry{Zone: name, Version: v, Serial: p.header.Serial})
 	}
+	x.stock, x.stockAt = stock, x.changes
 	return stock, nil
 }
 
