@@ -127,6 +127,7 @@ type FeedInfo struct {
 	InHand      int       // delivered and not yet acknowledged
 	Redelivered int       // of those, delivered more than once
 	Pulling     bool      // the secondary is connected and asks for more
+	Delivered   uint64    // the highest sequence that was delivered
 	AckFloor    uint64    // all states up to this sequence are acknowledged
 	LastActive  time.Time // last delivery or acknowledgement; zero if there was none
 }
@@ -165,7 +166,7 @@ func newFeedInfo(info *jetstream.ConsumerInfo) FeedInfo {
 	return FeedInfo{
 		Node: info.Name, Created: info.Created,
 		Pending: info.NumPending, InHand: info.NumAckPending, Redelivered: info.NumRedelivered,
-		Pulling: info.NumWaiting > 0, AckFloor: info.AckFloor.Stream,
+		Pulling: info.NumWaiting > 0, Delivered: info.Delivered.Stream, AckFloor: info.AckFloor.Stream,
 		LastActive: latest(info.Delivered.Last, info.AckFloor.Last),
 	}
 }

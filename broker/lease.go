@@ -86,14 +86,18 @@ func (l *Lease) left() time.Duration {
 }
 
 // Campaign calls lead each time that this node gets the lease of that name, which any number of nodes want and one at a
-// time holds. lead's context ends before anybody else can get it; lead then returns without another act, each of which it
-// does only while Held. When lead returns by itself, or ctx ends, the lease is given back at once. CORE account. It
-// returns nil when ctx has ended, and ErrClosed when the connection was closed.
+// time holds. lead's context ends before anybody else can get it, as long as no clock is set; lead then returns without
+// another act, each of which it does only while Held. When lead returns by itself, or ctx ends, the lease is given back at
+// once. CORE account. It returns nil when ctx has ended, and ErrClosed when the connection was closed.
 func (c *Conn) Campaign(ctx context.Context, name string, lead func(context.Context, *Lease)) error {
 	tick := time.NewTicker(leasePoll)
 	defer tick.Stop()
-	for {
+	for before := error(nil); ; {
 		lease, err := c.takeLease(ctx, name)
+		if err != nil && !errors.Is(err, ErrConflict) && sentinel(err) != sentinel(before) && ctx.Err() == nil {
+			c.log.Warn().Err(err).Str("lease", name).Msg("nobody can lead")
+		}
+		before = err
 		if err == nil {
 			c.log.Info().Str("lease", name).Stringer("term", lease.Term).Msg("this node leads")
 			c.holdLease(ctx, lease, lead)
@@ -189,9 +193,38 @@ func (c *Conn) returnLease(ctx context.Context, l *Lease) {
 	}
 }
 
+// LeaseHolder is the node that holds a lease, "" when none does. Only nodes that may campaign can write it. CORE account.
+func (c *Conn) LeaseHolder(ctx context.Context, name string) (node string, err error) {
+	err = c.ask(ctx, func(ctx context.Context) error {
+		bucket, err := c.js.KeyValue(ctx, leaseBucket)
+		if err != nil {
+			return err
+		}
+		entry, err := bucket.Get(ctx, name)
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			return nil
+		}
+		if err == nil {
+			node = string(entry.Value())
+		}
+		return err
+	})
+	if errors.Is(err, ErrGone) { // there is no bucket yet
+		return "", nil
+	}
+	return node, err
+}
+
 // ensureLeases creates the bucket of leases where it is missing.
 func (c *Conn) ensureLeases(ctx context.Context, replicas int) error {
-	_, err := c.js.KeyValue(ctx, leaseBucket)
+	bucket, err := c.js.KeyValue(ctx, leaseBucket)
+	if err == nil {
+		status, err := bucket.Status(ctx)
+		if err == nil && status.TTL() != leaseTTL {
+			err = fmt.Errorf("%w: bucket %s: its TTL is %s, should be %s; delete it and have it made anew", ErrDeviates, leaseBucket, status.TTL(), leaseTTL)
+		}
+		return err
+	}
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		_, err = c.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
 			Bucket: leaseBucket, Description: "which of several nodes acts", TTL: leaseTTL, Replicas: max(replicas, 1),

@@ -142,13 +142,21 @@ func (c *Conn) WatchStatuses(ctx context.Context, fn func(node string, status St
 	}
 }
 
-// tellStatuses doesn't insist: without the stored ones a node becomes known with its next status.
+// tellStatuses doesn't insist: without the stored ones a node becomes known with its next status. Their times are the
+// broker's, which need not be this host's: how old each is counts from the newest, which somebody has just stored.
 func (c *Conn) tellStatuses(ctx context.Context, fn func(string, StatusMsg)) {
 	statuses, err := c.Statuses(ctx)
 	if err != nil {
 		c.log.Warn().Err(err).Msg("statuses will come in one by one")
 	}
+	now, newest := time.Now(), time.Time{}
+	for _, status := range statuses {
+		if status.At.After(newest) {
+			newest = status.At
+		}
+	}
 	for node, status := range statuses {
+		status.At = now.Add(status.At.Sub(newest))
 		fn(node, status)
 	}
 }

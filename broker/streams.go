@@ -63,10 +63,8 @@ func (c *Conn) ensureStreams(ctx context.Context, replicas int) (found Streams, 
 		}
 		faults = append(faults, joined(deviations("stream "+want.Name, streamSettings, info.Config, want)))
 	}
+	faults = append(faults, c.ensureLeases(ctx, replicas))
 	if err := errors.Join(faults...); err != nil {
-		return found, err
-	}
-	if err := c.ensureLeases(ctx, replicas); err != nil {
 		return found, err
 	}
 	return found, c.ensureConsumer(ctx, touchStream, touchConsumer())

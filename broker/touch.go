@@ -19,6 +19,7 @@ type Touch struct {
 	At     time.Time // when it was noticed; the zero value means now
 	Again  string    // the secondary that is to take the zone again, though it has it; ToAll: all of them
 	Term   Term      // of the leader who ordered it, if one did
+	Yields bool      // it is not to replace a touch of the zone that waits or is in hand: that is ErrConflict
 }
 
 // ToAll stands for every secondary.
@@ -122,7 +123,11 @@ func (c *Conn) publishTouch(ctx context.Context, subject string, t Touch) (seq u
 	if !t.Term.IsZero() {
 		msg.Header.Set(termHeader, t.Term.String())
 	}
-	return c.publish(ctx, touchStream, msg)
+	var options []jetstream.PublishOpt
+	if t.Yields {
+		options = append(options, jetstream.WithExpectLastSequencePerSubject(0))
+	}
+	return c.publish(ctx, touchStream, msg, options...)
 }
 
 // Touches takes touches off the queue, which all primaries share, and calls fn for each, one call after the other. fn

@@ -20,6 +20,12 @@ type Alarm struct {
 	after time.Duration // raised only when it lasts as long
 }
 
+// Lasting is the alarm once what it tells of has lasted a while, and not before.
+func (a Alarm) Lasting() Alarm {
+	a.after = patienceReady
+	return a
+}
+
 // MaxAlarms bounds Presence.Alarms.
 const MaxAlarms = 200
 

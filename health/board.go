@@ -8,8 +8,9 @@ import (
 
 // Feed is what the broker knows of a secondary: it is expected, and so many states behind.
 type Feed struct {
-	Node   string
-	Behind uint64
+	Node    string
+	Behind  uint64
+	Stalled bool // it has been as far behind for minutes
 }
 
 // Board is the state of the whole installation at one moment.
@@ -22,10 +23,11 @@ type Board struct {
 // Row is one node.
 type Row struct {
 	Presence
-	Seen   time.Time `json:"seen,omitzero"` // zero: expected, but never heard of lately
-	Active bool      `json:"active"`
-	Behind uint64    `json:"behind"` // states that a secondary has still to confirm
-	State  string    `json:"state"`  // ok, loaded, behind, failing, not ready, inactive
+	Seen    time.Time `json:"seen,omitzero"` // zero: expected, but never heard of lately
+	Active  bool      `json:"active"`
+	Behind  uint64    `json:"behind"`            // states that a secondary has still to confirm
+	Stalled bool      `json:"stalled,omitempty"` // as far behind for minutes
+	State   string    `json:"state"`             // ok, loaded, behind, failing, not ready, inactive
 }
 
 // Sighting is a presence and when it came in.
@@ -37,6 +39,7 @@ type Sighting struct {
 const (
 	rolePrimary   = "primary"
 	roleSecondary = "secondary"
+	roleHealth    = "health"
 )
 
 // The states of a row, from good to bad.
@@ -61,9 +64,10 @@ func NewBoard(now time.Time, c Config, seen map[string]Sighting, expected []Feed
 			row = &Row{Presence: Presence{Node: feed.Node, Role: roleSecondary}}
 			rows[feed.Node] = row
 		}
-		row.Behind = feed.Behind
+		row.Role, row.Leads = roleSecondary, false // whatever it says of itself
+		row.Behind, row.Stalled = feed.Behind, feed.Stalled
 	}
-	board := Board{At: now}
+	board := Board{At: now.UTC()}
 	rest := true
 	for _, row := range rows {
 		row.State = row.judge(c.MaxLoad)

@@ -40,9 +40,9 @@ func NewBrake(percent int, window time.Duration) *Brake {
 }
 
 // Allow asks for the deletion of zones at once, out of total zones that exist; all are allowed or none (HeldError). Those
-// that were allowed within the window do not count again. All zones at once are never allowed: that is what a lost
-// database looks like.
-func (b *Brake) Allow(now time.Time, zones []zone.Name, total int) error {
+// that were allowed within the window do not count again; more are others that are to be deleted as well, and not named
+// yet. All zones at once are never allowed: that is what a lost database looks like.
+func (b *Brake) Allow(now time.Time, zones []zone.Name, more, total int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if now.Before(b.open) {
@@ -64,7 +64,7 @@ func (b *Brake) Allow(now time.Time, zones []zone.Name, total int) error {
 	if b.percent > 0 {
 		limit = max(freeDeletions, total*b.percent/100)
 	}
-	if n := len(fresh); n > 0 && (len(b.granted)+n > limit || n >= total) {
+	if n := len(fresh) + more; n > 0 && (len(b.granted)+n > limit || n >= total) {
 		b.held = n
 		return HeldError{Zones: n, Total: total, Limit: limit, Before: len(b.granted), Window: b.window}
 	}

@@ -55,7 +55,7 @@ func TestBrake(t *testing.T) {
 				if !a.want {
 					held = a.n
 				}
-				err := b.Allow(noon.Add(a.after), zones(a.n), a.total)
+				err := b.Allow(noon.Add(a.after), zones(a.n), 0, a.total)
 				if (err == nil) != a.want || b.Held() != held {
 					t.Errorf("%+v: %v, %d are held", a, err, b.Held())
 				}
@@ -66,11 +66,11 @@ func TestBrake(t *testing.T) {
 
 func TestBrakeTellsWhy(t *testing.T) {
 	b := NewBrake(10, time.Hour)
-	if err := b.Allow(noon, zones(4), 100); err != nil {
+	if err := b.Allow(noon, zones(4), 0, 100); err != nil {
 		t.Fatal(err)
 	}
 	want := "20 of 96; at most 9 may be within 1h0m0s, never all, and 4 were"
-	if err := b.Allow(noon, zones(20), 96); err == nil || err.Error() != want {
+	if err := b.Allow(noon, zones(20), 0, 96); err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }
@@ -80,28 +80,28 @@ func TestBrakeCountsOnce(t *testing.T) {
 	b := NewBrake(10, time.Hour)
 	gone := zones(3)
 	for _, after := range []time.Duration{0, time.Minute, time.Hour} {
-		if err := b.Allow(noon.Add(after), gone, 10); err != nil {
+		if err := b.Allow(noon.Add(after), gone, 0, 10); err != nil {
 			t.Errorf("after %s: %v", after, err)
 		}
 	}
-	if b.Allow(noon.Add(time.Hour), append(gone, zones(1)...), 10) == nil {
+	if b.Allow(noon.Add(time.Hour), append(gone, zones(1)...), 0, 10) == nil {
 		t.Error("one more was allowed")
 	}
 }
 
 func TestReleasedBrake(t *testing.T) {
 	b := NewBrake(10, time.Hour)
-	if b.Allow(noon, zones(1000), 1000) == nil {
+	if b.Allow(noon, zones(1000), 0, 1000) == nil {
 		t.Fatal("all at once")
 	}
 	b.Release(noon, 10*time.Minute)
-	if err := b.Allow(noon.Add(10*time.Minute-1), zones(1000), 1000); err != nil || b.Held() != 0 {
+	if err := b.Allow(noon.Add(10*time.Minute-1), zones(1000), 0, 1000); err != nil || b.Held() != 0 {
 		t.Errorf("%d are held after the operator's word: %v", b.Held(), err)
 	}
-	if b.Allow(noon.Add(10*time.Minute), zones(1000), 1000) == nil {
+	if b.Allow(noon.Add(10*time.Minute), zones(1000), 0, 1000) == nil {
 		t.Error("the operator's word holds for ever")
 	}
-	if err := b.Allow(noon.Add(10*time.Minute), zones(100), 1000); err != nil {
+	if err := b.Allow(noon.Add(10*time.Minute), zones(100), 0, 1000); err != nil {
 		t.Errorf("deletions under the operator's word were counted: %v", err)
 	}
 }

@@ -63,8 +63,8 @@ func Compare(ctx context.Context, check string, want *Inventory, ask func(contex
 	if all[0] == want.Sum() {
 		return c.found, nil
 	}
-	err = c.descend(depthGroups, 0, func(group int) error {
-		return c.descend(depthBuckets, group, func(bucket int) error { return c.list(group*fan + bucket) })
+	err = c.descend(depthGroups, 0, func(group int, _ Sum) error {
+		return c.descend(depthBuckets, group, func(bucket int, claimed Sum) error { return c.list(group*fan+bucket, claimed) })
 	})
 	return c.found, err
 }
@@ -96,7 +96,7 @@ func (c *comparing) sums(depth, part, n int) ([]Sum, error) {
 }
 
 // descend looks into the parts whose sums differ, until enough differences are found.
-func (c *comparing) descend(depth, part int, into func(int) error) error {
+func (c *comparing) descend(depth, part int, into func(part int, claimed Sum) error) error {
 	has, err := c.sums(depth, part, fan)
 	if err != nil {
 		return err
@@ -109,20 +109,28 @@ func (c *comparing) descend(depth, part int, into func(int) error) error {
 			c.found.More = true
 			return nil
 		}
-		if err := into(i); err != nil {
+		if err := into(i, has[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *comparing) list(bucket int) error {
+// list compares the zones of one bucket. The secondary may name fewer than it claimed: it looks again at what nobody
+// published.
+func (c *comparing) list(bucket int, claimed Sum) error {
 	a, err := c.put(depthZones, bucket)
 	if err != nil {
 		return err
 	}
+	if len(a.Zones) > claimed.Zones {
+		return fmt.Errorf("%w: %d zones in place of %d", errAnswer, len(a.Zones), claimed.Zones)
+	}
 	has := map[zone.Name]*Entry{}
 	for i, e := range a.Zones {
+		if bucketOf(e.Zone) != bucket {
+			return fmt.Errorf("%w: zone %s does not belong there", errAnswer, e.Zone)
+		}
 		has[e.Zone] = &a.Zones[i]
 	}
 	for i, e := range c.want.buckets[bucket] {

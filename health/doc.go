@@ -7,6 +7,7 @@
 package health
 
 import (
+	"strings"
 	"time"
 
 	"pdns-distribute/powerdns/zone"
@@ -27,6 +28,8 @@ type Presence struct {
 	LastApplied time.Time `json:"last_applied,omitzero"` // when a secondary last proved a version
 	LastZone    zone.Name `json:"last_zone,omitzero"`    // and of which zone
 
+	Complete bool `json:"complete,omitempty"` // a primary that has compared all zones, and published what differed
+
 	Load        float64      `json:"load"`                   // system load average of one minute
 	Cores       int          `json:"cores"`                  // of its host
 	DiskFree    uint64       `json:"disk_free"`              // bytes, where it keeps its state
@@ -42,6 +45,43 @@ type Presence struct {
 	Warnings []string  `json:"warnings,omitempty"` // what works but should be changed
 	Failing  []Failure `json:"failing,omitempty"`  // zones in trouble, the first MaxFailures of them
 	Failures int       `json:"failures"`           // how many there are
+}
+
+// What is taken of a presence: a node that is broken, or not ours any more, must not fill the memory of others.
+const (
+	maxText      = 400 // bytes
+	maxTexts     = 50
+	maxAddresses = 8
+)
+
+// Bound cuts what is longer than a node of ours makes it, and what only a health role may say.
+func (p *Presence) Bound() {
+	p.Problems, p.Warnings = bounded(p.Problems), bounded(p.Warnings)
+	p.Addresses = p.Addresses[:min(len(p.Addresses), maxAddresses)]
+	p.Failing = p.Failing[:min(len(p.Failing), MaxFailures)]
+	for i := range p.Failing {
+		p.Failing[i].Reason = cut(p.Failing[i].Reason)
+	}
+	p.Alarms = p.Alarms[:min(len(p.Alarms), MaxAlarms)]
+	p.Host, p.Version, p.PowerDNS, p.Instance = cut(p.Host), cut(p.Version), cut(p.PowerDNS), cut(p.Instance)
+	if p.Role != roleHealth {
+		p.Leads, p.Alarms = false, nil
+	}
+}
+
+func bounded(texts []string) []string {
+	texts = texts[:min(len(texts), maxTexts)]
+	for i := range texts {
+		texts[i] = cut(texts[i])
+	}
+	return texts
+}
+
+func cut(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxText], "") + " …"
 }
 
 // MaxFailures bounds Presence.Failing, so that a presence always fits a message.

@@ -32,10 +32,22 @@ type event struct {
 // Active is a secondary that should take what is published.
 type Active struct {
 	Node string
-	// Queued tells whether the state with this sequence still waits for it at the broker, or is in its hands: it will come
-	// by itself.
-	Queued func(seq uint64) bool
+	// Place tells how far it is with the state of a sequence.
+	Place func(seq uint64) Place
 }
+
+// Place is how far a state is on its way to a secondary.
+type Place int
+
+// The places.
+const (
+	Delivered Place = iota // and acknowledged
+	InHand                 // delivered, and perhaps acknowledged: the broker tells that only of the oldest
+	Queued                 // it will come by itself
+)
+
+// handPatience is for how many waits a state may be in a secondary's hands before it is asked for.
+const handPatience = 5
 
 // Orders are what is to be done now.
 type Orders struct {
@@ -62,16 +74,19 @@ func NewEvents(wait time.Duration) *Events {
 	return &Events{wait: wait, open: map[zone.Name]*event{}}
 }
 
-// Published begins to follow a state. The same state published once more, because somebody is to take it again, does not
-// begin anew.
+// Published begins to follow a state. Of a zone that is followed already only what is waited for changes, not since when:
+// else one that changes all the time would never be overdue.
 func (e *Events) Published(now time.Time, seq uint64, state Settled) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if known := e.open[state.Zone]; known != nil && known.state.Gone == state.Gone && known.state.Digest == state.Digest && known.state.Stable == state.Stable {
-		known.seq, known.state = seq, state
-		return
+	known := e.open[state.Zone]
+	if known == nil {
+		known = &event{since: now, due: now.Add(e.wait), told: map[string]bool{}}
+		e.open[state.Zone] = known
+	} else if known.state.Gone != state.Gone || known.state.Digest != state.Digest || known.state.Stable != state.Stable {
+		clear(known.told)
 	}
-	e.open[state.Zone] = &event{state: state, seq: seq, since: now, due: now.Add(e.wait), told: map[string]bool{}}
+	known.seq, known.state = seq, state
 }
 
 // Applied notes what a secondary told.
@@ -83,11 +98,12 @@ func (e *Events) Applied(node string, a Applied) {
 	}
 }
 
-// Settled tells whether no state of the zone is on its way.
+// Settled tells whether no state of the zone is on its way, as far as is known: one that is overdue is not.
 func (e *Events) Settled(name zone.Name) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.open[name] == nil
+	known := e.open[name]
+	return known == nil || known.attempts > 0
 }
 
 // Reset forgets all, when the broker lost what was published.
@@ -97,9 +113,29 @@ func (e *Events) Reset() {
 	clear(e.open)
 }
 
-// Due tells what is to be done about states that should be served by now, and names the zones that are served
-// everywhere since the last call. Call it about once a second.
-func (e *Events) Due(now time.Time, active []Active) (o Orders, served []zone.Name) {
+// forgetAfter is when a state is followed no more though no secondary was there to tell of it.
+const forgetAfter = time.Hour
+
+// Retire forgets the states that should be served by now and are, and returns their zones. Call it about once a second,
+// before Due.
+func (e *Events) Retire(now time.Time, active []Active) (served []zone.Name) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for name, event := range e.open {
+		switch {
+		case now.Before(event.due), len(active) == 0 && now.Sub(event.since) < forgetAfter:
+		default:
+			if lost, waiting := event.missing(now, e.wait, active); len(lost) == 0 && !waiting {
+				delete(e.open, name)
+				served = append(served, name)
+			}
+		}
+	}
+	return served
+}
+
+// Due tells what is to be done about states that should be served by now and are not.
+func (e *Events) Due(now time.Time, active []Active) (o Orders) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	o.Retake = map[zone.Name][]string{}
@@ -107,13 +143,11 @@ func (e *Events) Due(now time.Time, active []Active) (o Orders, served []zone.Na
 		if now.Before(event.due) {
 			continue
 		}
-		lost, waiting := event.missing(active)
+		lost, waiting := event.missing(now, e.wait, active)
 		switch {
-		case !waiting && len(lost) == 0:
-			delete(e.open, name)
-			served = append(served, name)
-		case len(lost) == 0:
+		case waiting && len(lost) == 0:
 			event.due = now.Add(e.wait)
+		case len(lost) == 0:
 		case !event.asked && len(o.Ask) < askMost:
 			event.asked, event.due = true, now.Add(askAnswer)
 			o.Ask = append(o.Ask, name)
@@ -123,15 +157,17 @@ func (e *Events) Due(now time.Time, active []Active) (o Orders, served []zone.Na
 			o.Retake[name] = lost
 		}
 	}
-	return o, served
+	return o
 }
 
 // missing are the secondaries that have not told, without those that the state still waits for; waiting tells of these.
-func (e *event) missing(active []Active) (lost []string, waiting bool) {
+func (e *event) missing(now time.Time, wait time.Duration, active []Active) (lost []string, waiting bool) {
 	for _, a := range active {
-		switch {
-		case e.told[a.Node]:
-		case a.Queued(e.seq):
+		if e.told[a.Node] {
+			continue
+		}
+		switch place := a.Place(e.seq); {
+		case place == Queued, place == InHand && now.Sub(e.since) < handPatience*wait:
 			waiting = true
 		default:
 			lost = append(lost, a.Node)
@@ -141,14 +177,14 @@ func (e *event) missing(active []Active) (lost []string, waiting bool) {
 }
 
 // Late are the zones that were told again in vain, those that wait longest first.
-func (e *Events) Late(active []Active) (late []Late) {
+func (e *Events) Late(now time.Time, active []Active) (late []Late) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for name, event := range e.open {
 		if event.attempts == 0 || event.attempts == 1 && !event.asked {
 			continue
 		}
-		lost, _ := event.missing(active)
+		lost, _ := event.missing(now, e.wait, active)
 		for _, node := range lost {
 			late = append(late, Late{name, node, event.since, event.attempts})
 		}

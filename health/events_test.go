@@ -3,6 +3,7 @@ package health
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,11 +17,11 @@ type following struct {
 	t      *testing.T
 	events *Events
 	now    time.Time
-	behind map[string]bool // secondaries that the state still waits for
+	place  map[string]Place // of secondaries that the state still waits for
 }
 
 func follow(t *testing.T) *following {
-	return &following{t: t, events: NewEvents(20 * time.Second), now: noon, behind: map[string]bool{}}
+	return &following{t: t, events: NewEvents(20 * time.Second), now: noon, place: map[string]Place{}}
 }
 
 func (f *following) publish(name string, digest string, seq uint64) Settled {
@@ -35,7 +36,7 @@ func (f *following) applied(node string, s Settled) {
 
 func (f *following) active() (active []Active) {
 	for _, node := range []string{ns1, ns2} {
-		active = append(active, Active{Node: node, Queued: func(uint64) bool { return f.behind[node] }})
+		active = append(active, Active{Node: node, Place: func(uint64) Place { return f.place[node] }})
 	}
 	return active
 }
@@ -44,7 +45,8 @@ func (f *following) active() (active []Active) {
 func (f *following) after(d time.Duration) (ordered []string) {
 	for end := f.now.Add(d); f.now.Before(end); {
 		f.now = f.now.Add(time.Second)
-		o, _ := f.events.Due(f.now, f.active())
+		f.events.Retire(f.now, f.active())
+		o := f.events.Due(f.now, f.active())
 		for _, name := range o.Ask {
 			ordered = append(ordered, "ask "+name.String())
 		}
@@ -81,12 +83,12 @@ func TestToldAgain(t *testing.T) {
 	f.want(f.after(19 * time.Second))
 	f.want(f.after(time.Second), "ask a.example.")
 	f.want(f.after(3*time.Second), "retake a.example.[ns2]")
-	if late := f.events.Late(f.active()); len(late) != 0 {
+	if late := f.events.Late(f.now, f.active()); len(late) != 0 {
 		t.Errorf("shown too soon: %+v", late)
 	}
 	f.events.Published(f.now, 2, s) // the primary did so
 	f.want(f.after(20*time.Second), "ask a.example.")
-	late := f.events.Late(f.active())
+	late := f.events.Late(f.now, f.active())
 	if len(late) != 1 || late[0].Node != ns2 || !late[0].Since.Equal(noon) || late[0].Attempts != 1 {
 		t.Errorf("%+v", late)
 	}
@@ -98,7 +100,7 @@ func TestToldAgain(t *testing.T) {
 		t.Errorf("%d times in a day", pauses)
 	}
 	f.applied(ns2, s)
-	if late := f.events.Late(f.active()); len(late) != 0 {
+	if late := f.events.Late(f.now, f.active()); len(late) != 0 {
 		t.Errorf("it serves it, and is shown: %+v", late)
 	}
 	f.want(f.after(time.Hour))
@@ -108,13 +110,35 @@ func TestToldAgain(t *testing.T) {
 func TestBehindIsNotLost(t *testing.T) {
 	f := follow(t)
 	f.publish("a.example", "d1", 1)
-	f.behind[ns1], f.behind[ns2] = true, true
+	f.place[ns1], f.place[ns2] = Queued, Queued
 	f.want(f.after(10 * time.Minute))
-	f.behind[ns1] = false
+	f.place[ns1] = Delivered
 	f.want(f.after(20*time.Second+3*time.Second), "ask a.example.", "retake a.example.[ns1]")
 }
 
-// A newer state begins anew; who serves a later state than the one that is waited for is right, too.
+// What is in hand for too long is asked for: another zone may keep the broker from telling that it is acknowledged.
+func TestInHandIsAskedFor(t *testing.T) {
+	f := follow(t)
+	f.publish("a.example", "d1", 1)
+	f.place[ns1], f.place[ns2] = InHand, InHand
+	f.want(f.after(99 * time.Second))
+	f.want(f.after(4*time.Second), "ask a.example.", "retake a.example.[ns1 ns2]")
+}
+
+// Nothing is taken for served while nobody is there to tell.
+func TestNobodyIsThere(t *testing.T) {
+	f := follow(t)
+	s := f.publish("a.example", "d1", 1)
+	if served := f.events.Retire(f.now.Add(time.Minute), nil); len(served) != 0 {
+		t.Errorf("%v", served)
+	}
+	if served := f.events.Retire(f.now.Add(2*time.Hour), nil); len(served) != 1 || served[0] != s.Zone {
+		t.Errorf("followed for ever: %v", served)
+	}
+}
+
+// Of a zone that changes again the newest state is what counts, and the time since the first that was not served; who
+// serves a later state than the one that is waited for is right, too.
 func TestNewerState(t *testing.T) {
 	f := follow(t)
 	old := f.publish("a.example", "d1", 1)
@@ -122,11 +146,30 @@ func TestNewerState(t *testing.T) {
 	newer := f.publish("a.example", "d2", 2)
 	f.applied(ns1, old)
 	f.applied(ns2, old)
-	f.want(f.after(19 * time.Second))
+	f.want(f.after(4 * time.Second))
 	f.want(f.after(time.Second), "ask a.example.")
 	f.applied(ns1, newer)
 	f.events.Applied(ns2, Applied{Zone: newer.Zone, Digest: "d3", Published: newer.Published.Add(time.Second)})
 	f.want(f.after(time.Hour))
+}
+
+// A zone that is published anew each time that it is told again, as one whose serial ticks, is shown as late.
+func TestEachTimeAnother(t *testing.T) {
+	f := follow(t)
+	retakes := 0
+	for n := range 3600 {
+		if n%20 == 0 {
+			f.applied(ns1, f.publish("a.example", fmt.Sprint(n), uint64(n+1)))
+		}
+		for _, order := range f.after(time.Second) {
+			if strings.HasPrefix(order, "retake") {
+				retakes++
+			}
+		}
+	}
+	if late := f.events.Late(f.now, f.active()); len(late) != 1 || late[0].Node != ns2 || retakes > 10 {
+		t.Errorf("%+v after %d orders in an hour", late, retakes)
+	}
 }
 
 // A burst costs what it holds; questions are put some at a time.
@@ -142,7 +185,8 @@ func TestBurst(t *testing.T) {
 	most := 0
 	for range 60 {
 		f.now = f.now.Add(time.Second)
-		o, _ := f.events.Due(f.now, f.active())
+		f.events.Retire(f.now, f.active())
+		o := f.events.Due(f.now, f.active())
 		most = max(most, len(o.Ask))
 	}
 	if most != askMost || f.events.Open() != 5000 {

@@ -57,10 +57,14 @@ type Sum struct {
 
 // Add adds a zone, which must not be there yet.
 func (i *Inventory) Add(e Entry) {
-	h := fnv.New32a()
-	h.Write([]byte(e.Zone))
-	b := &i.buckets[h.Sum32()%uint32(len(i.buckets))]
+	b := &i.buckets[bucketOf(e.Zone)]
 	*b = append(*b, e)
+}
+
+func bucketOf(name zone.Name) int {
+	h := fnv.New32a()
+	h.Write([]byte(name))
+	return int(h.Sum32() % (fan * fan))
 }
 
 // Sum is that of all zones.

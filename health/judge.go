@@ -26,7 +26,6 @@ const (
 const (
 	patienceReady   = 15 * time.Second
 	patienceFailing = 30 * time.Second
-	patienceBehind  = 5 * time.Minute
 	patienceLoad    = time.Minute
 
 	// maxSkew is how far a node's clock may be from those of the others.
@@ -74,11 +73,11 @@ func (r Row) warning(kind string, after time.Duration, what, remedy string) Alar
 }
 
 func (r Row) inactive(after time.Duration) Alarm {
-	what := fmt.Sprintf("silent for more than %s; it is not waited for", after)
+	what, patience := fmt.Sprintf("silent for more than %s; it is not waited for", after), time.Duration(0)
 	if r.Seen.IsZero() {
-		what = "it was never heard of"
+		what, patience = "it was not heard of", after
 	}
-	return r.alarm(alarmInactive, 0, what,
+	return r.alarm(alarmInactive, patience, what,
 		fmt.Sprintf("start it, or see what its log says and whether it reaches the broker; if it is gone for good: pdns-distribute forget %s", r.Node))
 }
 
@@ -92,8 +91,8 @@ func (r Row) alarms(now time.Time, c Config, alarmBefore time.Duration) (wrong [
 		wrong = append(wrong, r.alarm(alarmFailing, patienceFailing, fmt.Sprintf("%d zones in trouble, the first of them %s: %s", r.Failures, f.Zone, f.Reason),
 			"mend what the reason names; they are tried again by themselves, and at once by: pdns-distribute sync ZONE"))
 	}
-	if r.Behind > 0 {
-		wrong = append(wrong, r.alarm(alarmBehind, patienceBehind, fmt.Sprintf("%d states behind", r.Behind),
+	if r.Stalled {
+		wrong = append(wrong, r.alarm(alarmBehind, 0, fmt.Sprintf("%d states behind, and no nearer for minutes", r.Behind),
 			"see its load and that of PowerDNS beside it; more secondary.workers may help"))
 	}
 	if limit := c.MaxLoad * float64(r.Cores); limit > 0 && r.Load > limit {

@@ -20,21 +20,18 @@ type checker struct {
 	h       *Health
 	mender  *mender
 	turn    chan struct{} // full while a check runs
-	answers chan answered
+	answers chan health.Answer
 
 	mu     sync.Mutex
+	asked  string          // the secondary that an answer is waited for from ...
+	about  health.Question // ... and the question
 	brakes map[string]*health.Brake
 	rounds map[string]int // checks in a row after which something still differed
 }
 
-type answered struct {
-	node string
-	health.Answer
-}
-
 func newChecker(h *Health, m *mender) *checker {
 	return &checker{
-		h: h, mender: m, turn: make(chan struct{}, 1), answers: make(chan answered, 16),
+		h: h, mender: m, turn: make(chan struct{}, 1), answers: make(chan health.Answer, 1),
 		brakes: map[string]*health.Brake{}, rounds: map[string]int{},
 	}
 }
@@ -57,13 +54,9 @@ const checkTick = time.Second
 // run checks each secondary at the interval, as soon as it is there (again), and a while after something differed.
 func (c *checker) run(ctx context.Context) error {
 	stop, err := c.h.conn.SubscribeChecked(ctx, func(node string, answer []byte) {
-		a := answered{node: node}
-		if json.Unmarshal(answer, &a.Answer) != nil {
-			return
-		}
-		select {
-		case c.answers <- a:
-		case <-ctx.Done():
+		var a health.Answer
+		if json.Unmarshal(answer, &a) == nil && c.awaits(node, a.Question) {
+			notify(c.answers, a)
 		}
 	})
 	if err != nil {
@@ -96,7 +89,7 @@ func (c *checker) ready() (nodes []string) {
 	}
 	primary := false
 	for _, r := range c.h.board().Nodes {
-		primary = primary || r.Role == rolePrimary && r.Active && !slices.ContainsFunc(r.Problems, func(p string) bool { return strings.HasPrefix(p, condIndex) })
+		primary = primary || r.Role == rolePrimary && r.Active && r.Complete
 		if r.Role == roleSecondary && r.Active {
 			nodes = append(nodes, r.Node)
 		}
@@ -161,19 +154,17 @@ func (c *checker) one(ctx context.Context, node string) nodeReport {
 }
 
 func (c *checker) compare(ctx context.Context, node string) nodeReport {
+	ctx, cancel := context.WithTimeoutCause(ctx, comparePatience, fmt.Errorf("it took longer than %s", comparePatience))
+	defer cancel()
 	report := nodeReport{Node: node}
-	want, err := c.h.index.desired()
-	if err == nil {
-		var found health.Comparison
-		found, err = health.Compare(ctx, rand.Text(), want, func(ctx context.Context, q health.Question) (health.Answer, error) { return c.ask(ctx, node, q) })
-		if err == nil {
-			report.Zones, report.more = found.Sum.Zones, found.More
-			c.mend(node, found, &report)
-		}
-	}
+	want := c.h.index.desired()
+	found, err := health.Compare(ctx, rand.Text(), want, func(ctx context.Context, q health.Question) (health.Answer, error) { return c.ask(ctx, node, q) })
 	if err != nil {
 		report.Fault = err.Error()
+		return report
 	}
+	report.Zones, report.more = found.Sum.Zones, found.More
+	c.mend(node, found, want.Sum().Zones, &report)
 	return report
 }
 
@@ -181,32 +172,43 @@ func (c *checker) compare(ctx context.Context, node string) nodeReport {
 const (
 	questionPatience = 5 * time.Second
 	questionTries    = 3
+
+	comparePatience = 2 * time.Minute // for all of one comparison
 )
 
 var errNoAnswer = errors.New("it does not answer")
 
 // ask puts one question to a secondary.
 func (c *checker) ask(ctx context.Context, node string, q health.Question) (health.Answer, error) {
+	c.expect(node, q)
+	defer c.expect("", health.Question{})
 	for range questionTries {
 		if err := c.put(node, q); err != nil {
 			return health.Answer{}, err
 		}
-		again := time.NewTimer(questionPatience)
-		defer again.Stop()
-		for waiting := true; waiting; {
-			select {
-			case <-ctx.Done():
-				return health.Answer{}, ctx.Err()
-			case <-again.C:
-				waiting = false
-			case a := <-c.answers:
-				if a.node == node && a.Question == q {
-					return a.Answer, nil
-				}
-			}
+		select {
+		case <-ctx.Done():
+			return health.Answer{}, context.Cause(ctx)
+		case <-time.After(questionPatience):
+		case a := <-c.answers:
+			return a, nil
 		}
 	}
 	return health.Answer{}, errNoAnswer
+}
+
+// expect notes whose answer is waited for; any other one is dropped.
+func (c *checker) expect(node string, q health.Question) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked, c.about = node, q
+	drain(c.answers)
+}
+
+func (c *checker) awaits(node string, q health.Question) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.asked == node && c.about == q
 }
 
 func (c *checker) put(node string, q health.Question) error {
@@ -217,8 +219,9 @@ func (c *checker) put(node string, q health.Question) error {
 	return c.h.conn.PublishCheck(node, question)
 }
 
-// mend orders what differs, but for what is on its way.
-func (c *checker) mend(node string, found health.Comparison, report *nodeReport) {
+// mend orders what differs, but for what is on its way. published is how many zones there should be: how many of what is
+// there in vain may go is counted by that, and all that is there beyond it counts, also what was not looked at yet.
+func (c *checker) mend(node string, found health.Comparison, published int, report *nodeReport) {
 	var real health.Comparison
 	var orphans []zone.Name
 	for _, d := range found.Differences {
@@ -235,8 +238,13 @@ func (c *checker) mend(node string, found health.Comparison, report *nodeReport)
 	if len(report.Found) > 0 {
 		c.h.log.Warn().Str("secondary", node).Strs("found", report.Found).Msg("it has not what is published: having it mended")
 	}
-	if err := c.brake(node).Allow(time.Now(), orphans, found.Sum.Zones); err != nil {
-		report.Held = fmt.Sprintf("zones are there that are not published: %v", err)
+	more := 0
+	if found.More {
+		more = max(0, found.Sum.Zones-published-len(orphans))
+	}
+	if held, is := errors.AsType[health.HeldError](c.brake(node).Allow(time.Now(), orphans, more, published)); is {
+		report.Held = fmt.Sprintf("%d zones are there that are not published, and %d should be there; without a word at most %d are deleted within %s, never as many as there should be, and %d were",
+			held.Zones, published, held.Limit, held.Window, held.Before)
 	}
 	for _, d := range real.Differences {
 		if report.Held != "" && d.Kind() == health.Orphan {
@@ -252,23 +260,26 @@ func (c *checker) mend(node string, found health.Comparison, report *nodeReport)
 // secondary at the broker.
 func (c *checker) onWay(node string, d health.Difference) bool {
 	now := c.h.index.get(d.Zone)
-	if !c.h.events.Settled(d.Zone) || now.seq > 0 && c.h.queued(node, now.seq) {
+	switch {
+	case !c.h.events.Settled(d.Zone), now.seq > 0 && c.h.place(node, now.seq) == health.Queued:
 		return true
+	case !now.stands(): // or it is published anew, after the broker lost its store
+		return d.Want != nil || now.remembered()
 	}
-	if !now.stands() {
-		return d.Want != nil
-	}
-	version, err := now.version(d.Zone)
-	return err != nil || d.Want == nil || d.Want.Version != version
+	return d.Want == nil || d.Want.Version != now.version(d.Zone)
 }
 
 // conclude notes what is to be shown.
 func (c *checker) conclude(node string, r nodeReport) {
 	c.mu.Lock()
-	if len(r.Found) == 0 {
+	switch {
+	case r.Fault != "":
+	case len(r.Found) == 0:
 		c.rounds[node] = 0
-	} else if c.rounds[node]++; r.Held != "" {
+	case r.Held != "":
 		c.rounds[node] = 1 // what is held is not told again
+	default:
+		c.rounds[node]++
 	}
 	rounds := c.rounds[node]
 	c.mu.Unlock()
@@ -280,7 +291,7 @@ func (c *checker) conclude(node string, r nodeReport) {
 		result = "different"
 	}
 	c.h.metrics.checks.WithLabelValues(result).Inc()
-	c.h.findings.set("unchecked", node, r.Fault != "", "cannot be compared with what is published: "+r.Fault, "see what its log says, and whether its version fits")
+	c.h.findings.set("unchecked", node, r.Fault != "", "cannot be compared with what is published: "+r.Fault, "see what its log says; after an update, whether the broker's nats.conf has what this version needs (pdns.check): write one with pdns-distribute init and compare")
 	c.h.findings.set("orphans", node, r.Held != "", r.Held, "if they shall be deleted there, run: pdns-distribute sync --confirm-deletes "+node)
 	c.h.findings.set("differs", node, rounds > 2, fmt.Sprintf("differs from what is published, though it was told again: %s", strings.Join(r.Found, ", ")), "see what its log says; pdns-distribute status ZONE shows a zone")
 }

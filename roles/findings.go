@@ -36,7 +36,7 @@ func (f *findings) set(kind, node string, wrong bool, what, remedy string) {
 		delete(f.found, finding{kind, node})
 		return
 	}
-	f.found[finding{kind, node}] = health.Alarm{Kind: kind, Node: node, What: fmt.Sprintf("secondary %s: %s", node, what), Remedy: remedy}
+	f.found[finding{kind, node}] = health.Alarm{Kind: kind, Node: node, What: fmt.Sprintf("secondary %s: %s", node, what), Remedy: remedy}.Lasting()
 }
 
 // forget drops what is known of a node.

@@ -3,6 +3,7 @@ package roles
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"iter"
 	"maps"
 	"net/http"
@@ -34,12 +35,24 @@ type Health struct {
 	findings *findings
 	hook     *webhook // nil without one
 	lease    atomic.Pointer[broker.Lease]
+	prober   atomic.Pointer[prober] // nil unless this role leads
 
 	mu      sync.Mutex
 	seen    map[string]health.Sighting
 	feeds   map[string]broker.FeedInfo
 	feedsAt time.Time
+	stalls  map[string]stall // of feeds
+	holder  string           // of the lease
 }
+
+// stall is how far a secondary was to come when it was looked at, and since when it has not.
+type stall struct {
+	target uint64
+	since  time.Time
+}
+
+// stallPatience is how long a secondary may take to come as far as others were then.
+const stallPatience = 5 * time.Minute
 
 type healthMetrics struct {
 	nodes  *prometheus.GaugeVec
@@ -92,7 +105,7 @@ func NewHealth(cfg Config, deps Deps) (*Health, error) {
 	h := &Health{
 		node: n, cfg: cfg.Health, dnssec: cfg.DNSSEC, index: newIndex(),
 		events: health.NewEvents(cfg.Health.EventCheckWait), twins: health.NewTwins(), alarms: health.NewAlarms(),
-		findings: newFindings(), seen: map[string]health.Sighting{}, feeds: map[string]broker.FeedInfo{},
+		findings: newFindings(), seen: map[string]health.Sighting{}, feeds: map[string]broker.FeedInfo{}, stalls: map[string]stall{},
 	}
 	h.metrics = newHealthMetrics(n.registry, h.leads, h.events)
 	if cfg.Health.Webhook != "" {
@@ -129,22 +142,30 @@ func (h *Health) leads() bool {
 
 func (h *Health) watchNodes(ctx context.Context) error {
 	return h.conn.WatchStatuses(ctx, func(id string, status broker.StatusMsg) {
-		sighting, err := newSighting(status)
+		sighting, err := newSighting(id, status)
 		if err != nil {
 			h.log.Warn().Err(err).Str("node", id).Msg("its status cannot be read")
 			return
 		}
-		h.twins.Hear(sighting)
 		h.mu.Lock()
 		defer h.mu.Unlock()
+		if before, is := h.seen[id]; is && before.At.After(sighting.At) {
+			return // it was stored before
+		}
+		h.twins.Hear(sighting)
 		h.seen[id] = sighting
 	})
 }
 
-func newSighting(status broker.StatusMsg) (s health.Sighting, err error) {
+// newSighting reads a presence. Who it is of says the broker, not the message.
+func newSighting(id string, status broker.StatusMsg) (s health.Sighting, err error) {
 	s.At = status.At
-	err = json.Unmarshal(status.Data, &s.Presence)
-	return s, err
+	if err = json.Unmarshal(status.Data, &s.Presence); err != nil {
+		return s, err
+	}
+	s.Node = id
+	s.Bound()
+	return s, nil
 }
 
 // watchForgotten forgets nodes that an operator removed for good.
@@ -173,11 +194,11 @@ func (h *Health) watchFeeds(ctx context.Context) error {
 	for {
 		asked := time.Now()
 		if infos, err := h.conn.Feeds(ctx); err == nil {
+			h.noteFeeds(asked, infos)
+		}
+		if holder, err := h.conn.LeaseHolder(ctx, leaseName); err == nil {
 			h.mu.Lock()
-			h.feeds, h.feedsAt = map[string]broker.FeedInfo{}, asked
-			for _, f := range infos {
-				h.feeds[f.Node] = f
-			}
+			h.holder = holder
 			h.mu.Unlock()
 		}
 		select {
@@ -187,6 +208,27 @@ func (h *Health) watchFeeds(ctx context.Context) error {
 		case <-time.After(feedsInterval):
 		}
 	}
+}
+
+// noteFeeds notes how far the secondaries are, and since when they come no nearer.
+func (h *Health) noteFeeds(now time.Time, infos []broker.FeedInfo) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.feeds, h.feedsAt = map[string]broker.FeedInfo{}, now
+	stalls := map[string]stall{}
+	newest := h.index.newest()
+	for _, f := range infos {
+		h.feeds[f.Node] = f
+		if f.Behind() == 0 {
+			continue
+		}
+		s, is := h.stalls[f.Node]
+		if !is || f.AckFloor >= s.target {
+			s = stall{target: newest, since: now}
+		}
+		stalls[f.Node] = s
+	}
+	h.stalls = stalls
 }
 
 func readFeeds(ctx context.Context, conn *broker.Conn) ([]health.Feed, error) {
@@ -237,14 +279,20 @@ func (h *Health) watchApplied(ctx context.Context) error {
 func (h *Health) board() health.Board {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return health.NewBoard(time.Now().UTC(), h.cfg, h.seen, feedsOf(maps.Values(h.feeds)))
+	now := time.Now()
+	feeds := feedsOf(maps.Values(h.feeds))
+	for i := range feeds {
+		s, is := h.stalls[feeds[i].Node]
+		feeds[i].Stalled = is && now.Sub(s.since) > stallPatience
+	}
+	return health.NewBoard(now, h.cfg, h.seen, feeds)
 }
 
 // active are the secondaries that are waited for.
 func (h *Health) active(b health.Board) (active []health.Active) {
 	for _, r := range b.Nodes {
 		if r.Role == roleSecondary && r.Active {
-			active = append(active, health.Active{Node: r.Node, Queued: func(seq uint64) bool { return h.queued(r.Node, seq) }})
+			active = append(active, health.Active{Node: r.Node, Place: func(seq uint64) health.Place { return h.place(r.Node, seq) }})
 		}
 	}
 	return active
@@ -253,36 +301,106 @@ func (h *Health) active(b health.Board) (active []health.Active) {
 // feedsStale is when what is known of feeds says nothing any more.
 const feedsStale = 3 * feedsInterval
 
-// queued tells whether a state has still to come to a secondary. What is not known counts as that.
-func (h *Health) queued(node string, seq uint64) bool {
+// place tells how far a state is on its way to a secondary. What is not known counts as queued.
+func (h *Health) place(node string, seq uint64) health.Place {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	f, is := h.feeds[node]
-	return !is || time.Since(h.feedsAt) > feedsStale || f.Behind() > 0 && seq > f.AckFloor
+	switch {
+	case !is || time.Since(h.feedsAt) > feedsStale || seq > f.Delivered:
+		return health.Queued
+	case f.Behind() > 0 && seq > f.AckFloor:
+		return health.InHand
+	}
+	return health.Delivered
 }
 
-// judgeInterval is how often it is looked at what is wrong.
-const judgeInterval = time.Second
+const (
+	// judgeInterval is how often it is looked at what is wrong.
+	judgeInterval = time.Second
 
-// keepJudging keeps the alarms. All health roles do; the one that leads tells of them.
+	// deafPatience is how long the broker may be away before that is an alarm, and before others count as silent when it is
+	// back: they have to find it, too.
+	deafPatience = 15 * time.Second
+)
+
+// keepJudging keeps the alarms. All health roles do; the one that leads tells of them. While a role hears nobody nothing is
+// said of others.
 func (h *Health) keepJudging(ctx context.Context) error {
+	deaf := time.Now()
+	told := toldAlarms{}
 	for wait(ctx, judgeInterval) {
 		now := time.Now()
 		board := h.board()
-		wrong := append(board.Alarms(h.cfg, h.dnssec.AlarmBefore), h.twins.Alarms(now)...)
-		wrong = append(wrong, h.lateAlarms(board)...)
-		wrong = append(wrong, h.findings.alarms()...)
-		raised, cleared := h.alarms.Update(now, wrong)
-		h.measure(board)
-		if len(raised)+len(cleared) > 0 && h.leads() {
-			h.report(raised, cleared)
+		if !h.conn.Connected() {
+			deaf = now
+			h.alarms.Update(now, append(h.alarms.List(), h.noBroker()))
+			h.tellOfBroker(&told)
+			continue
 		}
+		if now.Sub(deaf) < hearing {
+			continue
+		}
+		served := h.events.Retire(now, h.active(board))
+		if p := h.prober.Load(); p != nil {
+			p.changed(served)
+		}
+		wrong := append(board.Alarms(h.cfg, h.dnssec.AlarmBefore), h.twins.Alarms(now)...)
+		wrong = append(wrong, h.lateAlarms(now, board)...)
+		wrong = append(wrong, h.findings.alarms()...)
+		h.alarms.Update(now, wrong)
+		h.measure(board)
+		if !h.leads() {
+			told = toldAlarms{}
+			continue
+		}
+		h.report(&told)
 	}
 	return nil
 }
 
-// report tells of alarms that began or are over.
-func (h *Health) report(raised, cleared []health.Alarm) {
+const alarmNoBroker = "no-broker"
+
+func (h *Health) noBroker() health.Alarm {
+	return health.Alarm{
+		Kind: alarmNoBroker, Node: h.id, What: fmt.Sprintf("health %s has no connection to the broker: it sees nobody", h.id),
+		Remedy: "see whether the broker runs and can be reached from here: pdns-distribute doctor",
+	}.Lasting()
+}
+
+// toldAlarms is what was told of alarms, nothing before the first time.
+type toldAlarms struct {
+	begun bool
+	list  []health.Alarm
+}
+
+// change returns what is new since the last time and what is over.
+func (t *toldAlarms) change(now []health.Alarm) (raised, cleared []health.Alarm) {
+	lacks := func(list []health.Alarm, a health.Alarm) bool {
+		return !slices.ContainsFunc(list, func(b health.Alarm) bool { return a.Kind == b.Kind && a.Node == b.Node })
+	}
+	for _, a := range now {
+		if lacks(t.list, a) {
+			raised = append(raised, a)
+		}
+	}
+	for _, a := range t.list {
+		if lacks(now, a) {
+			cleared = append(cleared, a)
+		}
+	}
+	t.begun, t.list = true, now
+	return raised, cleared
+}
+
+// report tells of alarms that began or are over. Who begins to lead tells all: who led before may have told of others.
+func (h *Health) report(told *toldAlarms) {
+	first := !told.begun
+	now := h.alarms.List()
+	raised, cleared := told.change(now)
+	if len(raised)+len(cleared) == 0 && !first {
+		return
+	}
 	for _, a := range raised {
 		h.log.Warn().Str("alarm", a.Kind).Str("of", a.Node).Str("remedy", a.Remedy).Msg(a.What)
 	}
@@ -291,25 +409,38 @@ func (h *Health) report(raised, cleared []health.Alarm) {
 	}
 	h.announceSoon()
 	if h.hook != nil {
-		h.hook.post(raised, cleared, h.alarms.List())
+		h.hook.post(raised, cleared, now)
+	}
+}
+
+// tellOfBroker tells that the broker is away: nobody leads then, so each role does.
+func (h *Health) tellOfBroker(told *toldAlarms) {
+	if slices.ContainsFunc(h.alarms.List(), func(a health.Alarm) bool { return a.Kind == alarmNoBroker }) {
+		h.report(told)
 	}
 }
 
 // present are the alarms as the health role that leads sees them, which also knows what checks found.
 func (h *Health) present() []health.Alarm {
-	if h.leads() {
-		return h.alarms.List()
-	}
-	if r := leader(h.board()); r != nil && r.Node != h.id {
-		return r.Alarms
+	if !h.leads() && h.conn.Connected() {
+		if r := leader(h.board(), h.leaseHolder()); r != nil && r.Node != h.id {
+			return r.Alarms
+		}
 	}
 	return h.alarms.List()
 }
 
-// leader is the health role that acts, nil if none is known.
-func leader(b health.Board) *health.Row {
+func (h *Health) leaseHolder() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.holder
+}
+
+// leader is the health role that acts, nil if none is known. That it holds the lease says the broker; nobody else could
+// say so without being believed.
+func leader(b health.Board, holder string) *health.Row {
 	for i, r := range b.Nodes {
-		if r.Leads && r.Active {
+		if r.Node == holder && r.Leads && r.Active {
 			return &b.Nodes[i]
 		}
 	}
@@ -337,13 +468,13 @@ func (h *Health) measure(b health.Board) {
 
 func (h *Health) serveStatus(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(statusOf(h.board(), h.present()))
+	_ = json.NewEncoder(w).Encode(statusOf(h.board(), h.leaseHolder(), h.present()))
 }
 
 // lateAlarms tell of secondaries that do not serve changes though they were told again.
-func (h *Health) lateAlarms(b health.Board) (wrong []health.Alarm) {
+func (h *Health) lateAlarms(now time.Time, b health.Board) (wrong []health.Alarm) {
 	first, zones := map[string]health.Late{}, map[string]int{}
-	for _, l := range h.events.Late(h.active(b)) {
+	for _, l := range h.events.Late(now, h.active(b)) {
 		if zones[l.Node]++; zones[l.Node] == 1 {
 			first[l.Node] = l
 		}

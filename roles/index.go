@@ -13,6 +13,7 @@ import (
 type index struct {
 	mu      sync.Mutex
 	zones   map[zone.Name]published
+	last    uint64
 	changes uint64 // how often it has changed
 	stock   *health.Inventory
 	stockAt uint64 // the changes that stock is made of
@@ -46,6 +47,7 @@ func (x *index) set(name zone.Name, seq uint64, header broker.StateHeader) {
 	defer x.mu.Unlock()
 	if seq > x.zones[name].seq {
 		x.changes++
+		x.last = max(x.last, seq)
 		x.zones[name] = published{seq, header}
 	}
 }
@@ -63,6 +65,7 @@ func (x *index) reset() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.changes++
+	x.last = 0
 	for name, p := range x.zones {
 		p.seq = 0
 		x.zones[name] = p
@@ -92,6 +95,13 @@ func (x *index) buried() (names []zone.Name) {
 		}
 	}
 	return names
+}
+
+// newest is the highest sequence that is known.
+func (x *index) newest() uint64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.last
 }
 
 // count is how many zones are published.

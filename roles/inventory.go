@@ -4,20 +4,18 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"maps"
+	"slices"
 
-	"pdns-distribute/broker"
 	"pdns-distribute/health"
 	"pdns-distribute/powerdns/store"
 	"pdns-distribute/powerdns/zone"
 )
 
-// answerChecks answers the questions of the health role about what this secondary has. take takes stock; all questions of
-// one check are answered from the stock that its first one had taken.
-func answerChecks(ctx context.Context, conn *broker.Conn, take func(context.Context) (*health.Inventory, error)) error {
+// answerChecks answers the questions of the health role about what this secondary has. All questions of one check are
+// answered from the stock that was taken for its first one.
+func (s *Secondary) answerChecks(ctx context.Context) error {
 	asked := make(chan health.Question, 64) // more are dropped, and asked again
-	stop, err := conn.SubscribeCheck(ctx, func(question []byte) {
+	stop, err := s.conn.SubscribeCheck(ctx, func(question []byte) {
 		var q health.Question
 		if json.Unmarshal(question, &q) != nil {
 			return
@@ -31,55 +29,57 @@ func answerChecks(ctx context.Context, conn *broker.Conn, take func(context.Cont
 		return err
 	}
 	defer stop()
-	var (
-		stock *health.Inventory
-		check string
-	)
+	stock := takenStock{s: s}
 	for {
-		var q health.Question
 		select {
 		case <-ctx.Done():
 			return nil
-		case q = <-asked:
-		}
-		answer := health.Answer{Question: q}
-		if q.Check != check && q.Depth == 0 {
-			if stock, err = take(ctx); err == nil {
-				check = q.Check
+		case q := <-asked:
+			if text, err := json.Marshal(stock.answer(ctx, q)); err == nil {
+				_ = s.conn.PublishChecked(text) // lost: it is asked again
 			}
-		}
-		switch {
-		case err != nil:
-			answer.Fault, err = err.Error(), nil
-		case q.Check != check:
-			answer.Fault = "another check has begun"
-		default:
-			answer = stock.Answer(q)
-		}
-		if text, err := json.Marshal(answer); err == nil {
-			_ = conn.PublishChecked(text) // lost: it is asked again
 		}
 	}
 }
 
-// inventory is what PowerDNS is known to serve, and what it has besides.
-func (s *Secondary) inventory(ctx context.Context) (*health.Inventory, error) {
-	if !s.powerdns.isHere() {
-		return nil, errors.New("PowerDNS is away")
+// takenStock is what a secondary had when a check began.
+type takenStock struct {
+	s     *Secondary
+	check string
+	stock *health.Inventory
+}
+
+func (t *takenStock) answer(ctx context.Context, q health.Question) health.Answer {
+	if q.Depth == 0 && q.Check != t.check {
+		if !t.s.powerdns.isHere() {
+			return health.Answer{Question: q, Fault: "PowerDNS is away"}
+		}
+		t.check, t.stock = q.Check, t.s.inventory()
 	}
+	if q.Check != t.check {
+		return health.Answer{Question: q, Fault: "another check has begun"}
+	}
+	answer := t.stock.Answer(q)
+	answer.Zones = slices.DeleteFunc(slices.Clone(answer.Zones), func(e health.Entry) bool {
+		return e.Version == health.Version{} && !t.s.isExtra(ctx, e.Zone)
+	})
+	return answer
+}
+
+// inventory is what PowerDNS is known to serve, and, without a version, what it had besides at the last review.
+func (s *Secondary) inventory() *health.Inventory {
 	s.mu.Lock()
-	held, extra := maps.Clone(s.held), maps.Clone(s.extra)
-	s.mu.Unlock()
+	defer s.mu.Unlock()
 	stock := &health.Inventory{}
-	for name, h := range held {
+	for name, h := range s.held {
 		stock.Add(health.Entry{Zone: name, Version: health.VersionOf(name, h.digest, h.stable), Serial: h.serial})
 	}
-	for name, serial := range extra {
-		if _, is := held[name]; !is && s.isExtra(ctx, name) {
+	for name, serial := range s.extra {
+		if _, is := s.held[name]; !is {
 			stock.Add(health.Entry{Zone: name, Serial: serial})
 		}
 	}
-	return stock, nil
+	return stock
 }
 
 // isExtra looks again: the zone may have been published, or deleted, since PowerDNS was asked for its list.
@@ -94,33 +94,30 @@ func (s *Secondary) isExtra(ctx context.Context, name zone.Name) bool {
 	return err == nil && (s.apply.clean || s.apply.owns(info))
 }
 
-// desired is what all secondaries should have. It is made anew only when something has changed.
-func (x *index) desired() (*health.Inventory, error) {
+// desired is what all secondaries should have. It is made anew only when something has changed. A zone whose digests
+// cannot be read has no version, and so none that anybody serves: that shows.
+func (x *index) desired() *health.Inventory {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.stock != nil && x.stockAt == x.changes {
-		return x.stock, nil
+		return x.stock
 	}
 	stock := &health.Inventory{}
 	for name, p := range x.zones {
 		if !p.stands() {
 			continue
 		}
-		v, err := p.version(name)
-		if err != nil {
-			return nil, err
-		}
-		stock.Add(health.Entry{Zone: name, Version: v, Serial: p.header.Serial})
+		stock.Add(health.Entry{Zone: name, Version: p.version(name), Serial: p.header.Serial})
 	}
 	x.stock, x.stockAt = stock, x.changes
-	return stock, nil
+	return stock
 }
 
-func (p published) version(name zone.Name) (health.Version, error) {
+func (p published) version(name zone.Name) health.Version {
 	digest, err1 := zone.ParseDigest(p.header.Digest)
 	stable, err2 := zone.ParseStableDigest(p.header.Stable)
-	if err := errors.Join(err1, err2); err != nil {
-		return health.Version{}, fmt.Errorf("zone %s is published with digests that cannot be read: %w", name, err)
+	if err1 != nil || err2 != nil {
+		return health.Version{}
 	}
-	return health.VersionOf(name, digest, stable), nil
+	return health.VersionOf(name, digest, stable)
 }

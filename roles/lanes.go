@@ -92,6 +92,13 @@ func (l *lanes[J]) enqueue(name zone.Name, live bool) {
 	}
 }
 
+// idle tells whether no background job waits or runs at this moment.
+func (l *lanes[J]) idle() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.background) == 0 && l.slow == 0
+}
+
 func (l *lanes[J]) wakeAll() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

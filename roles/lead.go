@@ -36,9 +36,11 @@ func (h *Health) lead(ctx context.Context, l *broker.Lease) error {
 	m := &mender{conn: h.conn, lease: l, wake: make(chan struct{}, 1), orders: map[zone.Name]string{}}
 	c := newChecker(h, m)
 	p := newProber(h)
+	h.prober.Store(p)
+	defer h.prober.Store(nil)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.run(ctx) })
-	g.Go(func() error { return h.remind(ctx, m, p) })
+	g.Go(func() error { return h.remind(ctx, m) })
 	g.Go(func() error { return c.run(ctx) })
 	g.Go(func() error { return p.run(ctx) })
 	g.Go(func() error { return h.serveRequests(ctx, c) })
@@ -46,12 +48,12 @@ func (h *Health) lead(ctx context.Context, l *broker.Lease) error {
 }
 
 // remind sees that what is published is served by all, and has it told again to those that do not.
-func (h *Health) remind(ctx context.Context, m *mender, p *prober) error {
+func (h *Health) remind(ctx context.Context, m *mender) error {
 	for wait(ctx, judgeInterval) {
 		if !h.conn.Connected() || !h.complete.Load() {
 			continue
 		}
-		orders, served := h.events.Due(time.Now(), h.active(h.board()))
+		orders := h.events.Due(time.Now(), h.active(h.board()))
 		for _, name := range orders.Ask {
 			_ = h.conn.PublishAsk(name) // lost: it is told again instead
 		}
@@ -62,7 +64,6 @@ func (h *Health) remind(ctx context.Context, m *mender, p *prober) error {
 				m.add(name, node)
 			}
 		}
-		p.changed(served)
 	}
 	return nil
 }
@@ -90,7 +91,10 @@ type mender struct {
 const reasonHealth = "health"
 
 // mendPause is the pace: the primary transfers each zone, behind all edits.
-const mendPause = 20 * time.Millisecond
+const (
+	mendPause = 20 * time.Millisecond
+	mendRetry = time.Second
+)
 
 func (m *mender) add(name zone.Name, node string) {
 	m.mu.Lock()
@@ -122,18 +126,24 @@ func (m *mender) run(ctx context.Context) error {
 			}
 			continue
 		}
-		if !m.lease.Held() {
-			return nil
-		}
-		_, err := m.conn.PublishTouch(ctx, name, broker.Touch{Reason: reasonHealth, Again: node, Term: m.lease.Term})
 		pause := mendPause
-		if err != nil {
+		if err := m.order(ctx, name, node); err != nil {
 			m.add(name, node)
-			pause = time.Second
+			pause = mendRetry
 		}
 		wait(ctx, pause)
 	}
 	return nil
+}
+
+// order has a zone taken again. It stands back behind a touch that waits: that one may know more, such as that the zone
+// was deleted.
+func (m *mender) order(ctx context.Context, name zone.Name, node string) error {
+	if !m.lease.Held() {
+		return errors.New("the lease is over")
+	}
+	_, err := m.conn.PublishTouch(ctx, name, broker.Touch{Reason: reasonHealth, Again: node, Term: m.lease.Term, Yields: true})
+	return err
 }
 
 // leaderRequest is what commands ask the health role that leads.

@@ -23,7 +23,7 @@ type pageDocument struct {
 
 // servePage shows how things are to a person. It needs no script, and says nothing that /distribute/v1/status does not.
 func (h *Health) servePage(w http.ResponseWriter, _ *http.Request) {
-	status := statusOf(h.board(), h.present())
+	status := statusOf(h.board(), h.leaseHolder(), h.present())
 	d := pageDocument{statusDocument: status, Here: h.id, InOrder: status.inOrder() == nil, Title: "in order: pdns-distribute"}
 	if !d.InOrder {
 		d.Title = "NOT in order: pdns-distribute"

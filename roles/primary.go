@@ -42,11 +42,15 @@ type Primary struct {
 	notify   *transfer.NotifyListener // nil when off
 	sweeps   chan struct{}            // asks for a sweep
 	ordered  sweepOrders
-	term     broker.Term   // the latest of health roles whose orders came; used by takeTouches alone
 	caughtUp chan struct{} // closed when the index is complete for the first time
 	once     sync.Once
 	complete atomic.Bool // the index is, at this moment
 	metrics  primaryMetrics
+
+	mu       sync.Mutex
+	term     broker.Term // the latest of health roles whose orders came
+	swept    bool        // since the broker was last found new
+	refilled bool        // and what that has found was looked at
 }
 
 // errand is one reason to look at a zone.
@@ -157,7 +161,7 @@ func (p *Primary) Run(ctx context.Context) error {
 		parts = append(parts, p.notify.Run)
 	}
 	return p.run(ctx, func(pr *health.Presence) {
-		pr.Zones, pr.PowerDNS = p.index.count(), p.powerdns.runningVersion()
+		pr.Zones, pr.PowerDNS, pr.Complete = p.index.count(), p.powerdns.runningVersion(), p.publishesAll()
 	}, parts...)
 }
 
@@ -168,6 +172,7 @@ func (p *Primary) watchStates(ctx context.Context) error {
 		Reset: func() {
 			p.log.Warn().Msg("the broker lost its store: publishing all zones anew")
 			p.complete.Store(false)
+			p.restarted()
 			p.index.reset()
 			p.ready.Set(condIndex, "publishing all zones anew after the broker lost its store")
 		},
@@ -193,8 +198,7 @@ func (p *Primary) takeTouches(ctx context.Context) error {
 			return
 		}
 		if p.overruled(t) {
-			p.acknowledge(t)
-			return
+			t.Again = "" // and the zone is looked at all the same: the touch may have replaced another one
 		}
 		if e := (errand{reason: t.Reason, msg: &t, hidden: true, live: t.Again == "", again: t.Again}); !p.submit(ctx, t.Zone, e) {
 			p.handBack(e)
@@ -208,12 +212,37 @@ func (p *Primary) overruled(t broker.TouchMsg) bool {
 	if t.Term.IsZero() {
 		return false
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if t.Term.Before(p.term) {
-		p.log.Warn().Stringer("zone", t.Zone).Stringer("term", t.Term).Msg("an order by a health role that leads no more was dropped")
+		p.log.Warn().Stringer("zone", t.Zone).Stringer("term", t.Term).Msg("an order by a health role that leads no more was not followed")
 		return true
 	}
 	p.term = t.Term
 	return false
+}
+
+// restarted notes that the broker is not the one it was, and has to be filled again.
+func (p *Primary) restarted() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.term, p.swept, p.refilled = broker.Term{}, false, false
+}
+
+// sweptOnce notes that all zones were compared.
+func (p *Primary) sweptOnce() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.swept = true
+}
+
+// publishesAll tells whether all that PowerDNS has was compared with what is published since this role or the broker was
+// new, and what differed was looked at.
+func (p *Primary) publishesAll() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refilled = p.refilled || p.swept && p.lanes.idle()
+	return p.refilled
 }
 
 // submit brings an errand into its zone's lane.
@@ -239,6 +268,9 @@ func (p *Primary) mergeErrands(waiting, newer errand) errand {
 		p.acknowledge(*waiting.msg)
 	}
 	if waiting.reason == proxy.ReasonCreate && newer.reason != proxy.ReasonDelete {
+		merged.reason = waiting.reason
+	}
+	if waiting.reason == proxy.ReasonDelete && newer.again != "" { // an order says nothing about the zone
 		merged.reason = waiting.reason
 	}
 	return merged

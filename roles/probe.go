@@ -28,6 +28,7 @@ type prober struct {
 const (
 	probeInterval = 5 * time.Second
 	probeMost     = 500                    // zones in one round
+	probeWrong    = 10                     // zones that are answered wrongly are enough to know
 	probePause    = 10 * time.Millisecond  // between two zones, for each secondary
 	probeRetry    = 200 * time.Millisecond // before an answer that is wrong is asked for again
 )
@@ -58,7 +59,11 @@ func (p *prober) run(ctx context.Context) error {
 		g, gctx := errgroup.WithContext(ctx)
 		var mu sync.Mutex
 		for _, r := range p.h.board().Nodes {
-			if r.Role != roleSecondary || !r.Active || len(r.Addresses) == 0 {
+			if r.Role != roleSecondary {
+				continue
+			}
+			if !r.Active || len(r.Addresses) == 0 {
+				p.conclude(r.Node, nil, true)
 				continue
 			}
 			mu.Lock()
@@ -113,7 +118,7 @@ func (p *prober) ask(ctx context.Context, r health.Row, names []zone.Name) map[z
 	wrong, first := map[zone.Name]bool{}, map[string]string{}
 	for _, name := range names {
 		for _, address := range r.Addresses {
-			verdict, err := p.judge(ctx, address, name)
+			verdict, err := p.judge(ctx, r.Node, address, name)
 			if verdict == "" {
 				continue
 			}
@@ -122,25 +127,30 @@ func (p *prober) ask(ctx context.Context, r health.Row, names []zone.Name) map[z
 				first[verdict] = fmt.Sprintf("asked at %s for %s: %v", address, name, err)
 			}
 		}
-		if len(first) > 0 && len(wrong) >= 10 || !wait(ctx, probePause) {
-			break // enough to know
+		if len(wrong) >= probeWrong || !wait(ctx, probePause) {
+			break
 		}
 	}
-	if ctx.Err() != nil {
-		return nil
-	}
-	for verdict, remedy := range verdicts {
-		what, is := first[verdict]
-		p.h.findings.set(verdict, r.Node, is, what, remedy)
+	if ctx.Err() == nil {
+		p.conclude(r.Node, first, len(wrong) < probeWrong)
 	}
 	return wrong
 }
 
+// conclude notes what was found at a secondary, and if all was looked at, also what was not.
+func (p *prober) conclude(node string, found map[string]string, all bool) {
+	for verdict, remedy := range verdicts {
+		if what, is := found[verdict]; is || all {
+			p.h.findings.set(verdict, node, is, what, remedy)
+		}
+	}
+}
+
 // judge asks for one zone by UDP and by TCP. What is wrong is asked for once more; a zone that changes meanwhile is left
 // to the next time.
-func (p *prober) judge(ctx context.Context, address string, name zone.Name) (verdict string, err error) {
+func (p *prober) judge(ctx context.Context, node, address string, name zone.Name) (verdict string, err error) {
 	for range 2 {
-		if verdict, err = p.judgeOnce(ctx, address, name); verdict == "" {
+		if verdict, err = p.judgeOnce(ctx, node, address, name); verdict == "" {
 			return "", nil
 		}
 		wait(ctx, probeRetry)
@@ -148,9 +158,9 @@ func (p *prober) judge(ctx context.Context, address string, name zone.Name) (ver
 	return verdict, err
 }
 
-func (p *prober) judgeOnce(ctx context.Context, address string, name zone.Name) (verdict string, err error) {
+func (p *prober) judgeOnce(ctx context.Context, node, address string, name zone.Name) (verdict string, err error) {
 	before := p.h.index.get(name)
-	if !before.stands() {
+	if !before.stands() || p.h.place(node, before.seq) == health.Queued {
 		return "", nil
 	}
 	for _, way := range []struct {

@@ -243,7 +243,7 @@ func (p *Primary) retract(ctx context.Context, name zone.Name, e errand, before 
 
 // allow asks the brake for deletions that nobody ordered.
 func (p *Primary) allow(now time.Time, gone []zone.Name) error {
-	err := p.brake.Allow(now, gone, len(p.index.existing()))
+	err := p.brake.Allow(now, gone, 0, len(p.index.existing()))
 	if err != nil {
 		err = fmt.Errorf("zones are gone from PowerDNS without having been deleted through the proxy: %w; if that is right, run: pdns-distribute sync --confirm-deletes", err)
 		p.ready.Set(condDeletes, err.Error())

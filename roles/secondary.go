@@ -121,8 +121,7 @@ func NewSecondary(cfg Config, deps Deps) (*Secondary, error) {
 // Run works until ctx ends. The store is closed when nothing uses it any more.
 func (s *Secondary) Run(ctx context.Context) error {
 	err := s.run(ctx, s.describe, s.server.Run, s.powerdns.watch, s.lanes.run, s.follow, s.orderAhead, s.keepReviewing, s.refillDue, s.scrub,
-		func(ctx context.Context) error { return s.answerAsks(ctx, s.answer) },
-		func(ctx context.Context) error { return answerChecks(ctx, s.conn, s.inventory) })
+		func(ctx context.Context) error { return s.answerAsks(ctx, s.answer) }, s.answerChecks)
 	return errors.Join(err, s.store.Close())
 }
 

@@ -26,9 +26,9 @@ type statusDocument struct {
 	Alarms []health.Alarm `json:"alarms"`           // as that one sees it
 }
 
-func statusOf(b health.Board, alarms []health.Alarm) statusDocument {
+func statusOf(b health.Board, holder string, alarms []health.Alarm) statusDocument {
 	d := statusDocument{Board: b, Alarms: alarms}
-	if r := leader(b); r != nil {
+	if r := leader(b, holder); r != nil {
 		d.Leader = r.Node
 	}
 	return d
@@ -87,7 +87,7 @@ func watchStatus(ctx context.Context, in Invocation, conn *broker.Conn, cfg heal
 }
 
 func (d statusDocument) inOrder() error {
-	if d.OK && !slices.ContainsFunc(d.Alarms, func(a health.Alarm) bool { return !a.Warning }) {
+	if d.OK && d.Leader != "" && !slices.ContainsFunc(d.Alarms, func(a health.Alarm) bool { return !a.Warning }) {
 		return nil
 	}
 	return ErrNotInOrder
@@ -150,16 +150,20 @@ func readStatus(ctx context.Context, conn *broker.Conn, cfg health.Config) (stat
 	}
 	seen := map[string]health.Sighting{}
 	for id, status := range statuses {
-		if seen[id], err = newSighting(status); err != nil {
+		if seen[id], err = newSighting(id, status); err != nil {
 			return statusDocument{}, fmt.Errorf("status of node %s: %w", id, err)
 		}
 	}
+	holder, err := conn.LeaseHolder(ctx, leaseName)
+	if err != nil {
+		return statusDocument{}, err
+	}
 	board := health.NewBoard(now, cfg, seen, feeds)
 	alarms := []health.Alarm{}
-	if r := leader(board); r != nil {
+	if r := leader(board, holder); r != nil {
 		alarms = append(alarms, r.Alarms...)
 	}
-	return statusOf(board, alarms), nil
+	return statusOf(board, holder, alarms), nil
 }
 
 // printBoard prints a line a node, and below what is wrong.

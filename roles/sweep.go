@@ -83,6 +83,8 @@ func (p *Primary) keepSweeping(ctx context.Context) error {
 		}
 		if err == nil {
 			p.ready.Clear(condSweep)
+			p.sweptOnce()
+			p.announceSoon()
 			for _, o := range orders {
 				_ = o.Ack() // lost: it is swept once more
 			}

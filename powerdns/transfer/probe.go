@@ -21,6 +21,9 @@ var (
 	ErrLame = errors.New("lame")
 )
 
+// soaNumbers is how many bytes serial, refresh, retry, expire and minimum have at the end of a SOA (RFC 1035 §3.3.13).
+const soaNumbers = 20
+
 // Probe asks a server for a zone's SOA as anybody would, by UDP or by TCP, and returns the serial.
 func Probe(ctx context.Context, addr string, name zone.Name, tcp bool) (serial uint32, err error) {
 	a, err := Ask(ctx, addr, name, dns.TypeSOA, AskOptions{TCP: tcp})
@@ -35,9 +38,8 @@ func Probe(ctx context.Context, addr string, name zone.Name, tcp bool) (serial u
 		return 0, fmt.Errorf("%w: its answer is not authoritative", ErrLame)
 	}
 	for _, r := range a.Answer {
-		if r.Type() == dns.TypeSOA && r.Owner() == name {
-			numbers := r.Data()[len(r.Data())-20:] // serial, refresh, retry, expire, minimum (RFC 1035 §3.3.13)
-			return binary.BigEndian.Uint32(numbers), nil
+		if r.Type() == dns.TypeSOA && r.Owner() == name && len(r.Data()) > soaNumbers {
+			return binary.BigEndian.Uint32(r.Data()[len(r.Data())-soaNumbers:]), nil
 		}
 	}
 	return 0, fmt.Errorf("%w: its answer has no SOA", ErrLame)
