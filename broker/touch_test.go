@@ -206,3 +206,33 @@ func TestPublishTouchWithoutStream(t *testing.T) {
 		}
 	}
 }
+
+// An order stands back behind a touch that waits or is in hand: that one may know more.
+func TestTouchYields(t *testing.T) {
+	_, primary := start(t)
+	name := zone.MustParseName("example.com")
+	order := broker.Touch{Reason: "order", Again: "sec1", Yields: true}
+	touch(t, primary, "example.com", "delete")
+	if _, err := primary.PublishTouch(t.Context(), name, order); !errors.Is(err, broker.ErrConflict) {
+		t.Errorf("while a touch waits: %v", err)
+	}
+	got, _ := touches(t, primary, nil)
+	m := receive(t, got)
+	if m.Reason != "delete" {
+		t.Errorf("the touch that waited was %q", m.Reason)
+	}
+	if _, err := primary.PublishTouch(t.Context(), name, order); !errors.Is(err, broker.ErrConflict) {
+		t.Errorf("while a touch is in hand: %v", err)
+	}
+	must(t, m.Ack())
+	for { // the acknowledgement is on its way
+		if _, err := primary.PublishTouch(t.Context(), name, order); err == nil {
+			break
+		} else if !errors.Is(err, broker.ErrConflict) {
+			t.Fatal(err)
+		}
+	}
+	if m := receive(t, got); m.Reason != "order" || m.Again != "sec1" {
+		t.Errorf("%+v", m)
+	}
+}

@@ -22,6 +22,7 @@ func TestMergedReason(t *testing.T) {
 	p := &Primary{node: &node{log: zerolog.Nop()}}
 	touch := &broker.TouchMsg{}
 	touched := func(reason string) errand { return errand{reason: reason, msg: touch, hidden: true, live: true} }
+	ordered := errand{reason: reasonHealth, msg: touch, hidden: true, again: "ns1"}
 	own := func(reason string) errand { return errand{reason: reason, thorough: true} }
 	for what, test := range map[string]struct {
 		waiting, newer errand
@@ -33,10 +34,12 @@ func TestMergedReason(t *testing.T) {
 		"change after create":  {touched(proxy.ReasonCreate), touched(proxy.ReasonChange), proxy.ReasonCreate},
 		"notify after create":  {touched(proxy.ReasonCreate), touched(proxy.ReasonNotify), proxy.ReasonCreate},
 		"delete after create":  {touched(proxy.ReasonCreate), touched(proxy.ReasonDelete), proxy.ReasonDelete},
+		"order after delete":   {touched(proxy.ReasonDelete), ordered, proxy.ReasonDelete},
+		"order after change":   {touched(proxy.ReasonChange), ordered, reasonHealth},
 		"create after delete":  {touched(proxy.ReasonDelete), touched(proxy.ReasonCreate), proxy.ReasonCreate},
 	} {
 		w, n := test.waiting, test.newer
-		want := errand{reason: test.reason, msg: cmp.Or(n.msg, w.msg), hidden: w.hidden || n.hidden, thorough: w.thorough || n.thorough, live: w.live || n.live}
+		want := errand{reason: test.reason, msg: cmp.Or(n.msg, w.msg), hidden: w.hidden || n.hidden, thorough: w.thorough || n.thorough, live: w.live || n.live, again: n.again}
 		if got := p.mergeErrands(w, n); got != want {
 			t.Errorf("%s: %+v, want %+v", what, got, want)
 		}

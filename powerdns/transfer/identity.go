@@ -14,6 +14,9 @@ import (
 // ErrNoSOA says that a server answered, but not as one that has the zone does.
 var ErrNoSOA = errors.New("answers without the zone's SOA")
 
+// soaNumbers is how many bytes serial, refresh, retry, expire and minimum have at the end of a SOA (RFC 1035 §3.3.13).
+const soaNumbers = 20
+
 // Serial asks the server at addr for the zone's SOA and returns its serial.
 func Serial(ctx context.Context, addr string, name zone.Name, o AskOptions) (uint32, error) {
 	answer, err := Ask(ctx, addr, name, dns.TypeSOA, o)
@@ -24,8 +27,8 @@ func Serial(ctx context.Context, addr string, name zone.Name, o AskOptions) (uin
 		return 0, fmt.Errorf("%s for zone %s: %w", addr, name, &RcodeError{answer.Rcode})
 	}
 	for _, r := range answer.Answer {
-		if data := r.Data(); r.Type() == dns.TypeSOA && answer.AA {
-			return binary.BigEndian.Uint32(data[len(data)-20:]), nil // five numbers end it: RFC 1035 §3.3.13
+		if data := r.Data(); r.Type() == dns.TypeSOA && r.Owner() == name && answer.AA && len(data) > soaNumbers {
+			return binary.BigEndian.Uint32(data[len(data)-soaNumbers:]), nil
 		}
 	}
 	return 0, fmt.Errorf("%s %w (%s)", addr, ErrNoSOA, name)

@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -21,26 +20,17 @@ var (
 	ErrLame = errors.New("lame")
 )
 
-// soaNumbers is how many bytes serial, refresh, retry, expire and minimum have at the end of a SOA (RFC 1035 §3.3.13).
-const soaNumbers = 20
-
 // Probe asks a server for a zone's SOA as anybody would, by UDP or by TCP, and returns the serial.
 func Probe(ctx context.Context, addr string, name zone.Name, tcp bool) (serial uint32, err error) {
-	a, err := Ask(ctx, addr, name, dns.TypeSOA, AskOptions{TCP: tcp})
+	serial, err = Serial(ctx, addr, name, AskOptions{TCP: tcp})
+	code, answered := errors.AsType[*RcodeError](err)
 	switch {
-	case err != nil:
-		return 0, fmt.Errorf("%w: %w", ErrSilent, err)
-	case a.Rcode == dns.RcodeServerFailure:
+	case err == nil:
+		return serial, nil
+	case answered && code.Rcode == dns.RcodeServerFailure:
 		return 0, ErrServfail
-	case a.Rcode != dns.RcodeSuccess:
-		return 0, fmt.Errorf("%w: %s", ErrLame, dns.RcodeToString[a.Rcode])
-	case !a.AA:
-		return 0, fmt.Errorf("%w: its answer is not authoritative", ErrLame)
+	case answered, errors.Is(err, ErrNoSOA):
+		return 0, fmt.Errorf("%w: %w", ErrLame, err)
 	}
-	for _, r := range a.Answer {
-		if r.Type() == dns.TypeSOA && r.Owner() == name && len(r.Data()) > soaNumbers {
-			return binary.BigEndian.Uint32(r.Data()[len(r.Data())-soaNumbers:]), nil
-		}
-	}
-	return 0, fmt.Errorf("%w: its answer has no SOA", ErrLame)
+	return 0, fmt.Errorf("%w: %w", ErrSilent, err)
 }

@@ -1,0 +1,137 @@
+package roles
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"pdns-distribute/broker"
+	"pdns-distribute/health"
+	"pdns-distribute/powerdns/zone"
+)
+
+// newTestChecker is one whose health role knows the zones as published, and one secondary that has all behind it.
+func newTestChecker(published int) *checker {
+	h := &Health{
+		node: &node{log: zerolog.Nop()}, cfg: health.Config{MaxDeletePercent: 10, EventCheckWait: time.Second, CheckInterval: time.Hour}, index: newIndex(),
+		events: health.NewEvents(time.Second), findings: newFindings(), feeds: map[string]broker.FeedInfo{"ns1": {Node: "ns1", Delivered: 1 << 40, AckFloor: 1 << 40}}, feedsAt: time.Now(),
+	}
+	h.metrics = newHealthMetrics(prometheus.NewRegistry(), func() bool { return true }, h.events)
+	for n := range published {
+		h.index.set(zoneOf(n), uint64(n+1), broker.StateHeader{Kind: broker.KindZone, Digest: fmt.Sprintf("%096x", n), Stable: fmt.Sprintf("%064x", n)})
+	}
+	return newChecker(h, &mender{wake: make(chan struct{}, 1), orders: map[zone.Name]string{}})
+}
+
+func zoneOf(n int) zone.Name { return zone.MustParseName(fmt.Sprintf("z%d.example", n)) }
+
+// check compares with what the secondary has, and returns what came of it.
+func (c *checker) check(t *testing.T, has *health.Inventory) nodeReport {
+	t.Helper()
+	want := c.h.index.desired()
+	found, err := health.Compare(t.Context(), "a check", want, askOf(has))
+	must(t, err)
+	r := nodeReport{Node: "ns1"}
+	c.mend("ns1", found, want.Sum().Zones, &r)
+	return r
+}
+
+// What is published being empty, or most of it lost, never deletes anything by and by, however many zones there are.
+func TestNothingIsPublished(t *testing.T) {
+	for _, published := range []int{0, 1, 1000} {
+		for _, zones := range []int{2000, 12_000, 60_000} {
+			c := newTestChecker(published)
+			has := &health.Inventory{}
+			for n := range zones {
+				has.Add(health.Entry{Zone: zoneOf(n), Version: c.h.index.get(zoneOf(n)).version(zoneOf(n))})
+			}
+			if r := c.check(t, has); r.Held == "" || r.Ordered != 0 || len(c.mender.orders) != 0 {
+				t.Errorf("%d of %d zones are published: %+v", published, zones, r)
+			}
+			c.brake("ns1").Release(time.Now(), time.Minute)
+			if r := c.check(t, has); r.Held != "" || r.Ordered == 0 {
+				t.Errorf("%d of %d zones are published, after the operator's word: %+v", published, zones, r)
+			}
+		}
+	}
+}
+
+// What differs is ordered, but for what is on its way.
+func TestOrdersWhatDiffers(t *testing.T) {
+	c := newTestChecker(100)
+	has := &health.Inventory{}
+	for n := 5; n < 100; n++ {
+		has.Add(health.Entry{Zone: zoneOf(n), Version: c.h.index.get(zoneOf(n)).version(zoneOf(n))})
+	}
+	has.Add(health.Entry{Zone: named("orphan")})
+	c.h.index.set(zoneOf(0), 1<<41, c.h.index.get(zoneOf(0)).header) // has still to be delivered
+	c.h.events.Published(time.Now(), 2, health.Settled{Zone: zoneOf(1)})
+	r := c.check(t, has)
+	if r.OnWay != 2 || r.Ordered != 4 || r.Held != "" || strings.Join(r.Found, ", ") != "1 orphan, 3 missing" || c.mender.orders[named("orphan")] != "ns1" {
+		t.Errorf("%+v, orders %v", r, c.mender.orders)
+	}
+}
+
+// A zone that several are to take again is published once.
+func TestOrdersAreMerged(t *testing.T) {
+	c := newTestChecker(1)
+	c.mender.add(zoneOf(0), "ns1")
+	c.mender.add(zoneOf(0), "ns1")
+	if got := c.mender.orders[zoneOf(0)]; got != "ns1" {
+		t.Errorf("to %q", got)
+	}
+	c.mender.add(zoneOf(0), "ns2")
+	if name, to, ok := c.mender.next(); !ok || name != zoneOf(0) || to != broker.ToAll {
+		t.Errorf("%s to %q", name, to)
+	}
+}
+
+// A node is who the broker says, and only a health role can say what is wrong, and only so much.
+func TestSightings(t *testing.T) {
+	p := health.Presence{Node: "health1", Role: roleSecondary, Leads: true, Alarms: []health.Alarm{{Kind: "none"}}, Problems: []string{strings.Repeat("x", 100_000)}, Addresses: make([]string, 1000)}
+	text, err := json.Marshal(p)
+	must(t, err)
+	s, err := newSighting("ns2", broker.StatusMsg{Data: text})
+	must(t, err)
+	if s.Node != "ns2" || s.Leads || s.Alarms != nil || len(s.Problems[0]) > 500 || len(s.Addresses) > 10 {
+		t.Errorf("%.300s", fmt.Sprintf("%+v", s))
+	}
+
+	p.Role, p.Node = "health", "ns2" // one that lies
+	text, err = json.Marshal(p)
+	must(t, err)
+	s, err = newSighting("ns2", broker.StatusMsg{Data: text})
+	must(t, err)
+	s.At = time.Now()
+	board := health.NewBoard(time.Now(), health.Config{InactiveAfter: time.Minute}, map[string]health.Sighting{"ns2": s}, []health.Feed{{Node: "ns2"}})
+	if r := board.Nodes[0]; r.Role != roleSecondary || leader(board, "ns2") != nil {
+		t.Errorf("a secondary passes for %s", r.Role)
+	}
+}
+
+func TestToldAlarms(t *testing.T) {
+	a, b := health.Alarm{Kind: "a", Node: "1"}, health.Alarm{Kind: "a", Node: "2"}
+	var told toldAlarms
+	for n, step := range []struct{ now, raised, cleared []health.Alarm }{
+		{[]health.Alarm{a}, []health.Alarm{a}, nil},
+		{[]health.Alarm{a, b}, []health.Alarm{b}, nil},
+		{[]health.Alarm{b}, nil, []health.Alarm{a}},
+		{nil, nil, []health.Alarm{b}},
+	} {
+		raised, cleared := told.change(step.now)
+		if fmt.Sprint(raised) != fmt.Sprint(step.raised) || fmt.Sprint(cleared) != fmt.Sprint(step.cleared) {
+			t.Errorf("step %d: raised %v, cleared %v", n, raised, cleared)
+		}
+	}
+}
+
+// askOf answers as a secondary does that has this.
+func askOf(has *health.Inventory) func(context.Context, health.Question) (health.Answer, error) {
+	return func(_ context.Context, q health.Question) (health.Answer, error) { return has.Answer(q), nil }
+}
