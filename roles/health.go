@@ -3,7 +3,6 @@ package roles
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"iter"
 	"maps"
 	"net/http"
@@ -17,7 +16,6 @@ import (
 	"pdns-distribute/broker"
 	"pdns-distribute/dnssec"
 	"pdns-distribute/health"
-	"pdns-distribute/powerdns/zone"
 )
 
 // Health is the role that watches all others. Any number may run: all see the same, and the one that holds the lease acts.
@@ -315,111 +313,6 @@ func (h *Health) place(node string, seq uint64) health.Place {
 	return health.Delivered
 }
 
-const (
-	// judgeInterval is how often it is looked at what is wrong.
-	judgeInterval = time.Second
-
-	// deafPatience is how long the broker may be away before that is an alarm, and before others count as silent when it is
-	// back: they have to find it, too.
-	deafPatience = 15 * time.Second
-)
-
-// keepJudging keeps the alarms. All health roles do; the one that leads tells of them. While a role hears nobody nothing is
-// said of others.
-func (h *Health) keepJudging(ctx context.Context) error {
-	deaf := time.Now()
-	told := toldAlarms{}
-	for wait(ctx, judgeInterval) {
-		now := time.Now()
-		board := h.board()
-		if !h.conn.Connected() {
-			deaf = now
-			h.alarms.Update(now, append(h.alarms.List(), h.noBroker()))
-			h.tellOfBroker(&told)
-			continue
-		}
-		if now.Sub(deaf) < hearing {
-			continue
-		}
-		served := h.events.Retire(now, h.active(board))
-		if p := h.prober.Load(); p != nil {
-			p.changed(served)
-		}
-		wrong := append(board.Alarms(h.cfg, h.dnssec.AlarmBefore), h.twins.Alarms(now)...)
-		wrong = append(wrong, h.lateAlarms(now, board)...)
-		wrong = append(wrong, h.findings.alarms()...)
-		h.alarms.Update(now, wrong)
-		h.measure(board)
-		if !h.leads() {
-			told = toldAlarms{}
-			continue
-		}
-		h.report(&told)
-	}
-	return nil
-}
-
-const alarmNoBroker = "no-broker"
-
-func (h *Health) noBroker() health.Alarm {
-	return health.Alarm{
-		Kind: alarmNoBroker, Node: h.id, What: fmt.Sprintf("health %s has no connection to the broker: it sees nobody", h.id),
-		Remedy: "see whether the broker runs and can be reached from here: pdns-distribute doctor",
-	}.Lasting()
-}
-
-// toldAlarms is what was told of alarms, nothing before the first time.
-type toldAlarms struct {
-	begun bool
-	list  []health.Alarm
-}
-
-// change returns what is new since the last time and what is over.
-func (t *toldAlarms) change(now []health.Alarm) (raised, cleared []health.Alarm) {
-	lacks := func(list []health.Alarm, a health.Alarm) bool {
-		return !slices.ContainsFunc(list, func(b health.Alarm) bool { return a.Kind == b.Kind && a.Node == b.Node })
-	}
-	for _, a := range now {
-		if lacks(t.list, a) {
-			raised = append(raised, a)
-		}
-	}
-	for _, a := range t.list {
-		if lacks(now, a) {
-			cleared = append(cleared, a)
-		}
-	}
-	t.begun, t.list = true, now
-	return raised, cleared
-}
-
-// report tells of alarms that began or are over. Who begins to lead tells all: who led before may have told of others.
-func (h *Health) report(told *toldAlarms) {
-	first := !told.begun
-	now := h.alarms.List()
-	raised, cleared := told.change(now)
-	if len(raised)+len(cleared) == 0 && !first {
-		return
-	}
-	for _, a := range raised {
-		h.log.Warn().Str("alarm", a.Kind).Str("of", a.Node).Str("remedy", a.Remedy).Msg(a.What)
-	}
-	for _, a := range cleared {
-		h.log.Info().Str("alarm", a.Kind).Str("of", a.Node).Msg("over: " + a.What)
-	}
-	h.announceSoon()
-	if h.hook != nil {
-		h.hook.post(raised, cleared, now)
-	}
-}
-
-// tellOfBroker tells that the broker is away: nobody leads then, so each role does.
-func (h *Health) tellOfBroker(told *toldAlarms) {
-	if slices.ContainsFunc(h.alarms.List(), func(a health.Alarm) bool { return a.Kind == alarmNoBroker }) {
-		h.report(told)
-	}
-}
-
 // present are the alarms as the health role that leads sees them, which also knows what checks found.
 func (h *Health) present() []health.Alarm {
 	if !h.leads() && h.conn.Connected() {
@@ -469,30 +362,4 @@ func (h *Health) measure(b health.Board) {
 func (h *Health) serveStatus(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(statusOf(h.board(), h.leaseHolder(), h.present()))
-}
-
-// lateAlarms tell of secondaries that do not serve changes though they were told again.
-func (h *Health) lateAlarms(now time.Time, b health.Board) (wrong []health.Alarm) {
-	first, zones := map[string]health.Late{}, map[string]int{}
-	for _, l := range h.events.Late(now, h.active(b)) {
-		if zones[l.Node]++; zones[l.Node] == 1 {
-			first[l.Node] = l
-		}
-	}
-	for node, l := range first {
-		wrong = append(wrong, alarmLate(node, zones[node], l, reasonIn(b, node, l.Zone)))
-	}
-	return wrong
-}
-
-// reasonIn is what a node says of its trouble with a zone, "" if it says none.
-func reasonIn(b health.Board, node string, name zone.Name) string {
-	for _, r := range b.Nodes {
-		for _, f := range r.Failing {
-			if r.Node == node && f.Zone == name {
-				return f.Reason
-			}
-		}
-	}
-	return ""
 }

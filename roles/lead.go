@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"pdns-distribute/broker"
-	"pdns-distribute/health"
 	"pdns-distribute/powerdns/zone"
 )
 
@@ -66,14 +65,6 @@ func (h *Health) remind(ctx context.Context, m *mender) error {
 		}
 	}
 	return nil
-}
-
-func alarmLate(node string, zones int, l health.Late, reason string) health.Alarm {
-	what := fmt.Sprintf("secondary %s does not serve %d zones as published, the first of them %s since %s, told again %d times", node, zones, l.Zone, l.Since.UTC().Format(time.RFC3339), l.Attempts)
-	if reason != "" {
-		what += ": " + reason
-	}
-	return health.Alarm{Kind: "late", Node: node, What: what, Remedy: "see what its log says of the zone: pdns-distribute status " + l.Zone.String() + " shows what it serves"}
 }
 
 // mender has secondaries take zones again. It orders them by touches, so that the primary looks at PowerDNS once more and

@@ -4,12 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 	"sync"
 	"time"
 
@@ -17,47 +16,6 @@ import (
 
 	"pdns-distribute/health"
 )
-
-// findings is what checks and probes found wrong, until they find it right. It is safe for concurrent use.
-type findings struct {
-	mu    sync.Mutex
-	found map[finding]health.Alarm
-}
-
-type finding struct{ kind, node string }
-
-func newFindings() *findings { return &findings{found: map[finding]health.Alarm{}} }
-
-// set notes whether something is wrong with a secondary.
-func (f *findings) set(kind, node string, wrong bool, what, remedy string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !wrong {
-		delete(f.found, finding{kind, node})
-		return
-	}
-	f.found[finding{kind, node}] = health.Alarm{Kind: kind, Node: node, What: fmt.Sprintf("secondary %s: %s", node, what), Remedy: remedy}.Lasting()
-}
-
-// forget drops what is known of a node.
-func (f *findings) forget(node string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	maps.DeleteFunc(f.found, func(of finding, _ health.Alarm) bool { return of.node == node })
-}
-
-// clear forgets all: who leads next finds it anew.
-func (f *findings) clear() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	clear(f.found)
-}
-
-func (f *findings) alarms() []health.Alarm {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Collect(maps.Values(f.found))
-}
 
 // webhook posts changes of alarms. What could not be posted is posted with the next change, or tried again.
 type webhook struct {
@@ -155,9 +113,7 @@ func (w *webhook) send(ctx context.Context, d *hookDocument) error {
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := w.client.Do(req)
 	if err != nil {
-		var of *url.Error
-		if e, is := err.(*url.Error); is {
-			of = e
+		if of, is := errors.AsType[*url.Error](err); is {
 			return of.Err
 		}
 		return err
