@@ -12,17 +12,11 @@ import (
 	"pdns-distribute/powerdns/zone"
 )
 
-const (
-	// judgeInterval is how often it is looked at what is wrong.
-	judgeInterval = time.Second
+// judgeInterval is how often it is looked at what is wrong.
+const judgeInterval = time.Second
 
-	// deafPatience is how long the broker may be away before that is an alarm, and before others count as silent when it is
-	// back: they have to find it, too.
-	deafPatience = 15 * time.Second
-)
-
-// keepJudging keeps the alarms. All health roles do; the one that leads tells of them. While a role hears nobody nothing is
-// said of others.
+// keepJudging keeps the alarms. All health roles do; the one that leads tells of them. While a role hears nobody, and until
+// the others have found the broker again, too, nothing new is said of them.
 func (h *Health) keepJudging(ctx context.Context) error {
 	deaf := time.Now()
 	told := toldAlarms{}
@@ -32,7 +26,10 @@ func (h *Health) keepJudging(ctx context.Context) error {
 		if !h.conn.Connected() {
 			deaf = now
 			h.alarms.Update(now, append(h.alarms.List(), h.noBroker()))
-			h.tellOfBroker(&told)
+			if h.isRaised(alarmNoBroker) { // nobody leads, so each role tells
+				h.report(&told)
+			}
+			h.measure(board)
 			continue
 		}
 		if now.Sub(deaf) < hearing {
@@ -47,7 +44,7 @@ func (h *Health) keepJudging(ctx context.Context) error {
 		wrong = append(wrong, h.findings.alarms()...)
 		h.alarms.Update(now, wrong)
 		h.measure(board)
-		if !h.leads() {
+		if !h.leads() && !told.tells(alarmNoBroker) {
 			told = toldAlarms{}
 			continue
 		}
@@ -69,6 +66,10 @@ func (h *Health) noBroker() health.Alarm {
 type toldAlarms struct {
 	begun bool
 	list  []health.Alarm
+}
+
+func (t *toldAlarms) tells(kind string) bool {
+	return slices.ContainsFunc(t.list, func(a health.Alarm) bool { return a.Kind == kind })
 }
 
 // change returns what is new since the last time and what is over.
@@ -110,11 +111,8 @@ func (h *Health) report(told *toldAlarms) {
 	}
 }
 
-// tellOfBroker tells that the broker is away: nobody leads then, so each role does.
-func (h *Health) tellOfBroker(told *toldAlarms) {
-	if slices.ContainsFunc(h.alarms.List(), func(a health.Alarm) bool { return a.Kind == alarmNoBroker }) {
-		h.report(told)
-	}
+func (h *Health) isRaised(kind string) bool {
+	return slices.ContainsFunc(h.alarms.List(), func(a health.Alarm) bool { return a.Kind == kind })
 }
 
 // lateAlarms tell of secondaries that do not serve changes though they were told again.

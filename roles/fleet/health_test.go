@@ -404,3 +404,41 @@ func TestTwinsAndClocks(t *testing.T) {
 	must(t, <-ended)
 	i.noAlarms()
 }
+
+// Without the broker a health role says just that, and takes nobody else for silent, neither then nor afterwards.
+func TestBrokerAwayIsOneAlarm(t *testing.T) {
+	t.Parallel()
+	i := start(t, fleet.Options{Set: quick(map[string]string{"health.inactive_after": "10s"})})
+	i.noAlarms()
+	must(t, i.StopRole(fleet.Broker))
+	i.eventually("the alarm", func(context.Context) error {
+		if kinds := i.kindsAt(fleet.Health); !slices.Equal(kinds, []string{"no-broker"}) {
+			return fmt.Errorf("%q", kinds)
+		}
+		return nil
+	})
+	must(t, i.StartRole(i.ctx, fleet.Broker))
+	i.eventually("all is well, without another alarm", func(context.Context) error {
+		kinds := i.kindsAt(fleet.Health)
+		for _, kind := range kinds {
+			if kind != "no-broker" && kind != "not-ready" {
+				t.Errorf("alarm %q", kind)
+			}
+		}
+		if len(kinds) > 0 {
+			return fmt.Errorf("%q", kinds)
+		}
+		return nil
+	})
+}
+
+// kindsAt are the alarms that a health role shows.
+func (i *installation) kindsAt(id string) (kinds []string) {
+	i.t.Helper()
+	var s status
+	must(i.t, json.Unmarshal([]byte(i.get(id, "/distribute/v1/status")), &s))
+	for _, a := range s.Alarms {
+		kinds = append(kinds, a.Kind)
+	}
+	return kinds
+}
