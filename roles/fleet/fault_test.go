@@ -32,6 +32,7 @@ func proxyClient(certFile string) (*http.Client, error) {
 
 // A secondary that was away, in part or as a whole, catches up by itself.
 func TestAway(t *testing.T) {
+	t.Parallel()
 	const zones, changed, deleted = 220, 200, 20
 	for what, away := range map[string]struct{ role, powerdns bool }{
 		"the role":     {role: true},
@@ -70,6 +71,7 @@ func TestAway(t *testing.T) {
 // With the broker gone, a secondary goes on serving, also after a restart of its own or of its PowerDNS, and refills a
 // PowerDNS that lost everything.
 func TestTheEdgeStandsAlone(t *testing.T) {
+	t.Parallel()
 	i := start(t, fleet.Options{})
 	must(t, createMany(i.ctx, i.api, "edge", 100, 4))
 	name := zone.MustParseName("signed.example")
@@ -178,6 +180,7 @@ func TestBrokerGoesBack(t *testing.T) {
 
 // What PowerDNS did not take, at an unchanged serial, is not forgotten over a restart of the role.
 func TestParkedOverRestart(t *testing.T) {
+	t.Parallel()
 	i := start(t, fleet.Options{})
 	name := zone.MustParseName("parked.example")
 	z := spec(name, text(name, "first"))

@@ -157,6 +157,7 @@ func numbered(prefix string, n int) zone.Name {
 }
 
 func TestLargeZone(t *testing.T) {
+	t.Parallel()
 	i := start(t, fleet.Options{})
 	told := i.observe()
 	name := zone.MustParseName("large.example")

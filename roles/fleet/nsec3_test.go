@@ -56,6 +56,7 @@ func TestTurnedToNSEC3(t *testing.T) {
 
 // A zone that cannot be turned shows with its reason, is published all the same, and is turned as soon as it can be.
 func TestZoneThatCannotBeTurned(t *testing.T) {
+	t.Parallel()
 	i := start(t, fleet.Options{Set: map[string]string{"dnssec.nsec3": "true", "primary.scrub_rate": "0"}})
 	database(t, i.Primary, `CREATE TRIGGER stuck BEFORE INSERT ON domainmetadata WHEN NEW.kind='NSEC3PARAM'
 		AND NEW.domain_id=(SELECT id FROM domains WHERE name='stuck0.example') BEGIN SELECT RAISE(ABORT, 'stuck'); END`)

@@ -68,6 +68,7 @@ func TestSignaturesAreRenewed(t *testing.T) {
 // Zones that were signed elsewhere are not read for their signatures, which PowerDNS cannot renew, but watched: what the
 // primary is a secondary of, and what it keeps as its own.
 func TestPresignedZonesAreWatched(t *testing.T) {
+	t.Parallel()
 	i := start(t, fleet.Options{
 		Set:       map[string]string{"dnssec.check_interval": "1s", "primary.scrub_rate": "0", "primary.sweep_interval": "1s", "primary.include_slaves": "true", "dnssec.nsec3": "true"},
 		OfPrimary: map[string]string{"secondary": "yes"},

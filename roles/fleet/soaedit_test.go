@@ -136,6 +136,7 @@ func (i *installation) pass(sweeps int) {
 
 // What changes the serial that is served, but not the one that is stored, is found by the regular sweep.
 func TestSettingsBehindTheProxy(t *testing.T) {
+	t.Parallel()
 	i := start(t, fleet.Options{Set: map[string]string{"primary.sweep_interval": "1s", "primary.scrub_rate": "0"}})
 	weeks, back, made := numbered("settings", 0), numbered("settings", 1), numbered("settings", 2)
 	must(t, i.api.CreateZoneWith(i.ctx, signed(spec(weeks), "")))

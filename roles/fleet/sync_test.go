@@ -97,6 +97,7 @@ func TestSync(t *testing.T) {
 
 // A deletion that meets a sync of the same zone is not lost, and nobody is told that it is served before it is.
 func TestSyncBesideDeletions(t *testing.T) {
+	t.Parallel()
 	i := start(t, fleet.Options{Set: map[string]string{"primary.max_delete_percent": "100"}}) // a touch that was replaced is no longer the proxy's
 	const zones, deleted = 60, 30
 	must(t, createMany(i.ctx, i.api, "both", zones, 4))
