@@ -37,6 +37,9 @@ type Presence struct {
 	Addresses   []string     `json:"addresses,omitempty"`    // where PowerDNS answers the world
 	SignedUntil *SignedUntil `json:"signed_until,omitempty"` // of all zones that a secondary has
 
+	Extra      int       `json:"extra,omitempty"`      // zones that PowerDNS has, nobody published, and the role did not make
+	ExtraFirst zone.Name `json:"extra_first,omitzero"` // the first of them
+
 	Leads  bool    `json:"leads,omitempty"`  // a health role that acts for all
 	Alarms []Alarm `json:"alarms,omitempty"` // what it finds wrong, the first MaxAlarms
 

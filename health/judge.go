@@ -12,14 +12,15 @@ import (
 const (
 	alarmNoPrimary  = "no-primary"
 	alarmInactive   = "inactive"
-	alarmNotReady   = "not-ready"
+	AlarmNotReady   = "not-ready"
 	alarmFailing    = "failing"
 	alarmBehind     = "behind"
 	alarmLoad       = "load"
 	alarmDisk       = "disk"
 	alarmClock      = "clock"
-	alarmSettings   = "settings"
+	AlarmSettings   = "settings"
 	alarmSignatures = "signatures"
+	alarmExtra      = "extra"
 )
 
 // How long something may last before it is an alarm: what is over by then is no reason to wake anybody.
@@ -84,7 +85,7 @@ func (r Row) inactive(after time.Duration) Alarm {
 // alarms are those of an active node.
 func (r Row) alarms(now time.Time, c Config, alarmBefore time.Duration) (wrong []Alarm) {
 	if len(r.Problems) > 0 {
-		wrong = append(wrong, r.alarm(alarmNotReady, patienceReady, "not ready: "+joined(r.Problems), "see the reason; the role goes on by itself as soon as it can"))
+		wrong = append(wrong, r.alarm(AlarmNotReady, patienceReady, "not ready: "+joined(r.Problems), "see the reason; the role goes on by itself as soon as it can"))
 	}
 	if len(r.Failing) > 0 {
 		f := r.Failing[0]
@@ -102,7 +103,11 @@ func (r Row) alarms(now time.Time, c Config, alarmBefore time.Duration) (wrong [
 		wrong = append(wrong, r.alarm(alarmDisk, 0, fmt.Sprintf("%d MB of %d MB free on its disk", r.DiskFree>>20, r.DiskTotal>>20), "make room: without it no change is kept (health.min_disk_percent sets the limit)"))
 	}
 	if len(r.Warnings) > 0 {
-		wrong = append(wrong, r.warning(alarmSettings, 0, joined(r.Warnings), "change them in pdns.conf and restart PowerDNS; the README says why"))
+		wrong = append(wrong, r.warning(AlarmSettings, 0, joined(r.Warnings), "change them in pdns.conf and restart PowerDNS; the README says why"))
+	}
+	if r.Extra > 0 {
+		wrong = append(wrong, r.warning(alarmExtra, 0, fmt.Sprintf("PowerDNS there has %d zones that nobody published, the first of them %s; they are left alone", r.Extra, r.ExtraFirst),
+			`delete them there if they should not be; or set secondary.extra_zones there: "keep" says nothing, "delete" deletes them where PowerDNS serves nothing else`))
 	}
 	if r.SignedUntil != nil && r.SignedUntil.At.Sub(now) < alarmBefore {
 		wrong = append(wrong, r.alarm(alarmSignatures, 0, fmt.Sprintf("what it serves of %s is signed until %s only", r.SignedUntil.Zone, r.SignedUntil.At.Format(time.RFC3339)),

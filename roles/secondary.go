@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -129,9 +128,9 @@ func (s *Secondary) describe(p *health.Presence) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p.Zones, p.LastApplied, p.LastZone = len(s.held), s.lastAt, s.lastZone
-	p.PowerDNS, p.Warnings = s.powerdns.runningVersion(), slices.Clone(s.warnings)
+	p.PowerDNS, p.Warnings = s.powerdns.runningVersion(), s.warnings
 	if len(s.foreign) > 0 && s.cfg.ExtraZones == extraReport {
-		p.Warnings = append(p.Warnings, fmt.Sprintf("PowerDNS here has %d zones that nobody published, the first of them %s: they are left alone, see secondary.extra_zones", len(s.foreign), s.foreign[0]))
+		p.Extra, p.ExtraFirst = len(s.foreign), s.foreign[0]
 	}
 	p.Refeed, p.Addresses, p.SignedUntil = s.refeed, s.cfg.PublicAddresses, s.signed
 }

@@ -93,11 +93,16 @@ func (d statusDocument) inOrder() error {
 	return ErrNotInOrder
 }
 
+// tells whether an alarm says it already.
+func (d statusDocument) tells(kind, node string) bool {
+	return slices.ContainsFunc(d.Alarms, func(a health.Alarm) bool { return a.Kind == kind && a.Node == node })
+}
+
 func (d statusDocument) print(out io.Writer, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(out).Encode(d)
 	}
-	if err := printBoard(out, d.Board); err != nil {
+	if err := printBoard(out, d.Board, d.tells); err != nil {
 		return err
 	}
 	if d.Leader == "" {
@@ -166,8 +171,8 @@ func readStatus(ctx context.Context, conn *broker.Conn, cfg health.Config) (stat
 	return statusOf(board, holder, alarms), nil
 }
 
-// printBoard prints a line a node, and below what is wrong.
-func printBoard(out io.Writer, b health.Board) error {
+// printBoard prints a line a node, and below what is wrong, but for what is told otherwise.
+func printBoard(out io.Writer, b health.Board, told func(kind, node string) bool) error {
 	table := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(table, "ROLE\tNODE\tSTATE\tZONES\tBEHIND\tFAILING\tLAST APPLIED\tSEEN\tPOWERDNS\tVERSION")
 	for _, r := range b.Nodes {
@@ -181,17 +186,21 @@ func printBoard(out io.Writer, b health.Board) error {
 		fmt.Fprintln(out, "\nThere is no primary: nothing is distributed.")
 	}
 	for _, r := range b.Nodes {
-		printTrouble(out, b.At, r)
+		printTrouble(out, b.At, r, told)
 	}
 	return nil
 }
 
-func printTrouble(out io.Writer, now time.Time, r health.Row) {
-	for _, problem := range r.Problems {
-		fmt.Fprintf(out, "\n%s %s is not ready: %s\n", r.Role, r.Node, problem)
+func printTrouble(out io.Writer, now time.Time, r health.Row, told func(kind, node string) bool) {
+	if !told(health.AlarmNotReady, r.Node) || len(r.Problems) > 1 {
+		for _, problem := range r.Problems {
+			fmt.Fprintf(out, "\n%s %s is not ready: %s\n", r.Role, r.Node, problem)
+		}
 	}
-	for _, warning := range r.Warnings {
-		fmt.Fprintf(out, "\n%s %s: %s\n", r.Role, r.Node, warning)
+	if !told(health.AlarmSettings, r.Node) || len(r.Warnings) > 1 {
+		for _, warning := range r.Warnings {
+			fmt.Fprintf(out, "\n%s %s: %s\n", r.Role, r.Node, warning)
+		}
 	}
 	if len(r.Failing) == 0 {
 		return

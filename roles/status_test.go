@@ -49,7 +49,7 @@ There is no primary: nothing is distributed.
 func wantPrinted(t *testing.T, b health.Board, want string) {
 	t.Helper()
 	var got strings.Builder
-	must(t, printBoard(&got, b))
+	must(t, printBoard(&got, b, func(string, string) bool { return false }))
 	if want = strings.TrimPrefix(want, "\n"); got.String() != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got.String(), want)
 	}
