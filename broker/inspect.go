@@ -65,8 +65,26 @@ func (c *Conn) inspectStreams(ctx context.Context, replicas int) (found []Inspec
 		}
 		found = append(found, one)
 	}
+	leases, err := c.inspectLeases(ctx)
+	if err != nil {
+		return nil, Clock{}, err
+	}
 	queue, err := c.inspectConsumer(ctx, touchStream, touchConsumer())
-	return append(found, queue), clock, err
+	return append(found, leases, queue), clock, err
+}
+
+func (c *Conn) inspectLeases(ctx context.Context) (Inspected, error) {
+	one := Inspected{Object: "bucket " + leaseBucket}
+	bucket, err := c.js.KeyValue(ctx, leaseBucket)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		one.Missing = true
+		return one, nil
+	}
+	if err != nil {
+		return one, fmt.Errorf("inspect %s: %w", one.Object, explain(err))
+	}
+	one.Deviations, err = leaseDeviations(ctx, bucket)
+	return one, err
 }
 
 func (c *Conn) inspectConsumer(ctx context.Context, stream string, want jetstream.ConsumerConfig) (Inspected, error) {

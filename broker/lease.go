@@ -219,9 +219,9 @@ func (c *Conn) LeaseHolder(ctx context.Context, name string) (node string, err e
 func (c *Conn) ensureLeases(ctx context.Context, replicas int) error {
 	bucket, err := c.js.KeyValue(ctx, leaseBucket)
 	if err == nil {
-		status, err := bucket.Status(ctx)
-		if err == nil && status.TTL() != leaseTTL {
-			err = fmt.Errorf("%w: bucket %s: its TTL is %s, should be %s; delete it and have it made anew", ErrDeviates, leaseBucket, status.TTL(), leaseTTL)
+		deviations, err := leaseDeviations(ctx, bucket)
+		for _, d := range deviations {
+			err = errors.Join(err, d)
 		}
 		return err
 	}
@@ -234,4 +234,13 @@ func (c *Conn) ensureLeases(ctx context.Context, replicas int) error {
 		return fmt.Errorf("ensure bucket %s: %w", leaseBucket, explain(err))
 	}
 	return nil
+}
+
+// leaseDeviations are settings by which two nodes could hold the lease, or one for ever.
+func leaseDeviations(ctx context.Context, bucket jetstream.KeyValue) ([]Deviation, error) {
+	status, err := bucket.Status(ctx)
+	if err != nil || status.TTL() == leaseTTL {
+		return nil, err
+	}
+	return []Deviation{{"bucket " + leaseBucket, "ttl", status.TTL().String(), leaseTTL.String()}}, nil
 }

@@ -37,7 +37,36 @@ func (e *examination) powerdns(ctx context.Context, before findings) (f findings
 	} else {
 		n.answers(ctx, &f)
 	}
+	if e.role == secondary {
+		f.public(ctx, e.cfg.Secondary.PublicAddresses)
+	}
 	return f
+}
+
+// public looks at where the world asks. From this host that may work though a firewall keeps others out, and the other way
+// round: the health role knows better.
+func (f *findings) public(ctx context.Context, addresses []string) {
+	const name = "powerdns.public"
+	if len(addresses) == 0 {
+		f.warn(name, "secondary.public_addresses", "none is set: the health role cannot ask this PowerDNS as the world does",
+			`set it to where PowerDNS answers the world, such as ["192.0.2.53:53"]`)
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for _, address := range addresses {
+		silent := ""
+		for way, tcp := range map[string]bool{"UDP": false, "TCP": true} {
+			if _, err := transfer.Probe(ctx, address, zone.Root, tcp); errors.Is(err, transfer.ErrSilent) {
+				silent = way + ": " + err.Error()
+			}
+		}
+		if silent == "" {
+			f.ok(name, address, "answers by UDP and by TCP, asked from here")
+			continue
+		}
+		f.warn(name, address, "asked from here it does not answer by "+silent,
+			"see that PowerDNS listens there (local-address of pdns.conf), that no firewall is in the way, and that secondary.public_addresses is right")
+	}
 }
 
 // apiAnswers is all that a proxy needs of PowerDNS: that it is there, and asks for a key.

@@ -227,7 +227,7 @@ func TestDoctorFindsWhatIsAway(t *testing.T) {
 	wants("its store wiped", "ns1")
 
 	i.Secondaries[0].Kill()
-	wants("PowerDNS killed", "ns1", "fail powerdns.api", "fail powerdns.dns")
+	wants("PowerDNS killed", "ns1", "fail powerdns.api", "fail powerdns.dns", "warn powerdns.public")
 	i.Primary.Kill()
 	wants("PowerDNS killed", fleet.Proxy, "fail powerdns.api")
 
