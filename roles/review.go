@@ -148,6 +148,7 @@ func (s *Secondary) compare(serials map[zone.Name]uint32, parked map[zone.Name]b
 			held[name] = h
 		}
 	}
+	missing = slices.DeleteFunc(missing, func(name zone.Name) bool { return held[name].since.After(begin) }) // applied meanwhile
 	s.held, s.signed = held, signed
 	return missing, known
 }

@@ -22,7 +22,7 @@ import (
 
 func main() {
 	program := flag.String("program", "", "the program to measure, each role as a process of its own; without it all roles run in this process")
-	only := flag.String("only", "", "measure one thing: latency, bulk, large, proxy, renew or check")
+	only := flag.String("only", "", "measure one thing: latency, bulk, large, proxy, renew, faults or check")
 	zones := flag.Int("zones", 2000, "renew: how many zones have their signatures renewed")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -55,6 +55,7 @@ func run(ctx context.Context, program, only string, zones int) error {
 		{"large", both, large},
 		{"proxy", []local.Backend{local.SQLite}, proxied},
 		{"renew", []local.Backend{local.SQLite}, func(ctx context.Context, b *bench) error { return renew(ctx, b, zones) }},
+		{"faults", []local.Backend{local.SQLite}, faults},
 	} {
 		if only != "" && only != m.name {
 			continue
@@ -90,10 +91,11 @@ func measure(ctx context.Context, dir, program string, backends []local.Backend,
 	}
 	defer log.Close()
 	f, err := fleet.Start(ctx, fleet.Options{
-		Dir: filepath.Join(dir, "fleet"), Primary: local.SQLite, Secondaries: backends, Program: program, Log: log,
+		Dir: filepath.Join(dir, "fleet"), Primary: local.SQLite, Secondaries: backends, Healths: 2, Program: program, Log: log,
 		Set: map[string]string{
-			"log.level":           "warn",
-			"dnssec.alarm_before": "1s", // a role that shows an alarm is not ready, and never started
+			"log.level":             "warn",
+			"dnssec.alarm_before":   "1s", // a role that shows an alarm is not ready, and never started
+			"health.check_interval": checkInterval,
 		},
 		OfPrimary: map[string]string{"webserver-max-bodysize": "64"},
 	})
