@@ -222,7 +222,7 @@ func (s *simulation) answer(node *simulated, question []byte) {
 // speak says every few seconds that the nodes are there.
 func (s *simulation) speak(ctx context.Context) {
 	say := func(conn *broker.Conn, id, role string) {
-		p := health.Presence{Node: id, Role: role, Instance: "one", Clock: time.Now(), Zones: len(s.names), Started: time.Now()}
+		p := health.Presence{Node: id, Role: role, Instance: "one", Clock: time.Now(), Zones: len(s.names), Started: time.Now(), Complete: role == "primary"}
 		if text, err := json.Marshal(p); err == nil {
 			_ = conn.PublishStatus(ctx, text)
 		}
