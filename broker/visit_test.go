@@ -144,7 +144,7 @@ func TestLooks(t *testing.T) {
 	core, sec, proxy := mustVisit(t, b, "primary1"), mustVisit(t, b, "sec1"), mustVisit(t, b, "proxy1")
 	found, clock, err := core.LookAtStreams(t.Context(), 1)
 	must(t, err)
-	if len(found) != 5 || slices.ContainsFunc(found, func(i broker.Inspected) bool { return !i.Missing }) || clock.Known {
+	if len(found) != 6 || slices.ContainsFunc(found, func(i broker.Inspected) bool { return !i.Missing }) || clock.Known {
 		t.Errorf("of an empty broker: %+v, %+v", found, clock)
 	}
 	if _, _, err := sec.LookAtFeed(t.Context()); !errors.Is(err, broker.ErrGone) {
