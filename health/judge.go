@@ -89,7 +89,7 @@ func (r Row) alarms(now time.Time, c Config, alarmBefore time.Duration) (wrong [
 	}
 	if len(r.Failing) > 0 {
 		f := r.Failing[0]
-		wrong = append(wrong, r.alarm(alarmFailing, patienceFailing, fmt.Sprintf("%d zones in trouble, the first of them %s: %s", r.Failures, f.Zone, f.Reason),
+		wrong = append(wrong, r.alarm(alarmFailing, patienceFailing, fmt.Sprintf("zones in trouble, %d in all, the first of them %s: %s", r.Failures, f.Zone, f.Reason),
 			"mend what the reason names; they are tried again by themselves, and at once by: pdns-distribute sync ZONE"))
 	}
 	if r.Stalled {
@@ -106,7 +106,7 @@ func (r Row) alarms(now time.Time, c Config, alarmBefore time.Duration) (wrong [
 		wrong = append(wrong, r.warning(AlarmSettings, 0, joined(r.Warnings), "change them in pdns.conf and restart PowerDNS; the README says why"))
 	}
 	if r.Extra > 0 {
-		wrong = append(wrong, r.warning(alarmExtra, 0, fmt.Sprintf("PowerDNS there has %d zones that nobody published, the first of them %s; they are left alone", r.Extra, r.ExtraFirst),
+		wrong = append(wrong, r.warning(alarmExtra, 0, fmt.Sprintf("PowerDNS there has zones that nobody published, %d in all, the first of them %s; they are left alone", r.Extra, r.ExtraFirst),
 			`delete them there if they should not be; or set secondary.extra_zones there: "keep" says nothing, "delete" deletes them where PowerDNS serves nothing else`))
 	}
 	if r.SignedUntil != nil && r.SignedUntil.At.Sub(now) < alarmBefore {

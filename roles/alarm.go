@@ -142,7 +142,7 @@ func reasonIn(b health.Board, node string, name zone.Name) string {
 }
 
 func alarmLate(node string, zones int, l health.Late, reason string) health.Alarm {
-	what := fmt.Sprintf("secondary %s does not serve %d zones as published, the first of them %s since %s, told again %d times", node, zones, l.Zone, l.Since.UTC().Format(time.RFC3339), l.Attempts)
+	what := fmt.Sprintf("secondary %s does not serve zones as published, %d in all, the first of them %s since %s, which it was told %d more times", node, zones, l.Zone, l.Since.UTC().Format(time.RFC3339), l.Attempts)
 	if reason != "" {
 		what += ": " + reason
 	}

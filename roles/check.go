@@ -67,8 +67,9 @@ func (c *checker) run(ctx context.Context) error {
 	for wait(ctx, checkTick) {
 		nodes := c.ready()
 		for node := range due {
-			if !slices.Contains(nodes, node) {
-				delete(due, node) // when it is back it is checked
+			if !slices.Contains(nodes, node) { // when it is back it is checked, and till then nothing is known of it
+				delete(due, node)
+				c.h.findings.forget(node)
 			}
 		}
 		for _, node := range nodes {
