@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"pdns-distribute/dnssec"
 	"pdns-distribute/health"
 	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
@@ -107,6 +108,7 @@ var verdicts = map[string]string{
 	"unreachable-tcp": "see whether a firewall lets TCP port 53 in: large answers and signed ones need it",
 	"servfail":        "see what its PowerDNS logs: its database may be locked or gone",
 	"lame":            "see whether the address belongs to this node (secondary.public_addresses), and whether its PowerDNS has the zone: pdns-distribute status ZONE",
+	"unsigned":        "see why its PowerDNS answers without valid signatures: pdns-distribute status ZONE, and pdnsutil check-zone ZONE on the primary",
 	"serial":          "see whether another server or a cache answers at that address: the node itself says that it serves the newest version",
 }
 
@@ -167,7 +169,7 @@ func (p *prober) judgeOnce(ctx context.Context, node, address string, name zone.
 		tcp    bool
 		silent string
 	}{{false, "unreachable-udp"}, {true, "unreachable-tcp"}} {
-		serial, err := transfer.Probe(ctx, address, name, way.tcp)
+		got, err := transfer.Probe(ctx, address, name, way.tcp)
 		after := p.h.index.get(name)
 		switch {
 		case after.seq != before.seq || !p.h.events.Settled(name) && !errors.Is(err, transfer.ErrSilent):
@@ -178,8 +180,12 @@ func (p *prober) judgeOnce(ctx context.Context, node, address string, name zone.
 			return "servfail", err
 		case err != nil:
 			return "lame", err
-		case serial != after.header.Serial:
-			return "serial", fmt.Errorf("serial %d, published is %d", serial, after.header.Serial)
+		case got.Serial != after.header.Serial:
+			return "serial", fmt.Errorf("serial %d, published is %d", got.Serial, after.header.Serial)
+		case after.header.Expires != 0 && got.Expires == 0:
+			return "unsigned", errors.New("its answer is not signed, and the zone is")
+		case after.header.Expires != 0 && dnssec.EndsWithin(got.Expires, time.Now(), p.h.dnssec.AlarmBefore):
+			return "unsigned", fmt.Errorf("its answer is signed until %s only", dnssec.End(got.Expires, time.Now()).Format(time.RFC3339))
 		}
 	}
 	return "", nil

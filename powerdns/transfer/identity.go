@@ -19,19 +19,35 @@ const soaNumbers = 20
 
 // Serial asks the server at addr for the zone's SOA and returns its serial.
 func Serial(ctx context.Context, addr string, name zone.Name, o AskOptions) (uint32, error) {
-	answer, err := Ask(ctx, addr, name, dns.TypeSOA, o)
+	soa, _, err := askSOA(ctx, addr, name, o)
 	if err != nil {
 		return 0, err
 	}
+	return binary.BigEndian.Uint32(soa[len(soa)-soaNumbers:]), nil
+}
+
+// askSOA returns the SOA of an authoritative answer and its signatures.
+func askSOA(ctx context.Context, addr string, name zone.Name, o AskOptions) (soa zone.Record, signatures []zone.Record, err error) {
+	answer, err := Ask(ctx, addr, name, dns.TypeSOA, o)
+	if err != nil {
+		return nil, nil, err
+	}
 	if answer.Rcode != dns.RcodeSuccess {
-		return 0, fmt.Errorf("%s for zone %s: %w", addr, name, &RcodeError{answer.Rcode})
+		return nil, nil, fmt.Errorf("%s for zone %s: %w", addr, name, &RcodeError{answer.Rcode})
 	}
 	for _, r := range answer.Answer {
-		if data := r.Data(); r.Type() == dns.TypeSOA && r.Owner() == name && answer.AA && len(data) > soaNumbers {
-			return binary.BigEndian.Uint32(data[len(data)-soaNumbers:]), nil
+		switch {
+		case r.Owner() != name || !answer.AA:
+		case r.Type() == dns.TypeSOA && len(r.Data()) > soaNumbers:
+			soa = r
+		case r.Covered() == dns.TypeSOA:
+			signatures = append(signatures, r)
 		}
 	}
-	return 0, fmt.Errorf("%s %w (%s)", addr, ErrNoSOA, name)
+	if soa == nil {
+		return nil, nil, fmt.Errorf("%s %w (%s)", addr, ErrNoSOA, name)
+	}
+	return soa, signatures, nil
 }
 
 // ServerID asks the server at addr for its id: id.server TXT in class CHAOS (RFC 4892). "" is that of a server that

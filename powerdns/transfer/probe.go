@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -20,17 +21,33 @@ var (
 	ErrLame = errors.New("lame")
 )
 
-// Probe asks a server for a zone's SOA as anybody would, by UDP or by TCP, and returns the serial.
-func Probe(ctx context.Context, addr string, name zone.Name, tcp bool) (serial uint32, err error) {
-	serial, err = Serial(ctx, addr, name, AskOptions{TCP: tcp})
+// Probed is what the world gets.
+type Probed struct {
+	Serial  uint32
+	Expires uint32 // the last end of a signature of the SOA, as in RFC 4034 §3.1.5; 0 when there is none
+}
+
+// Probe asks a server for a zone's SOA as a validating resolver would, by UDP or by TCP.
+func Probe(ctx context.Context, addr string, name zone.Name, tcp bool) (p Probed, err error) {
+	soa, signatures, err := askSOA(ctx, addr, name, AskOptions{TCP: tcp, DNSSEC: true})
 	code, answered := errors.AsType[*RcodeError](err)
 	switch {
 	case err == nil:
-		return serial, nil
 	case answered && code.Rcode == dns.RcodeServerFailure:
-		return 0, ErrServfail
+		return p, ErrServfail
 	case answered, errors.Is(err, ErrNoSOA):
-		return 0, fmt.Errorf("%w: %w", ErrLame, err)
+		return p, fmt.Errorf("%w: %w", ErrLame, err)
+	default:
+		return p, fmt.Errorf("%w: %w", ErrSilent, err)
 	}
-	return 0, fmt.Errorf("%w: %w", ErrSilent, err)
+	p.Serial = binary.BigEndian.Uint32(soa[len(soa)-soaNumbers:])
+	for _, r := range signatures {
+		// type, algorithm, labels and TTL stand before the end: RFC 4034 §3.1. One good signature is enough.
+		if data := r.Data(); len(data) >= 12 {
+			if end := binary.BigEndian.Uint32(data[8:]); p.Expires == 0 || zone.SerialNewer(end, p.Expires) {
+				p.Expires = end
+			}
+		}
+	}
+	return p, nil
 }

@@ -15,14 +15,21 @@ import (
 func TestProbePowerDNS(t *testing.T) {
 	primary := start(t, local.SQLite, true)
 	load(t, primary, "probe.example", apex)
+	load(t, primary, "signed.example", apex)
+	pdnsutil(t, primary, "secure-zone", "signed.example")
+	expires, _ := fetch(t, primary.DNSAddr, zone.MustParseName("signed.example")).FirstExpiry()
 	name := zone.MustParseName("probe.example")
 	want, err := transfer.Serial(t.Context(), primary.DNSAddr, name, transfer.AskOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, tcp := range []bool{false, true} {
-		if serial, err := transfer.Probe(t.Context(), primary.DNSAddr, name, tcp); err != nil || serial != want {
-			t.Errorf("tcp %v: %d, %v", tcp, serial, err)
+		if p, err := transfer.Probe(t.Context(), primary.DNSAddr, name, tcp); err != nil || p.Serial != want || p.Expires != 0 {
+			t.Errorf("tcp %v: %+v, %v", tcp, p, err)
+		}
+		signed := zone.MustParseName("signed.example")
+		if p, err := transfer.Probe(t.Context(), primary.DNSAddr, signed, tcp); err != nil || p.Expires != expires {
+			t.Errorf("tcp %v: %+v, %v, want signatures until %d", tcp, p, err, expires)
 		}
 		if _, err := transfer.Probe(t.Context(), primary.DNSAddr, zone.MustParseName("other.example"), tcp); !errors.Is(err, transfer.ErrLame) {
 			t.Errorf("tcp %v, a zone that it has not: %v", tcp, err)

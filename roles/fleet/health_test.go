@@ -189,22 +189,43 @@ func TestProofFromOutside(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Set: quick(nil)})
 	must(t, createMany(i.ctx, i.api, "proof", 3, 1))
+	signed := numbered("proof", 2)
+	must(t, i.put(signed, `{"dnssec":true}`))
 	i.eventually("created", i.allSame)
 	i.noAlarms()
-	other, err := local.Start(i.ctx, local.Options{Dir: filepath.Join(t.TempDir(), "other"), Backend: local.SQLite})
-	must(t, err)
-	defer other.Stop()
 	_, set := i.Config("ns2")
 	right := set["secondary.public_addresses"]
-	for kind, address := range map[string]string{"unreachable-udp": "127.0.0.1:1", "lame": other.DNSAddr} {
+	at := func(address string) {
+		t.Helper()
 		set["secondary.public_addresses"] = address
 		must(t, i.StopRole("ns2"))
 		must(t, i.StartRole(i.ctx, "ns2"))
-		i.alarm(kind, "ns2")
 	}
-	set["secondary.public_addresses"] = right
-	must(t, i.StopRole("ns2"))
-	must(t, i.StartRole(i.ctx, "ns2"))
+	at("127.0.0.1:1")
+	i.alarm("unreachable-udp", "ns2")
+
+	other, err := local.Start(i.ctx, local.Options{Dir: filepath.Join(t.TempDir(), "other"), Backend: local.SQLite, Primary: true})
+	must(t, err)
+	defer other.Stop()
+	at(other.DNSAddr)
+	i.alarm("lame", "ns2")
+	api, err := other.Client()
+	must(t, err)
+	for n := range 3 {
+		name := numbered("proof", n)
+		serial := i.serial(name)
+		if name != signed {
+			serial += 1000
+		}
+		must(t, api.CreateZoneWith(i.ctx, powerdns.ZoneSpec{Name: name, Kind: powerdns.Native, RRsets: []powerdns.RRset{
+			{Name: name, Type: "SOA", TTL: 60, Content: []string{fmt.Sprintf("ns1.example. hostmaster.example. %d 1 1 1 1", serial)}},
+			{Name: name, Type: "NS", TTL: 60, Content: []string{"ns1.example."}},
+		}}))
+	}
+	i.alarm("serial", "ns2")
+	i.alarm("unsigned", "ns2")
+
+	at(right)
 	i.noAlarms()
 }
 
