@@ -8,6 +8,9 @@ import (
 	"os"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
+	"pdns-distribute/roles/observe"
 	"pdns-distribute/roles/settings"
 )
 
@@ -91,5 +94,8 @@ func runRole(ctx context.Context, in Invocation, name string, make func(Config, 
 	if err != nil {
 		return err
 	}
-	return role.Run(ctx)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return role.Run(ctx) })
+	g.Go(func() error { return observe.NewSystemd().Run(ctx) })
+	return g.Wait()
 }

@@ -67,6 +67,8 @@ var observePorts = map[string]int{"broker": 9500, rolePrimary: 9501, "proxy": 95
 type initNode struct {
 	Role, ID  string
 	File      string // the configuration, on its host
+	Folder    string // that it is in
+	Unit      string // of systemd
 	Observe   string
 	BrokerURL string
 	APIPrefix string
@@ -79,10 +81,13 @@ var (
 	nodeTemplate string
 	//go:embed templates/pdns.conf
 	pdnsTemplate string
+	//go:embed templates/unit.service
+	unitTemplate string
 
 	quoting    = template.FuncMap{"quote": strconv.Quote}
 	nodeConfig = template.Must(template.New(nodeFile).Funcs(quoting).Parse(nodeTemplate))
 	pdnsConfig = template.Must(template.New("pdns.conf").Funcs(quoting).Parse(pdnsTemplate))
+	unitConfig = template.Must(template.New("unit.service").Parse(unitTemplate))
 )
 
 // Write makes the folder with all files, or nothing.
@@ -170,8 +175,16 @@ func checkIDs(nodes []initNode) error {
 // files makes one node's own files, and its user in the broker's configuration.
 func (n initNode) files(conf *broker.ServerConf) ([]initFile, error) {
 	config, err := fill(nodeConfig, n)
-	if err != nil || n.Role == "broker" {
-		return []initFile{{n.ID + "/" + nodeFile, config, public}}, err
+	if err != nil {
+		return nil, err
+	}
+	unit, err := fill(unitConfig, n)
+	if err != nil {
+		return nil, err
+	}
+	files := []initFile{{n.ID + "/" + nodeFile, config, public}, {n.ID + "/" + n.Unit, unit, public}}
+	if n.Role == "broker" {
+		return files, nil
 	}
 	key, err := broker.NewUserKey()
 	if err != nil {
@@ -186,7 +199,7 @@ func (n initNode) files(conf *broker.ServerConf) ([]initFile, error) {
 	default:
 		conf.Core = append(conf.Core, user)
 	}
-	files := []initFile{{n.ID + "/" + nodeFile, config, public}, {n.ID + "/node.nkey", key.Seed, secret}}
+	files = append(files, initFile{n.ID + "/node.nkey", key.Seed, secret})
 	if n.PowerDNS {
 		pdns, err := fill(pdnsConfig, n)
 		if err != nil {
@@ -222,7 +235,7 @@ func (p Installation) nodes() []initNode {
 		n := &nodes[i]
 		n.Observe = net.JoinHostPort("127.0.0.1", strconv.Itoa(observePorts[n.Role]))
 		n.BrokerURL = "tls://" + net.JoinHostPort(p.BrokerHost, strconv.Itoa(p.BrokerPort))
-		n.File = p.home(n.ID, nodeFile)
+		n.File, n.Folder, n.Unit = p.home(n.ID, nodeFile), p.home(n.ID), "pdns-distribute-"+n.ID+".service"
 	}
 	return nodes
 }
@@ -261,9 +274,11 @@ func (p Installation) home(parts ...string) string {
 // explain tells the operator what was written and what to do with it.
 func (p Installation) explain(out io.Writer) {
 	fmt.Fprintf(out, "Wrote %s: a folder for each node, to be copied to its host as %s.\n\n", p.Dir, p.home("NODE"))
-	for _, n := range p.nodes() {
+	nodes := p.nodes()
+	for _, n := range nodes {
 		fmt.Fprintf(out, "  %-12s pdns-distribute %s --config %s\n", n.ID, n.Role, n.File)
 	}
 	fmt.Fprintf(out, "\nWhere there is a pdns.conf in the folder, add its lines to the configuration of the PowerDNS on that host.\n"+
+		"For systemd there is a unit in each folder, such as "+nodes[0].ID+"/"+nodes[0].Unit+".\n"+
 		"Keep %s to yourself: it signs certificates for brokers, and no host needs it.\n", filepath.Join(p.Dir, "ca.key"))
 }

@@ -50,7 +50,7 @@ func TestInitWritesAnInstallation(t *testing.T) {
 
 	want := map[string]fs.FileMode{"ca.crt": 0o644, "ca.key": 0o600, "broker1/broker.crt": 0o644, "broker1/broker.key": 0o600, "broker1/nats.conf": 0o644}
 	for _, id := range []string{"broker1", "primary1", "proxy1", "health1", "ns1", "ns2"} {
-		want[id+"/ca.crt"], want[id+"/config.toml"] = 0o644, 0o644
+		want[id+"/ca.crt"], want[id+"/config.toml"], want[id+"/pdns-distribute-"+id+".service"] = 0o644, 0o644, 0o644
 		if id != "broker1" {
 			want[id+"/node.nkey"] = 0o600
 		}
