@@ -128,12 +128,15 @@ func (m *mender) run(ctx context.Context) error {
 }
 
 // order has a zone taken again. It stands back behind a touch that waits: that one may know more, such as that the zone
-// was deleted.
+// was deleted. If that did not help, it is found and ordered once more.
 func (m *mender) order(ctx context.Context, name zone.Name, node string) error {
 	if !m.lease.Held() {
 		return errors.New("the lease is over")
 	}
 	_, err := m.conn.PublishTouch(ctx, name, broker.Touch{Reason: reasonHealth, Again: node, Term: m.lease.Term, Yields: true})
+	if errors.Is(err, broker.ErrConflict) {
+		return nil
+	}
 	return err
 }
 
