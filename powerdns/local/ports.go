@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"sync"
 )
 
 const host = "127.0.0.1"
@@ -16,11 +17,25 @@ const (
 	highestPort = 32000
 )
 
-// FreeAddress returns a loopback address whose port is free for UDP and TCP at this moment.
+// given are the ports that this process was given, as long as there are others: whoever asked for one listens there only
+// later.
+var given = struct {
+	sync.Mutex
+	ports map[int]bool
+}{ports: map[int]bool{}}
+
+// FreeAddress returns a loopback address whose port is free for UDP and TCP at this moment, another one each time.
 func FreeAddress() (string, error) {
+	given.Lock()
+	defer given.Unlock()
+	if len(given.ports) > (highestPort-lowestPort)/2 {
+		clear(given.ports)
+	}
 	for range 1000 {
-		addr := net.JoinHostPort(host, strconv.Itoa(lowestPort+rand.IntN(highestPort-lowestPort)))
-		if isFree(addr) {
+		port := lowestPort + rand.IntN(highestPort-lowestPort)
+		addr := net.JoinHostPort(host, strconv.Itoa(port))
+		if !given.ports[port] && isFree(addr) {
+			given.ports[port] = true
 			return addr, nil
 		}
 	}
