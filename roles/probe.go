@@ -38,6 +38,9 @@ func newProber(h *Health) *prober { return &prober{h: h, recent: map[zone.Name]b
 
 // changed has zones asked for that have changed.
 func (p *prober) changed(names []zone.Name) {
+	if p.h.cfg.ProbeSample == 0 {
+		return // nobody asks
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, name := range names {
