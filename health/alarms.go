@@ -46,8 +46,8 @@ type alarmState struct {
 // NewAlarms begins with none.
 func NewAlarms() *Alarms { return &Alarms{known: map[alarmKey]alarmState{}} }
 
-// Update takes all that is wrong at this moment and returns what has been raised by that and what is over.
-func (a *Alarms) Update(now time.Time, wrong []Alarm) (raised, cleared []Alarm) {
+// Update takes all that is wrong at this moment.
+func (a *Alarms) Update(now time.Time, wrong []Alarm) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	next := make(map[alarmKey]alarmState, len(wrong))
@@ -59,19 +59,10 @@ func (a *Alarms) Update(now time.Time, wrong []Alarm) (raised, cleared []Alarm) 
 		}
 		w.Since = s.Since
 		s.Alarm = w
-		if !s.raised && now.Sub(s.Since) >= w.after {
-			s.raised = true
-			raised = append(raised, w)
-		}
+		s.raised = s.raised || now.Sub(s.Since) >= w.after
 		next[key] = s
 	}
-	for key, s := range a.known {
-		if _, is := next[key]; !is && s.raised {
-			cleared = append(cleared, s.Alarm)
-		}
-	}
 	a.known = next
-	return sorted(raised), sorted(cleared)
 }
 
 // List is what is wrong, the alarms before the warnings, the oldest first.
@@ -102,4 +93,35 @@ func rank(a Alarm) int {
 		return 1
 	}
 	return 0
+}
+
+// Told is what somebody was told of alarms. The zero value is that nothing was told yet.
+type Told struct {
+	begun bool
+	list  []Alarm
+}
+
+// Begun tells whether anything was told, be it that nothing is wrong.
+func (t *Told) Begun() bool { return t.begun }
+
+// Tells tells whether an alarm of that kind was told, and not yet that it is over.
+func (t *Told) Tells(kind string) bool {
+	return slices.ContainsFunc(t.list, func(a Alarm) bool { return a.Kind == kind })
+}
+
+// Change takes what is to be told now, and returns what is new since the last time and what is over.
+func (t *Told) Change(now []Alarm) (raised, cleared []Alarm) {
+	raised, cleared = without(now, t.list), without(t.list, now)
+	t.begun, t.list = true, now
+	return raised, cleared
+}
+
+// without leaves out what the other list has, too, whatever it says there.
+func without(list, other []Alarm) (rest []Alarm) {
+	for _, a := range list {
+		if !slices.ContainsFunc(other, func(b Alarm) bool { return a.Kind == b.Kind && a.Node == b.Node }) {
+			rest = append(rest, a)
+		}
+	}
+	return rest
 }

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +18,7 @@ func kinds(list []Alarm) string {
 }
 
 func TestAlarmsAreStates(t *testing.T) {
-	a := NewAlarms()
+	a, told := NewAlarms(), Told{}
 	disk, load := Alarm{Kind: "disk", Node: ns1, What: "1 MB"}, Alarm{Kind: "load", Node: ns1, Warning: true, after: time.Minute}
 	for n, step := range []struct {
 		after                 time.Duration
@@ -32,7 +33,8 @@ func TestAlarmsAreStates(t *testing.T) {
 		{4 * time.Minute, []Alarm{load}, "", "", ""},
 		{4*time.Minute + time.Second, nil, "", "", ""},
 	} {
-		raised, cleared := a.Update(noon.Add(step.after), step.wrong)
+		a.Update(noon.Add(step.after), step.wrong)
+		raised, cleared := told.Change(a.List())
 		if got := kinds(raised); got != step.raised {
 			t.Errorf("step %d raised %q", n, got)
 		}
@@ -117,5 +119,21 @@ func TestTwins(t *testing.T) {
 	}
 	if wrong := twins.Alarms(noon.Add(time.Minute)); len(wrong) != 0 {
 		t.Errorf("one was stopped: %+v", wrong)
+	}
+}
+
+func TestTold(t *testing.T) {
+	a, b := Alarm{Kind: "a", Node: "1"}, Alarm{Kind: "a", Node: "2"}
+	var told Told
+	for n, step := range []struct{ now, raised, cleared []Alarm }{
+		{[]Alarm{a}, []Alarm{a}, nil},
+		{[]Alarm{a, b}, []Alarm{b}, nil},
+		{[]Alarm{b}, nil, []Alarm{a}},
+		{nil, nil, []Alarm{b}},
+	} {
+		raised, cleared := told.Change(step.now)
+		if fmt.Sprint(raised) != fmt.Sprint(step.raised) || fmt.Sprint(cleared) != fmt.Sprint(step.cleared) {
+			t.Errorf("step %d: raised %v, cleared %v", n, raised, cleared)
+		}
 	}
 }

@@ -19,7 +19,7 @@ const judgeInterval = time.Second
 // the others have found the broker again, too, nothing new is said of them.
 func (h *Health) keepJudging(ctx context.Context) error {
 	deaf := time.Now()
-	told := toldAlarms{}
+	told := health.Told{}
 	for wait(ctx, judgeInterval) {
 		now := time.Now()
 		board := h.board()
@@ -44,8 +44,8 @@ func (h *Health) keepJudging(ctx context.Context) error {
 		wrong = append(wrong, h.findings.alarms()...)
 		h.alarms.Update(now, wrong)
 		h.measure(board)
-		if !h.leads() && !told.tells(alarmNoBroker) {
-			told = toldAlarms{}
+		if !h.leads() && !told.Tells(alarmNoBroker) {
+			told = health.Told{}
 			continue
 		}
 		h.report(&told)
@@ -62,40 +62,11 @@ func (h *Health) noBroker() health.Alarm {
 	}.Lasting()
 }
 
-// toldAlarms is what was told of alarms, nothing before the first time.
-type toldAlarms struct {
-	begun bool
-	list  []health.Alarm
-}
-
-func (t *toldAlarms) tells(kind string) bool {
-	return slices.ContainsFunc(t.list, func(a health.Alarm) bool { return a.Kind == kind })
-}
-
-// change returns what is new since the last time and what is over.
-func (t *toldAlarms) change(now []health.Alarm) (raised, cleared []health.Alarm) {
-	lacks := func(list []health.Alarm, a health.Alarm) bool {
-		return !slices.ContainsFunc(list, func(b health.Alarm) bool { return a.Kind == b.Kind && a.Node == b.Node })
-	}
-	for _, a := range now {
-		if lacks(t.list, a) {
-			raised = append(raised, a)
-		}
-	}
-	for _, a := range t.list {
-		if lacks(now, a) {
-			cleared = append(cleared, a)
-		}
-	}
-	t.begun, t.list = true, now
-	return raised, cleared
-}
-
 // report tells of alarms that began or are over. Who begins to lead tells all: who led before may have told of others.
-func (h *Health) report(told *toldAlarms) {
-	first := !told.begun
+func (h *Health) report(told *health.Told) {
+	first := !told.Begun()
 	now := h.alarms.List()
-	raised, cleared := told.change(now)
+	raised, cleared := told.Change(now)
 	if len(raised)+len(cleared) == 0 && !first {
 		return
 	}

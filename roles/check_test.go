@@ -115,22 +115,6 @@ func TestSightings(t *testing.T) {
 	}
 }
 
-func TestToldAlarms(t *testing.T) {
-	a, b := health.Alarm{Kind: "a", Node: "1"}, health.Alarm{Kind: "a", Node: "2"}
-	var told toldAlarms
-	for n, step := range []struct{ now, raised, cleared []health.Alarm }{
-		{[]health.Alarm{a}, []health.Alarm{a}, nil},
-		{[]health.Alarm{a, b}, []health.Alarm{b}, nil},
-		{[]health.Alarm{b}, nil, []health.Alarm{a}},
-		{nil, nil, []health.Alarm{b}},
-	} {
-		raised, cleared := told.change(step.now)
-		if fmt.Sprint(raised) != fmt.Sprint(step.raised) || fmt.Sprint(cleared) != fmt.Sprint(step.cleared) {
-			t.Errorf("step %d: raised %v, cleared %v", n, raised, cleared)
-		}
-	}
-}
-
 // askOf answers as a secondary does that has this.
 func askOf(has *health.Inventory) func(context.Context, health.Question) (health.Answer, error) {
 	return func(_ context.Context, q health.Question) (health.Answer, error) { return has.Answer(q), nil }
