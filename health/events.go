@@ -32,16 +32,16 @@ type event struct {
 // Active is a secondary that should take what is published.
 type Active struct {
 	Node string
-	// Place tells how far it is with the state of a sequence.
-	Place func(seq uint64) Place
+	// Stage tells how far it is with the state of a sequence.
+	Stage func(seq uint64) Stage
 }
 
-// Place is how far a state is on its way to a secondary.
-type Place int
+// Stage is how far a state is on its way to a secondary.
+type Stage int
 
-// The places.
+// The stages.
 const (
-	Delivered Place = iota // and acknowledged
+	Delivered Stage = iota // and acknowledged
 	InHand                 // delivered, and perhaps acknowledged: the broker tells that only of the oldest
 	Queued                 // it will come by itself
 )
@@ -166,8 +166,8 @@ func (e *event) missing(now time.Time, wait time.Duration, active []Active) (los
 		if e.told[a.Node] {
 			continue
 		}
-		switch place := a.Place(e.seq); {
-		case place == Queued, place == InHand && now.Sub(e.since) < handPatience*wait:
+		switch stage := a.Stage(e.seq); {
+		case stage == Queued, stage == InHand && now.Sub(e.since) < handPatience*wait:
 			waiting = true
 		default:
 			lost = append(lost, a.Node)

@@ -17,11 +17,11 @@ type following struct {
 	t      *testing.T
 	events *Events
 	now    time.Time
-	place  map[string]Place // of secondaries that the state still waits for
+	stage  map[string]Stage // of secondaries that the state still waits for
 }
 
 func follow(t *testing.T) *following {
-	return &following{t: t, events: NewEvents(20 * time.Second), now: noon, place: map[string]Place{}}
+	return &following{t: t, events: NewEvents(20 * time.Second), now: noon, stage: map[string]Stage{}}
 }
 
 func (f *following) publish(name string, digest string, seq uint64) Settled {
@@ -36,7 +36,7 @@ func (f *following) applied(node string, s Settled) {
 
 func (f *following) active() (active []Active) {
 	for _, node := range []string{ns1, ns2} {
-		active = append(active, Active{Node: node, Place: func(uint64) Place { return f.place[node] }})
+		active = append(active, Active{Node: node, Stage: func(uint64) Stage { return f.stage[node] }})
 	}
 	return active
 }
@@ -110,9 +110,9 @@ func TestToldAgain(t *testing.T) {
 func TestBehindIsNotLost(t *testing.T) {
 	f := follow(t)
 	f.publish("a.example", "d1", 1)
-	f.place[ns1], f.place[ns2] = Queued, Queued
+	f.stage[ns1], f.stage[ns2] = Queued, Queued
 	f.want(f.after(10 * time.Minute))
-	f.place[ns1] = Delivered
+	f.stage[ns1] = Delivered
 	f.want(f.after(20*time.Second+3*time.Second), "ask a.example.", "retake a.example.[ns1]")
 }
 
@@ -120,7 +120,7 @@ func TestBehindIsNotLost(t *testing.T) {
 func TestInHandIsAskedFor(t *testing.T) {
 	f := follow(t)
 	f.publish("a.example", "d1", 1)
-	f.place[ns1], f.place[ns2] = InHand, InHand
+	f.stage[ns1], f.stage[ns2] = InHand, InHand
 	f.want(f.after(99 * time.Second))
 	f.want(f.after(4*time.Second), "ask a.example.", "retake a.example.[ns1 ns2]")
 }

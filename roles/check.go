@@ -262,7 +262,7 @@ func (c *checker) mend(node string, found health.Comparison, published int, repo
 func (c *checker) onWay(node string, d health.Difference) bool {
 	now := c.h.index.get(d.Zone)
 	switch {
-	case !c.h.events.Settled(d.Zone), now.seq > 0 && c.h.place(node, now.seq) == health.Queued:
+	case !c.h.events.Settled(d.Zone), now.seq > 0 && c.h.stage(node, now.seq) == health.Queued:
 		return true
 	case !now.stands(): // or it is published anew, after the broker lost its store
 		return d.Want != nil || now.remembered()

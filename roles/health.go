@@ -290,7 +290,7 @@ func (h *Health) board() health.Board {
 func (h *Health) active(b health.Board) (active []health.Active) {
 	for _, r := range b.Nodes {
 		if r.Role == roleSecondary && r.Active {
-			active = append(active, health.Active{Node: r.Node, Place: func(seq uint64) health.Place { return h.place(r.Node, seq) }})
+			active = append(active, health.Active{Node: r.Node, Stage: func(seq uint64) health.Stage { return h.stage(r.Node, seq) }})
 		}
 	}
 	return active
@@ -299,8 +299,8 @@ func (h *Health) active(b health.Board) (active []health.Active) {
 // feedsStale is when what is known of feeds says nothing any more.
 const feedsStale = 3 * feedsInterval
 
-// place tells how far a state is on its way to a secondary. What is not known counts as queued.
-func (h *Health) place(node string, seq uint64) health.Place {
+// stage tells how far a state is on its way to a secondary. What is not known counts as queued.
+func (h *Health) stage(node string, seq uint64) health.Stage {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	f, is := h.feeds[node]

@@ -165,7 +165,7 @@ func (p *prober) judge(ctx context.Context, node, address string, name zone.Name
 
 func (p *prober) judgeOnce(ctx context.Context, node, address string, name zone.Name) (verdict string, err error) {
 	before := p.h.index.get(name)
-	if !before.stands() || p.h.place(node, before.seq) == health.Queued {
+	if !before.stands() || p.h.stage(node, before.seq) == health.Queued {
 		return "", nil
 	}
 	for _, way := range []struct {
