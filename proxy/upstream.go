@@ -19,7 +19,12 @@ import (
 	"time"
 )
 
-const dialPatience = 5 * time.Second
+// PowerDNS has room for ten connections that it has not accepted yet (4.7), and the kernel drops what comes when that is
+// full. It tries again by itself after 1, 3 and 7 s; many clients at once would wait that long, and some of them in vain.
+const (
+	firstDial    = 250 * time.Millisecond // each further attempt may take twice as long
+	dialPatience = 15 * time.Second       // in all
+)
 
 // upstream passes each request to PowerDNS over a connection of its own: PowerDNS closes it after the answer.
 //
@@ -35,12 +40,11 @@ type upstream struct {
 
 // newUpstream is for the server at u. config is that of its TLS, if it has any; nil trusts the host's roots.
 func newUpstream(u *url.URL, config *tls.Config, timeout, stall time.Duration) *upstream {
-	plain := &net.Dialer{Timeout: dialPatience}
-	up := &upstream{dial: plain.DialContext, timeout: timeout, stall: stall}
+	up := &upstream{dial: new(net.Dialer).DialContext, timeout: timeout, stall: stall}
 	port := "80"
 	if u.Scheme == "https" {
 		port = "443"
-		up.dial = (&tls.Dialer{NetDialer: plain, Config: config}).DialContext
+		up.dial = (&tls.Dialer{Config: config}).DialContext
 	}
 	if u.Port() != "" {
 		port = u.Port()
@@ -62,7 +66,7 @@ func (e clientError) Unwrap() error { return e.error }
 // RoundTrip returns when the answer begins, which may be before the request's end. What is left is not sent then, and who
 // called may read on in the request's body once the answer's is closed.
 func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
-	conn, err := u.dial(r.Context(), "tcp", u.address)
+	conn, err := u.connect(r.Context())
 	if err != nil {
 		return nil, unreachedError{err}
 	}
@@ -86,6 +90,21 @@ func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, clientError{x.unread}
 	}
 	return nil, fmt.Errorf("no answer from %s: %w", u.address, err)
+}
+
+// connect knocks again where nobody answers. A refusal is an answer.
+func (u *upstream) connect(ctx context.Context) (conn net.Conn, err error) {
+	ctx, cancel := context.WithTimeout(ctx, dialPatience)
+	defer cancel()
+	for patience := firstDial; ; patience *= 2 {
+		attempt, cancel := context.WithTimeout(ctx, patience)
+		conn, err = u.dial(attempt, "tcp", u.address)
+		cancel()
+		var failed net.Error
+		if unheard := errors.As(err, &failed) && failed.Timeout(); !unheard || ctx.Err() != nil {
+			return conn, err
+		}
+	}
 }
 
 // exchange is one request and its answer.

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -18,6 +19,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -447,6 +449,70 @@ func TestNotReached(t *testing.T) {
 			t.Errorf("%s, marked %d times", res.Status, len(f.written))
 		}
 	}
+}
+
+// PowerDNS takes up to ten connections that it has not accepted yet, and leaves the others unheard.
+func TestBurstOfConnections(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	raw, err := listener.(*net.TCPListener).SyscallConn()
+	must(t, err)
+	must(t, raw.Control(func(fd uintptr) { err = syscall.Listen(int(fd), 10) }))
+	must(t, err)
+	ready := make(chan struct{})
+	slow := &slowListener{listener, ready, sync.OnceFunc(func() { close(ready) })}
+	server := &httptest.Server{Listener: slow, Config: &http.Server{Handler: http.NotFoundHandler()}}
+	server.Start()
+	defer server.Close()
+	defer slow.begin()
+	for { // until nothing more is taken
+		conn, err := net.DialTimeout("tcp", listener.Addr().String(), 100*time.Millisecond)
+		if err != nil {
+			break
+		}
+		defer conn.Close()
+	}
+
+	const clients = 50
+	f := startFront(t, server.URL, nil, patience, patience)
+	var dials atomic.Int32
+	dial := f.upstream.dial
+	f.upstream.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if dials.Add(1) == 2*clients { // all have knocked, and most of them again
+			slow.begin()
+		}
+		return dial(ctx, network, address)
+	}
+	var wg sync.WaitGroup
+	for range clients {
+		wg.Go(func() {
+			res, err := f.client(true).Get(f.server.URL)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer res.Body.Close()
+			if res.StatusCode != http.StatusNotFound {
+				t.Error(res.Status)
+			}
+		})
+	}
+	wg.Wait()
+	if len(f.failed) > 0 {
+		t.Error(<-f.failed)
+	}
+}
+
+// slowListener accepts nothing until it is ready.
+type slowListener struct {
+	net.Listener
+	ready <-chan struct{}
+	begin func()
+}
+
+func (l *slowListener) Accept() (net.Conn, error) {
+	<-l.ready
+	return l.Listener.Accept()
 }
 
 // Half a request is none: PowerDNS is not left waiting for the rest, nor is it an error of ours.
