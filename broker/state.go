@@ -31,6 +31,7 @@ type StateHeader struct {
 	NSEC       bool          // it denies with NSEC, and could with NSEC3
 	Chunks     int           // blobs that the content is in; 0 when it is in the state itself
 	Again      string        // the secondary that is to take it though it has it, see Touch
+	Signer     string        // public key that the state says it is signed by, "" for none; a claim, see zone.Verify
 	Background bool          // nobody waits for it: it stands behind all that somebody does wait for
 	TTL        time.Duration // after which the broker forgets it, for tombstones; whole seconds, 0 is never
 }
@@ -46,6 +47,7 @@ const (
 	expiresHeader    = "Pdns-Expires"
 	nsecHeader       = "Pdns-Nsec"
 	backgroundHeader = "Pdns-Background"
+	signerHeader     = "Pdns-Signer"
 
 	yes = "1" // the value of headers that are there or not
 )
@@ -91,6 +93,9 @@ func (h StateHeader) encode() nats.Header {
 	if h.Again != "" {
 		encoded.Set(againHeader, h.Again)
 	}
+	if h.Signer != "" {
+		encoded.Set(signerHeader, h.Signer)
+	}
 	if h.NSEC {
 		encoded.Set(nsecHeader, yes)
 	}
@@ -111,6 +116,7 @@ func decodeHeader(h nats.Header) (StateHeader, error) {
 		Kind: h.Get(kindHeader), Serial: uint32(serial), Stored: uint32(stored),
 		Digest: h.Get(digestHeader), Stable: h.Get(stableHeader), Published: published, Chunks: int(chunks), Expires: uint32(expires), TTL: ttl, Again: h.Get(againHeader),
 		NSEC: h.Get(nsecHeader) == yes, Background: h.Get(backgroundHeader) == yes,
+		Signer: h.Get(signerHeader),
 	}, errors.Join(err1, err2, err3, err4, err5, err6)
 }
 

@@ -28,6 +28,7 @@ type Secondary struct {
 	powerdns *neighbour
 	lanes    *lanes[delivery]
 	cfg      SecondaryConfig
+	trusted  []zone.TrustedKey
 	refills  *agenda // zones that PowerDNS must be given again
 	metrics  secondaryMetrics
 
@@ -90,7 +91,11 @@ func NewSecondary(cfg Config, deps Deps) (*Secondary, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Secondary{held: map[zone.Name]holding{}, refills: newAgenda(), cfg: cfg.Secondary}
+	trusted, err := cfg.Secondary.trusted()
+	if err != nil {
+		return nil, err
+	}
+	s := &Secondary{held: map[zone.Name]holding{}, refills: newAgenda(), cfg: cfg.Secondary, trusted: trusted}
 	if s.store, err = store.Open(filepath.Join(cfg.Secondary.StateDir, "zones.db")); err != nil {
 		return nil, err
 	}
