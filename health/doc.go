@@ -96,4 +96,5 @@ type Failure struct {
 	Reason   string    `json:"reason"`
 	Since    time.Time `json:"since"`
 	Attempts int       `json:"attempts"`
+	Refused  bool      `json:"refused,omitempty"` // what came of it cannot be verified, so somebody may have forged it
 }

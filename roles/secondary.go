@@ -66,7 +66,7 @@ type secondaryMetrics struct {
 func newSecondaryMetrics(reg prometheus.Registerer, zones func() float64) secondaryMetrics {
 	m := secondaryMetrics{
 		applied: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "pdns_distribute_secondary_states_total", Help: "States by what came of them: applied, removed, held already, failed.",
+			Name: "pdns_distribute_secondary_states_total", Help: "States by what came of them: applied, removed, held already, failed, refused as forged or played back.",
 		}, []string{"result"}),
 		took: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "pdns_distribute_secondary_apply_seconds", Help: "From taking a state to the proof that PowerDNS serves it.",
@@ -210,7 +210,7 @@ func (s *Secondary) work(ctx context.Context, name zone.Name, d delivery) {
 		return
 	}
 	if err != nil {
-		s.metrics.applied.WithLabelValues("failed").Inc()
+		s.metrics.applied.WithLabelValues(failed(err)).Inc()
 		s.postpone(name, d, err)
 		return
 	}
@@ -225,6 +225,13 @@ func (s *Secondary) work(ctx context.Context, name zone.Name, d delivery) {
 	if d.msg != nil {
 		s.acknowledge(*d.msg)
 	}
+}
+
+func failed(err error) string {
+	if errors.As(err, new(refusedError)) {
+		return "refused"
+	}
+	return "failed"
 }
 
 // handBack has the broker deliver a state again as soon as this role is back.

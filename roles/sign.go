@@ -1,7 +1,6 @@
 package roles
 
 import (
-	"errors"
 	"fmt"
 	"os"
 
@@ -59,27 +58,26 @@ func decodePublished(data []byte) (*zone.State, error) {
 	return zone.UnmarshalState(encoded)
 }
 
-// errReplayed says that a state is properly signed and older than what the store was given before.
-var errReplayed = errors.New("older than what was applied here; the broker went back, or somebody plays back what was published before")
+// refusedError is why a state is not applied: it may be forged. The zone goes on being served as it was.
+type refusedError struct{ error }
+
+func (e refusedError) Unwrap() error { return e.error }
 
 // read verifies a state that the broker delivered, and decodes it. Its headers are the broker's word: only the time of
 // publication is used of them, to put states in order, and must be that of the state.
 func (s *Secondary) read(name zone.Name, m *broker.FeedMsg) (*zone.State, error) {
 	encoded, err := zone.Verify(m.Data, s.trusted)
-	if errors.Is(err, zone.ErrUnverified) {
-		return nil, fmt.Errorf("%w; it is not applied, and the zone is served as it was. If a primary has a new key, add it to secondary.trusted_keys; if not, somebody has broken into the broker", err)
-	}
 	if err != nil {
-		return nil, err
+		return nil, s.refuse(err)
 	}
 	state, err := zone.UnmarshalState(encoded)
 	switch {
 	case err != nil:
 		return nil, err
 	case state.Name != name:
-		return nil, fmt.Errorf("%w: the state of %s holds %s", zone.ErrCorrupt, name, state.Name)
+		return nil, s.refuse(fmt.Errorf("%w: it is the state of %s", zone.ErrCorrupt, state.Name))
 	case !state.Published.Equal(m.Header.Published):
-		return nil, fmt.Errorf("%w: the state of %s was published at another time than its header says", zone.ErrCorrupt, name)
+		return nil, s.refuse(fmt.Errorf("%w: it was published %s, and its header says otherwise", zone.ErrCorrupt, state.Published.Format(timeFormat)))
 	}
 	return state, nil
 }
@@ -92,9 +90,18 @@ func (s *Secondary) checkAge(state *zone.State) error {
 	}
 	newest, err := s.store.Newest(state.Name)
 	if err == nil && state.Published.Before(newest) {
-		return fmt.Errorf("the state of %s, published %s, is %w (%s)", state.Name, state.Published.Format(timeFormat), errReplayed, newest.Format(timeFormat))
+		return s.refuse(fmt.Errorf("it was published %s, and one of %s was here already: the broker went back, or somebody plays back what was once published",
+			state.Published.Format(timeFormat), newest.Format(timeFormat)))
 	}
 	return err
+}
+
+// refuse marks what only a broken-in broker, or other keys than those that are trusted here, can have brought about.
+func (s *Secondary) refuse(err error) error {
+	if len(s.trusted) == 0 {
+		return err
+	}
+	return refusedError{err}
 }
 
 const timeFormat = "2006-01-02T15:04:05.000Z07:00"
