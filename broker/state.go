@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+	intern "unique"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -116,7 +117,7 @@ func decodeHeader(h nats.Header) (StateHeader, error) {
 		Kind: h.Get(kindHeader), Serial: uint32(serial), Stored: uint32(stored),
 		Digest: h.Get(digestHeader), Stable: h.Get(stableHeader), Published: published, Chunks: int(chunks), Expires: uint32(expires), TTL: ttl, Again: h.Get(againHeader),
 		NSEC: h.Get(nsecHeader) == yes, Background: h.Get(backgroundHeader) == yes,
-		Signer: h.Get(signerHeader),
+		Signer: intern.Make(h.Get(signerHeader)).Value(), // kept for each zone, and the same for all
 	}, errors.Join(err1, err2, err3, err4, err5, err6)
 }
 

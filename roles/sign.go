@@ -37,6 +37,15 @@ func readSigner(file string) (*signer, error) {
 	return &signer{key, key.Public().String()}, nil
 }
 
+// SigningKey reads a key file as the primary does, and returns its public half as secondary.trusted_keys has it.
+func SigningKey(file string) (public string, err error) {
+	s, err := readSigner(file)
+	if err != nil {
+		return "", err
+	}
+	return s.public, nil
+}
+
 // sign signs an encoded state, and says so in its header.
 func (s *signer) sign(state []byte, header *broker.StateHeader) []byte {
 	if s == nil {

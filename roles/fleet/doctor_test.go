@@ -185,6 +185,9 @@ func TestDoctorFinds(t *testing.T) {
 		{"an address of another host", fleet.Proxy, map[string]string{"proxy.listen": "192.0.2.1:443"}, []string{"fail port.listen"}},
 		{"no pair", fleet.Proxy, map[string]string{"proxy.tls_cert": file("c.crt", ended.CertPEM, 0o644), "proxy.tls_key": file("c.key", ca.KeyPEM, 0o600)}, []string{"fail proxy.certificate"}},
 		{"an ended pair", fleet.Proxy, map[string]string{"proxy.tls_cert": file("d.crt", ended.CertPEM, 0o644), "proxy.tls_key": file("d.key", ended.KeyPEM, 0o600)}, []string{"fail proxy.certificate"}},
+		{"unsigned", fleet.Primary, map[string]string{"primary.sign_key_file": ""}, []string{"warn primary.sign_key_file"}},
+		{"no key to sign with", fleet.Primary, map[string]string{"primary.sign_key_file": filepath.Join(dir, "none.key")}, []string{"fail primary.sign_key_file"}},
+		{"signatures are not verified", "ns1", map[string]string{"secondary.trusted_keys": ""}, []string{"warn secondary.trusted_keys"}},
 		{"no nats.conf", fleet.Broker, map[string]string{"server.config": filepath.Join(dir, "none.conf")}, []string{"fail server.config"}},
 	} {
 		checks, err := i.examine(c.node, c.change)
