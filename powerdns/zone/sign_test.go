@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"errors"
+	"fmt"
 	"os/exec"
 	"strings"
 	"testing"
@@ -117,5 +118,29 @@ func TestKeysOfOpenSSL(t *testing.T) {
 		if _, err := ParseSignKey(text); (err == nil) != good {
 			t.Errorf("%s: %v", algorithm, err)
 		}
+	}
+}
+
+// What signing adds to a small zone's change: once at the primary, and once at each secondary.
+func BenchmarkSign(b *testing.B) {
+	key, err := NewSignKey()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, size := range []int{1 << 10, maxInline} {
+		state := make([]byte, size)
+		b.Run(fmt.Sprintf("sign %d bytes", size), func(b *testing.B) {
+			for b.Loop() {
+				key.Sign(state)
+			}
+		})
+		signed, trusted := key.Sign(state), []TrustedKey{key.Public()}
+		b.Run(fmt.Sprintf("verify %d bytes", size), func(b *testing.B) {
+			for b.Loop() {
+				if _, err := Verify(signed, trusted); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
