@@ -104,6 +104,9 @@ type PrimaryConfig struct {
 	// Replicas is on how many brokers the streams are kept: 1, or 3 in a cluster of three or more. It counts when the
 	// streams are made; those that exist are never altered.
 	Replicas int `toml:"replicas" env:"REPLICAS" envDefault:"1"`
+
+	// SignKeyFile is the key (Ed25519, PEM) that this primary signs all states with. Default: they are not signed.
+	SignKeyFile string `toml:"sign_key_file" env:"SIGN_KEY_FILE"`
 }
 
 // Validate returns all faults, joined.
@@ -153,6 +156,9 @@ type SecondaryConfig struct {
 	// that wait keep it busy. Of 2,000 small zones on two cores (gsqlite3 beside lmdb) 4 workers applied 64 a second, 8
 	// 75 to 84, 16 87 to 92, 32 69.
 	Workers int `toml:"workers" env:"WORKERS" envDefault:"16"`
+
+	// TrustedKeys are the public keys of all primaries, base64. With some, only states that one of them signed are taken.
+	TrustedKeys []string `toml:"trusted_keys" env:"TRUSTED_KEYS"`
 }
 
 // Validate returns all faults, joined.
@@ -222,7 +228,7 @@ func loadConfig(from settings.Sources, sections ...string) (Config, error) {
 func (c *Config) resolve(dir string) {
 	for _, path := range []*string{
 		&c.Broker.CAFile, &c.Broker.CertFile, &c.Broker.KeyFile, &c.Broker.NKeyFile, &c.Broker.CredsFile, &c.Broker.PasswordFile, &c.Broker.TokenFile,
-		&c.Server.Config, &c.PowerDNS.APIKeyFile, &c.PowerDNS.CAFile, &c.Secondary.StateDir, &c.Proxy.StateDir, &c.Proxy.TLSCert, &c.Proxy.TLSKey, &c.Proxy.ClientCA,
+		&c.Server.Config, &c.Primary.SignKeyFile, &c.PowerDNS.APIKeyFile, &c.PowerDNS.CAFile, &c.Secondary.StateDir, &c.Proxy.StateDir, &c.Proxy.TLSCert, &c.Proxy.TLSKey, &c.Proxy.ClientCA,
 	} {
 		if *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(dir, *path)
