@@ -118,10 +118,8 @@ func (f *Fleet) install() error {
 		return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	}
 	plan := roles.Installation{
-		Dir: filepath.Join(f.Dir, "roles"), BrokerHost: "127.0.0.1", BrokerPort: ports[0],
-		Primary: Primary, Proxy: Proxy,
+		Dir: filepath.Join(f.Dir, "roles"), Brokers: []string{next()}, Primaries: []string{Primary}, Proxies: []string{Proxy},
 	}
-	ports = ports[1:]
 	for n := range healths {
 		plan.Health = append(plan.Health, "health"+strconv.Itoa(n+1))
 	}
