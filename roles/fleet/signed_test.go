@@ -49,7 +49,7 @@ func (f *forger) unsigned(data []byte) []byte {
 // Nothing that was not signed for just this zone, or is older than what it replaces, is served, whoever has the broker.
 func TestForgedStates(t *testing.T) {
 	t.Parallel()
-	i := start(t, fleet.Options{Set: signing(t)})
+	i := start(t, fleet.Options{})
 	f := &forger{installation: i, conn: i.connect(fleet.Primary)}
 	foreign, err := zone.NewSignKey()
 	must(t, err)
@@ -153,7 +153,7 @@ func (i *installation) set(id, key, value string) {
 // An installation that did not sign comes to sign without a zone going away: the primary first, then the secondaries.
 func TestBeginToSign(t *testing.T) {
 	t.Parallel()
-	i := start(t, fleet.Options{})
+	i := start(t, fleet.Options{Set: map[string]string{"primary.sign_key_file": "", "secondary.trusted_keys": ""}})
 	must(t, createMany(i.ctx, i.api, "unsigned", 5, 2))
 	i.eventually("created", i.allSame)
 	key, err := zone.NewSignKey()
@@ -190,14 +190,4 @@ func TestBeginToSign(t *testing.T) {
 	must(t, i.api.Patch(i.ctx, name, []powerdns.RRset{{Name: name, Type: "TXT", TTL: 60, Content: []string{`"signed"`}}}))
 	must(t, createMany(i.ctx, i.api, "signed", 3, 2))
 	i.eventually("changed", i.allSame)
-}
-
-func signing(t *testing.T) map[string]string {
-	key, err := zone.NewSignKey()
-	must(t, err)
-	text, err := key.MarshalPEM()
-	must(t, err)
-	file := filepath.Join(t.TempDir(), "sign.key")
-	must(t, os.WriteFile(file, text, 0o600))
-	return map[string]string{"primary.sign_key_file": file, "secondary.trusted_keys": key.Public().String()}
 }
