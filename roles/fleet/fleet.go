@@ -29,6 +29,7 @@ type Options struct {
 
 	// Program is the path of the program: each role then is a process of its own. "" runs all in this process.
 	Program string
+	Brokers int               // how many brokers, broker1 and so on; 0 is one
 	Healths int               // how many health roles, health1 and so on; 0 is one
 	Set     map[string]string // keys for all roles, as --set would
 	Log     io.Writer         // gets the roles' log lines
@@ -107,8 +108,8 @@ func (f *Fleet) startServers(ctx context.Context) (err error) {
 
 // install writes the roles' files and notes what differs from them here: ports, and the PowerDNS servers.
 func (f *Fleet) install() error {
-	healths := max(f.options.Healths, 1)
-	ports, err := freePorts(5 + healths + 2*len(f.Secondaries))
+	brokers, healths := max(f.options.Brokers, 1), max(f.options.Healths, 1)
+	ports, err := freePorts(3 + 2*brokers + healths + 2*len(f.Secondaries))
 	if err != nil {
 		return err
 	}
@@ -118,7 +119,10 @@ func (f *Fleet) install() error {
 		return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	}
 	plan := roles.Installation{
-		Dir: filepath.Join(f.Dir, "roles"), Brokers: []string{next()}, Primaries: []string{Primary}, Proxies: []string{Proxy},
+		Dir: filepath.Join(f.Dir, "roles"), Primaries: []string{Primary}, Proxies: []string{Proxy},
+	}
+	for range brokers {
+		plan.Brokers = append(plan.Brokers, next())
 	}
 	for n := range healths {
 		plan.Health = append(plan.Health, "health"+strconv.Itoa(n+1))
@@ -132,7 +136,9 @@ func (f *Fleet) install() error {
 	proxy := next()
 	f.ProxyURL = (&url.URL{Scheme: "https", Host: proxy}).String()
 	f.ProxyCert = filepath.Join(plan.Dir, Proxy, "state", "proxy.crt")
-	f.add(plan, "broker", Broker, next(), nil)
+	for n := range brokers {
+		f.add(plan, "broker", "broker"+strconv.Itoa(n+1), next(), nil)
+	}
 	f.add(plan, "primary", Primary, next(), beside(f.Primary))
 	f.add(plan, "proxy", Proxy, next(), with(beside(f.Primary), "proxy.listen", proxy))
 	for _, id := range plan.Health {
