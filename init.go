@@ -15,7 +15,7 @@ func initCommand() command {
 		arguments: "DIR",
 		flags:     initFlags(),
 		run:       roles.Init,
-		below:     []command{initAdd(), initRemove(), initRotate()},
+		below:     []command{initAdd(), initRemove(), initRotate(), initUpdate()},
 		description: `Writes a new folder DIR with what every host of an installation needs: keys and certificates, the brokers'
 configuration, and a configuration for each role. It says which part belongs on which host. Where DIR holds just this
 installation already nothing is changed; where it holds another one it is refused, with what makes it this one.
@@ -97,5 +97,22 @@ Example:
 
    pdns-distribute init rotate ./installation nkey ns1
    pdns-distribute init rotate --finish ./installation nkey ns1`,
+	}
+}
+
+func initUpdate() command {
+	return command{
+		name:      "update",
+		usage:     "write what a newer version of the program needs",
+		arguments: "DIR",
+		run:       roles.InitUpdate,
+		description: `Writes the accounts.conf of each broker anew, as this version of the program has it: a newer one may need rights that an older
+one did not. Keys and nodes stay as they are.
+
+Runs   where the installation's folder is.
+
+Example:
+
+   pdns-distribute init update ./installation`,
 	}
 }

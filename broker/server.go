@@ -58,6 +58,7 @@ func loadServerOptions(file string) (*server.Options, error) {
 // ServerFacts is what a configuration of a nats-server says of the host that it runs on.
 type ServerFacts struct {
 	Listen      string // for clients, host:port
+	Routes      string // for other brokers, "" for a single one
 	StoreDir    string
 	Certificate *x509.Certificate // shown to clients
 }
@@ -72,6 +73,9 @@ func InspectServer(configFile string) (ServerFacts, error) {
 		return ServerFacts{}, fmt.Errorf("%w: %s: %w", ErrConfig, configFile, err)
 	}
 	facts := ServerFacts{Listen: net.JoinHostPort(options.Host, strconv.Itoa(options.Port)), StoreDir: options.StoreDir}
+	if options.Cluster.Port != 0 {
+		facts.Routes = net.JoinHostPort(options.Cluster.Host, strconv.Itoa(options.Cluster.Port))
+	}
 	if len(options.TLSConfig.Certificates) > 0 {
 		if facts.Certificate, err = x509.ParseCertificate(options.TLSConfig.Certificates[0].Certificate[0]); err != nil {
 			return ServerFacts{}, fmt.Errorf("%w: %s: %w", ErrConfig, configFile, err)

@@ -90,34 +90,34 @@ type Installation struct {
 }
 
 // members lists all nodes, without keys yet.
-func (p Installation) members() (all []member, err error) {
+func (p Installation) members() ([]member, error) {
 	if n := len(p.Brokers); n%2 == 0 {
 		return nil, misuse("--broker: %d brokers are as good as %d, because more than half of them must be there: name 1, 3 or 5", n, max(n-1, 1))
 	}
 	if len(p.Primaries) == 0 {
 		return nil, misuse("--primary: an installation needs a primary")
 	}
+	var r register
 	for i, text := range p.Brokers {
 		address, err := brokerAddress(text, len(p.Brokers) > 1)
 		if err != nil {
 			return nil, err
 		}
-		for _, other := range all {
-			if other.Address == address {
-				return nil, misuse("--broker: %s is named twice; name each broker once", address)
-			}
+		if err := r.admit(member{Role: "broker", ID: fmt.Sprintf("broker%d", i+1), Address: address}); err != nil {
+			return nil, err
 		}
-		all = append(all, member{Role: "broker", ID: fmt.Sprintf("broker%d", i+1), Address: address})
 	}
 	for _, group := range []struct {
 		role string
 		ids  []string
 	}{{rolePrimary, p.Primaries}, {"proxy", p.Proxies}, {"health", p.Health}, {roleSecondary, p.Secondaries}} {
 		for _, id := range group.ids {
-			all = append(all, member{Role: group.role, ID: id})
+			if err := r.admit(member{Role: group.role, ID: id}); err != nil {
+				return nil, err
+			}
 		}
 	}
-	return all, nil
+	return r.Nodes, nil
 }
 
 func (p Installation) home() string {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -268,8 +269,10 @@ func TestBrokerOfInitLetsItsNodesInAndNobodyElse(t *testing.T) {
 	i.wantRefused(deceived, "certificate signed by unknown authority")
 }
 
-// runBroker returns what has the broker read its configuration again.
-func (i installation) runBroker(n initNode) (reload func()) {
+// runningBroker is one that runs in this process.
+type runningBroker struct{ reload, stop func() }
+
+func (i installation) runBroker(n initNode) runningBroker {
 	i.t.Helper()
 	cfg := i.config(n)
 	cfg.Observe.Listen = ""
@@ -278,10 +281,11 @@ func (i installation) runBroker(n initNode) (reload func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- b.Run(ctx) }()
-	i.t.Cleanup(func() {
+	stop := sync.OnceFunc(func() {
 		cancel()
 		must(i.t, <-ended)
 	})
+	i.t.Cleanup(stop)
 	select {
 	case <-b.server.Ready():
 	case err := <-ended:
@@ -289,10 +293,10 @@ func (i installation) runBroker(n initNode) (reload func()) {
 	case <-time.After(patience):
 		i.t.Fatal("the broker is not ready")
 	}
-	return func() {
+	return runningBroker{stop: stop, reload: func() {
 		i.t.Helper()
 		must(i.t, b.server.Reload())
-	}
+	}}
 }
 
 func (i installation) connect(cfg Config) *broker.Conn {

@@ -94,6 +94,21 @@ func (c *change) apiKey(role string) (string, error) {
 	return rand.Text(), nil
 }
 
+// InitUpdate is the command init update: it writes the accounts anew, as this version of the program has them.
+func InitUpdate(_ context.Context, in Invocation) error {
+	if len(in.Args) != 1 {
+		return misuse("init update: name the folder, for example: pdns-distribute init update ./installation")
+	}
+	c, err := alter(in.Args[0], func(*change) error { return nil })
+	if err != nil {
+		return fmt.Errorf("init update: %w", err)
+	}
+	if len(c.files) == 0 {
+		return c.say(in.Stdout, c.dir+" is as this version of the program writes it; nothing was changed.", nil)
+	}
+	return c.say(in.Stdout, "Wrote the accounts in "+c.dir+" as this version of the program has them.", c.accountSteps())
+}
+
 // InitRemove is the command init remove: it takes nodes out, whose credentials are worth nothing then.
 func InitRemove(_ context.Context, in Invocation) error {
 	if len(in.Args) < 2 {

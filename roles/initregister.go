@@ -79,14 +79,25 @@ func (r register) of(role string) (nodes []member) {
 	return nodes
 }
 
-// enroll registers a node and makes its keys. Their secret halves are files for its folder.
-func (r *register) enroll(m member) (secrets []initFile, err error) {
-	if other := r.find(m.ID); other != nil {
-		return nil, misuse("%q is the id of the %s already; name the %s differently", m.ID, other.Role, m.Role)
-	}
+// admit registers a node, if neither its id nor its address is another one's.
+func (r *register) admit(m member) error {
 	if err := broker.CheckNodeID(m.ID); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUsage, err)
+		return fmt.Errorf("%w: %w", ErrUsage, err)
 	}
+	for _, other := range r.Nodes {
+		if other.ID == m.ID {
+			return misuse("%q is the id of the %s already; name the %s differently", m.ID, other.Role, m.Role)
+		}
+		if other.Address == m.Address && m.Address != "" {
+			return misuse("--broker: %s is named twice; name each broker once", m.Address)
+		}
+	}
+	r.Nodes = append(r.Nodes, m)
+	return nil
+}
+
+// enroll makes a node's keys and registers it. Their secret halves are files for its folder.
+func (r *register) enroll(m member) (secrets []initFile, err error) {
 	if m.Role != "broker" {
 		file, err := m.newNKey()
 		if err != nil {
@@ -101,8 +112,7 @@ func (r *register) enroll(m member) (secrets []initFile, err error) {
 		}
 		secrets = append(secrets, file)
 	}
-	r.Nodes = append(r.Nodes, m)
-	return secrets, nil
+	return secrets, r.admit(m)
 }
 
 // newNKey makes a node's next nkey, beside the one that it has.

@@ -76,7 +76,7 @@ func (f *findings) serverConfig(e *examination) {
 	f.ok("server.config", file, "nats-server can run from it, and lets nobody in without credentials or unencrypted")
 	if e.server.Certificate != nil {
 		f.end("server.certificate", file, e.server.Certificate, e.now,
-			"have the installation's CA (ca.key) sign another certificate for the broker, and have the broker read it (SIGHUP)")
+			"make another one for the broker where the installation's folder is: pdns-distribute init rotate DIR certificate BROKER")
 	}
 }
 

@@ -128,7 +128,7 @@ func (e *examination) ports(ctx context.Context) (f findings) {
 	case proxying:
 		ports = []port{{"proxy.listen", "tcp", e.cfg.Proxy.Listen}}
 	case brokering:
-		ports = []port{{"listen of " + e.cfg.Server.Config, "tcp", e.server.Listen}}
+		ports = []port{{"listen of " + e.cfg.Server.Config, "tcp", e.server.Listen}, {"cluster.listen of " + e.cfg.Server.Config, "tcp", e.server.Routes}}
 	}
 	for _, p := range ports {
 		if p.address != "" {
