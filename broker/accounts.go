@@ -21,7 +21,8 @@ type User struct {
 
 // Accounts is who may connect, and what each may do: three accounts, nkeys. All brokers of a cluster have the same.
 type Accounts struct {
-	Core        []User // primary, health, administrators: everything in the account that owns the streams
+	Core        []User // primaries, administrators: everything in the account that owns the streams
+	Health      []User // in the same account, with the rights of the health role
 	Proxies     []User
 	Secondaries []User
 	System      []User // may watch and reload the server itself; may be empty
@@ -55,7 +56,7 @@ func (a Accounts) validate() error {
 		faults = append(faults, errors.New("no core user; the primary needs one"))
 	}
 	owner := make(map[string]string)
-	for _, users := range [][]User{a.Core, a.Proxies, a.Secondaries, a.System} {
+	for _, users := range [][]User{a.Core, a.Health, a.Proxies, a.Secondaries, a.System} {
 		for _, u := range users {
 			faults = append(faults, u.validate())
 			for _, unique := range append([]string{u.ID}, u.PublicKeys...) {

@@ -106,7 +106,7 @@ func TestServerConf(t *testing.T) {
 	admin.PublicKeys = append(admin.PublicKeys, user(t, "admin").PublicKeys...)
 	for _, users := range []broker.Accounts{
 		{
-			Core: []broker.User{user(t, "primary1"), user(t, "health1")}, Proxies: []broker.User{user(t, "proxy1"), user(t, "proxy2")},
+			Core: []broker.User{user(t, "primary1")}, Health: []broker.User{user(t, "health1")}, Proxies: []broker.User{user(t, "proxy1"), user(t, "proxy2")},
 			Secondaries: []broker.User{user(t, "0"), user(t, "sec_2-b")}, System: []broker.User{admin},
 		},
 		{Core: []broker.User{user(t, "primary1")}},

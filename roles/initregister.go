@@ -144,8 +144,10 @@ func (r register) accounts() (a broker.Accounts) {
 	for _, m := range r.Nodes {
 		user := broker.User{ID: m.ID, PublicKeys: m.NKeys}
 		switch m.Role {
-		case rolePrimary, "health":
+		case rolePrimary:
 			a.Core = append(a.Core, user)
+		case "health":
+			a.Health = append(a.Health, user)
 		case "proxy":
 			a.Proxies = append(a.Proxies, user)
 		case roleSecondary:

@@ -23,7 +23,7 @@ const patience = 30 * time.Second
 
 // Options are the ids of the users that may connect.
 type Options struct {
-	Core, Proxies, Secondaries []string
+	Core, Health, Proxies, Secondaries []string
 
 	// Log gets the broker's and the connections' log. Default: nothing is logged.
 	Log *zerolog.Logger
@@ -58,7 +58,7 @@ func Start(t testing.TB, opt Options) *Broker {
 		MaxFile: 1 << 30, MaxMemory: 64 << 20,
 	}
 	b.users = broker.Accounts{
-		Core: b.makeUsers(opt.Core), Proxies: b.makeUsers(opt.Proxies), Secondaries: b.makeUsers(opt.Secondaries),
+		Core: b.makeUsers(opt.Core), Health: b.makeUsers(opt.Health), Proxies: b.makeUsers(opt.Proxies), Secondaries: b.makeUsers(opt.Secondaries),
 	}
 	for _, id := range append(opt.Proxies, opt.Secondaries...) {
 		b.remote[id] = true

@@ -278,11 +278,11 @@ func TestDoctorFindsWhatIsAway(t *testing.T) {
 // jetStream is for what no command does.
 func (i *installation) jetStream() jetstream.JetStream {
 	i.t.Helper()
-	dir := filepath.Join(i.Dir, "roles", fleet.Health)
+	dir := filepath.Join(i.Dir, "roles", fleet.Primary)
 	key, err := nats.NkeyOptionFromSeed(filepath.Join(dir, "node.nkey"))
 	must(i.t, err)
 	nc, err := nats.Connect("tls://"+i.brokerAddress(), nats.RootCAs(filepath.Join(dir, "ca.crt")), nats.TLSHandshakeFirst(), key,
-		nats.CustomInboxPrefix("_INBOX_"+fleet.Health))
+		nats.CustomInboxPrefix("_INBOX_"+fleet.Primary))
 	must(i.t, err)
 	i.t.Cleanup(nc.Close)
 	js, err := jetstream.New(nc)
