@@ -10,7 +10,7 @@ import (
 
 // Of three brokers any one may be away.
 func TestClusterLosesABroker(t *testing.T) {
-	i := start(t, fleet.Options{Brokers: 3, Secondaries: []local.Backend{local.SQLite}})
+	i := start(t, fleet.Options{Brokers: 3, Secondaries: []local.Backend{local.SQLite, local.LMDB}})
 	must(t, createMany(i.ctx, i.api, "before", 5, 2))
 	i.eventually("all brokers are there", i.allSame)
 	for n := range 3 {
