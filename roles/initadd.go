@@ -127,11 +127,7 @@ func InitRemove(_ context.Context, in Invocation) error {
 	if err != nil {
 		return fmt.Errorf("init remove: %s no longer belongs to the installation, but: %w", strings.Join(ids, ", "), err)
 	}
-	steps := []string{"stop " + strings.Join(ids, ", ") + " on its host, and remove the folder there"}
-	if len(ids) > 1 {
-		steps[0] = "stop " + strings.Join(ids, ", ") + " on their hosts, and remove the folders there"
-	}
-	steps = append(steps, c.accountSteps()...)
+	steps := append([]string{"where it runs, stop " + strings.Join(ids, ", ") + ", and remove the folder"}, c.accountSteps()...)
 	steps = append(steps, "once status shows no life of it:"+line("pdns-distribute forget --config "+c.home(c.overseer(), nodeFile)+" "+strings.Join(ids, " ")))
 	if slices.ContainsFunc(removed, func(m member) bool { return m.Role == rolePrimary }) {
 		steps = append(steps, c.resigning("so that nothing is left that it has signed"))
@@ -208,7 +204,7 @@ func (c *change) say(out io.Writer, done string, steps []string) error {
 func (c *change) copying(name, host string) string {
 	from, to := filepath.Join(c.dir, name), c.home(name)
 	if from == to {
-		return from + " is in its place"
+		return from + " is in its place; the role's user has to own it"
 	}
 	return "copy " + from + "\n    to " + host + " as " + to
 }

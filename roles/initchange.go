@@ -27,7 +27,7 @@ func (p Installation) Write(now time.Time) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(writeAll(stage, files)); err != nil {
+	if err := writeAll(stage, files); err != nil {
 		return errors.Join(err, os.RemoveAll(stage))
 	}
 	if err := os.Rename(stage, p.Dir); err != nil {

@@ -283,7 +283,8 @@ func TestKeysAreRotatedUnderway(t *testing.T) {
 		c.mustDial("ns1", address)
 	}
 	wantStayed(t, "rotated", append(others, knowsBoth)...)
-	c.brokers[1].stop() // which has to be let in by the others again
+	c.brokers[1].stop() // which has to be let in by the others again, and filled
+	must(t, os.RemoveAll(filepath.Join(c.Dir, "broker2", "store")))
 	c.brokers[1] = c.runBroker(c.nodes()[1])
 	c.wantReplicated()
 }
