@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -13,6 +14,7 @@ import (
 
 	"pdns-distribute/broker"
 	"pdns-distribute/broker/brokertest"
+	"pdns-distribute/powerdns/zone"
 )
 
 // These tests hold the files of a stolen node and a client that keeps no rules, and try to reach beyond what that node
@@ -529,23 +531,24 @@ func TestStolenNodeNamesSubjectsForAnswers(t *testing.T) {
 	g := newTarget(t)
 	for id, neighbour := range map[string]string{"sec1": "sec2", "proxy1": "proxy2"} {
 		nc, _ := g.intrude(id)
-		for _, reply := range []string{
-			"pdns.zone.example.a", "pdns.zone.evil", g.blob, "pdns.confirm", "pdns.leader", "pdns.forget", "pdns.coming", "pdns.settled", "pdns.ask",
-			"pdns.touch.example.evil", "pdns.sweep", "pdns.check.sec2", "pdns.applied.sec2", "pdns.checked.sec2",
-			"pdns.status.primary1", "pdns.status.sec1", "pdns.status.sec2", "pdns.status.proxy2", "$KV.pdns_lease.health",
-			"_INBOX_health1.pull", "_INBOX_sec2.pull", "_INBOX_proxy2.x",
-			"$JS.API.STREAM.DELETE.PDNS_ZONE", "$JS.API.STREAM.PURGE.PDNS_ZONE", "$JS.API.CONSUMER.DELETE.PDNS_ZONE.sec2",
-			"$JS.API.CONSUMER.MSG.NEXT.PDNS_ZONE.sec2", "P.API.CONSUMER.MSG.NEXT.PDNS_ZONE.sec2", "P.API.CONSUMER.INFO.PDNS_ZONE.sec2",
-			"$JS.API.CONSUMER.MSG.NEXT.PDNS_TOUCH.primary", "P.API.DIRECT.GET.PDNS_STATUS", "$JS.FC.PDNS_ZONE.sec2.1", "$SYS.REQ.ACCOUNT.PING", "evil",
-		} {
-			g.wantUnharmed(id, neighbour, nc, id+": answers to "+reply, func() {
+		g.wantUnharmed(id, neighbour, nc, id, func() {
+			for _, reply := range []string{
+				"pdns.zone.example.a", "pdns.zone.evil", g.blob, "pdns.confirm", "pdns.leader", "pdns.forget", "pdns.coming", "pdns.settled", "pdns.ask",
+				"pdns.touch.example.evil", "pdns.sweep", "pdns.check.sec2", "pdns.applied.sec2", "pdns.checked.sec2",
+				"pdns.status.primary1", "pdns.status.sec1", "pdns.status.sec2", "pdns.status.proxy2", "$KV.pdns_lease.health",
+				"_INBOX_health1.pull", "_INBOX_sec2.pull", "_INBOX_proxy2.x",
+				"$JS.API.STREAM.DELETE.PDNS_ZONE", "$JS.API.STREAM.PURGE.PDNS_ZONE", "$JS.API.CONSUMER.DELETE.PDNS_ZONE.sec2",
+				"$JS.API.CONSUMER.MSG.NEXT.PDNS_ZONE.sec2", "P.API.CONSUMER.MSG.NEXT.PDNS_ZONE.sec2", "P.API.CONSUMER.INFO.PDNS_ZONE.sec2",
+				"$JS.API.CONSUMER.MSG.NEXT.PDNS_TOUCH.primary", "P.API.DIRECT.GET.PDNS_STATUS", "$JS.FC.PDNS_ZONE.sec2.1", "$SYS.REQ.ACCOUNT.PING", "evil",
+			} {
 				g.feedAnew(id)
 				for _, m := range g.requests(id) {
 					m.reply = reply
 					send(t, nc, m)
 				}
-			})
-		}
+				g.settle(nc, g.legalOf(id)) // before the feed is taken away
+			}
+		})
 	}
 }
 
@@ -577,27 +580,27 @@ func TestStolenNodeSendsHeaders(t *testing.T) {
 		"proxy1": {"pdns.status.proxy1", "pdns.touch.example.b", "pdns.sweep", "P.API.DIRECT.GET.PDNS_STATUS"},
 	} {
 		nc, _ := g.intrude(id)
-		for _, h := range []nats.Header{
-			{"Nats-Rollup": {"all"}}, {"Nats-Rollup": {"sub"}}, {"Nats-Purge": {"all"}}, {"KV-Operation": {"PURGE"}},
-			{"Nats-Expected-Stream": {"PDNS_ZONE"}}, {"Nats-Expected-Last-Sequence": {"1"}}, {"Nats-Expected-Last-Msg-Id": {"x"}},
-			{"Nats-Expected-Last-Subject-Sequence": {"1"}, "Nats-Expected-Last-Subject-Sequence-Subject": {"pdns.status.sec2"}},
-			{"Nats-Msg-Id": {"x"}}, {"Nats-TTL": {"1s"}}, {"Nats-TTL": {"never"}}, {"Nats-Incr": {"+1"}}, {"Nats-Pending-Messages": {"1"}},
-			{"Nats-Schedule": {"@every 1s"}, "Nats-Schedule-Target": {"pdns.status.sec2"}, "Nats-Schedule-TTL": {"1s"}},
-			{"Nats-Schedule": {"@at 2026-01-01T00:00:00Z"}, "Nats-Schedule-Target": {"pdns.zone.example.a"}, "Nats-Schedule-Source": {"pdns.status.sec2"}},
-			{"Nats-Batch-Id": {"x"}, "Nats-Batch-Sequence": {"1"}, "Nats-Batch-Commit": {"1"}},
-			{"Nats-Subject": {"pdns.status.sec2"}, "Nats-Stream": {"PDNS_ZONE"}, "Nats-Sequence": {"1"}}, {"Nats-Stream-Source": {"PDNS_ZONE 1"}},
-			{"Nats-Trace-Dest": {"pdns.applied.sec2"}}, {"Nats-Trace-Dest": {"_INBOX_sec2.x"}}, {"Nats-Trace-Dest": {"pdns.status.proxy2"}},
-			{"Nats-Trace-Dest": {"pdns.check.sec2"}, "Nats-Trace-Only": {"true"}}, {"Nats-Trace-Dest": {"pdns.settled"}, "Nats-Trace-Hop": {"1"}},
-			{"traceparent": {"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}}, {"Accept-Encoding": {"snappy"}},
-			{"Nats-Request-Info": {`{"acc":"CORE","user":"primary1"}`}}, {"Nats-Client-Info": {"{}"}},
-			{"Status": {"409"}, "Description": {"Consumer Deleted"}}, {"Nats-Required-Api-Level": {"0"}},
-		} {
-			g.wantUnharmed(id, "", nc, fmt.Sprintf("%s: %v", id, h), func() {
+		g.wantUnharmed(id, "", nc, id, func() {
+			for _, h := range []nats.Header{
+				{"Nats-Rollup": {"all"}}, {"Nats-Rollup": {"sub"}}, {"Nats-Purge": {"all"}}, {"KV-Operation": {"PURGE"}},
+				{"Nats-Expected-Stream": {"PDNS_ZONE"}}, {"Nats-Expected-Last-Sequence": {"1"}}, {"Nats-Expected-Last-Msg-Id": {"x"}},
+				{"Nats-Expected-Last-Subject-Sequence": {"1"}, "Nats-Expected-Last-Subject-Sequence-Subject": {"pdns.status.sec2"}},
+				{"Nats-Msg-Id": {"x"}}, {"Nats-TTL": {"1s"}}, {"Nats-TTL": {"never"}}, {"Nats-Incr": {"+1"}}, {"Nats-Pending-Messages": {"1"}},
+				{"Nats-Schedule": {"@every 1s"}, "Nats-Schedule-Target": {"pdns.status.sec2"}, "Nats-Schedule-TTL": {"1s"}},
+				{"Nats-Schedule": {"@at 2026-01-01T00:00:00Z"}, "Nats-Schedule-Target": {"pdns.zone.example.a"}, "Nats-Schedule-Source": {"pdns.status.sec2"}},
+				{"Nats-Batch-Id": {"x"}, "Nats-Batch-Sequence": {"1"}, "Nats-Batch-Commit": {"1"}},
+				{"Nats-Subject": {"pdns.status.sec2"}, "Nats-Stream": {"PDNS_ZONE"}, "Nats-Sequence": {"1"}}, {"Nats-Stream-Source": {"PDNS_ZONE 1"}},
+				{"Nats-Trace-Dest": {"pdns.applied.sec2"}}, {"Nats-Trace-Dest": {"_INBOX_sec2.x"}}, {"Nats-Trace-Dest": {"pdns.status.proxy2"}},
+				{"Nats-Trace-Dest": {"pdns.check.sec2"}, "Nats-Trace-Only": {"true"}}, {"Nats-Trace-Dest": {"pdns.settled"}, "Nats-Trace-Hop": {"1"}},
+				{"traceparent": {"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}}, {"Accept-Encoding": {"snappy"}},
+				{"Nats-Request-Info": {`{"acc":"CORE","user":"primary1"}`}}, {"Nats-Client-Info": {"{}"}},
+				{"Status": {"409"}, "Description": {"Consumer Deleted"}}, {"Nats-Required-Api-Level": {"0"}},
+			} {
 				for _, subject := range subjects {
 					send(t, nc, message{subject: subject, header: h, reply: "_INBOX_" + id + ".loot", data: "{}"})
 				}
-			})
-		}
+			}
+		})
 	}
 }
 
@@ -655,5 +658,80 @@ func (g *target) feedAnew(id string) {
 	if strings.HasPrefix(id, "sec") {
 		must(g.t, g.core.RemoveFeed(g.t.Context(), id))
 		must(g.t, g.core.ProvisionFeed(g.t.Context(), id))
+	}
+}
+
+// Within an account a stolen node can have the broker send others what somebody else wrote: a proxy even what it wrote
+// itself, in its status. Nodes take none of that for a notice.
+func TestForgedNoticesAreIgnored(t *testing.T) {
+	g := newTarget(t)
+	told := make(chan string, 100)
+	listen := func(stop func(), err error) {
+		t.Helper()
+		must(t, err)
+		t.Cleanup(stop)
+	}
+	proxy2, sec2 := g.broker.Connect("proxy2"), g.broker.Connect("sec2")
+	listen(proxy2.SubscribeApplied(t.Context(), func(node string, notice []byte) { told <- "applied by " + node + ": " + string(notice) }))
+	listen(proxy2.SubscribeSettled(t.Context(), func(notice []byte) { told <- "settled: " + string(notice) }))
+	listen(sec2.SubscribeComing(t.Context(), func(name zone.Name) { told <- "coming: " + name.String() }))
+	listen(sec2.SubscribeAsk(t.Context(), func(name zone.Name) { told <- "ask: " + name.String() }))
+	listen(sec2.SubscribeCheck(t.Context(), func(question []byte) { told <- "check: " + string(question) }))
+	statuses := make(chan string, 100)
+	background(t, func(ctx context.Context) error {
+		return proxy2.WatchStatuses(ctx, func(node string, s broker.StatusMsg) { statuses <- node + ": " + string(s.Data) })
+	})
+	for range 5 { // that are stored
+		receive(t, statuses)
+	}
+
+	proxy1, _ := g.intrude("proxy1")
+	send(t, proxy1, message{subject: "pdns.status.proxy1", data: `"forged"`})
+	if s := receive(t, statuses); s != `proxy1: "forged"` {
+		t.Fatal(s)
+	}
+	for _, reply := range []string{"pdns.applied.sec1", "pdns.settled", "pdns.status.sec1"} {
+		send(t, proxy1, message{subject: "P.API.DIRECT.GET.PDNS_STATUS", reply: reply, data: `{"last_by_subj":"pdns.status.proxy1"}`})
+	}
+	g.settle(proxy1, g.legalOf("proxy1"))
+	// A customer may have had a say in a state.
+	publish(t, g.core, "forged.example", string(zone.MustParseName("forged.example")))
+	sec1, _ := g.intrude("sec1")
+	for _, reply := range []string{"pdns.coming", "pdns.ask", "pdns.check.sec2"} {
+		g.feedAnew("sec1")
+		send(t, sec1, message{subject: "P.API.CONSUMER.MSG.NEXT.PDNS_ZONE.sec1", reply: reply, data: "9"})
+		g.settle(sec1, g.legalOf("sec1")[1:3])
+	}
+	arrived := strings.Join(g.heard("nobody"), "\n")
+	for _, ear := range []string{
+		"proxy2 on pdns.applied.* hears pdns.applied.sec1", "proxy2 on pdns.settled hears pdns.settled", "proxy2 on pdns.status.* hears pdns.status.sec1",
+		"sec2 on pdns.coming hears", "sec2 on pdns.ask hears", "sec2 on pdns.check.sec2 hears",
+	} {
+		if !strings.Contains(arrived, ear) {
+			t.Errorf("this test proves nothing of '%s': only this arrived:\n%s", ear, arrived)
+		}
+	}
+
+	// The genuine ones come after all of these.
+	name := zone.MustParseName("true.example")
+	must(t, g.broker.Connect("sec1").PublishApplied([]byte("true")))
+	must(t, g.core.PublishSettled([]byte("true")))
+	must(t, g.core.PublishStatus(t.Context(), []byte(`"true"`)))
+	must(t, g.core.PublishComing(name))
+	must(t, g.core.PublishAsk(name))
+	must(t, g.core.PublishCheck("sec2", []byte("true")))
+	want := []string{"applied by sec1: true", "ask: true.example.", "check: true", "coming: true.example.", "settled: true"}
+	var got []string
+	for range want {
+		got = append(got, receive(t, told))
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for s := ""; s != `primary1: "true"`; {
+		if s = receive(t, statuses); strings.HasPrefix(s, "sec1") {
+			t.Errorf("a forged status: %s", s)
+		}
 	}
 }
