@@ -20,7 +20,7 @@ func (c Config) security() ([]nats.Option, error) {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	options := []nats.Option{
-		user,
+		user, // nil, which nats.go skips, where the certificate is all there is
 		nats.Secure(&tls.Config{MinVersion: tls.VersionTLS13}),
 		nats.TLSHandshakeFirst(), // nothing, not even the server's INFO, passes unencrypted
 	}
@@ -41,8 +41,10 @@ func (c Config) userOption() (nats.Option, error) {
 		return nats.UserCredentials(c.CredsFile), nil
 	case c.User != "":
 		return nats.UserInfoHandler(func() (string, string) { return c.User, readSecret(c.PasswordFile) }), nil
-	default:
+	case c.TokenFile != "":
 		return nats.TokenHandler(func() string { return readSecret(c.TokenFile) }), nil
+	default:
+		return nil, nil
 	}
 }
 

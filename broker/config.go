@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// Config says where the broker is and how this node proves who it is. Exactly one kind of credentials must be given.
+// Config says where the broker is and how this node proves who it is. Exactly one kind of credentials must be given; a
+// client certificate may be that one, or come beside another.
 // Files are read anew at each connection except the nkey's, so certificates and passwords can be exchanged in place.
 type Config struct {
 	// URLs are the brokers, such as "tls://broker1.example.net:4222"; a client moves on to the next when one fails.
@@ -18,7 +19,8 @@ type Config struct {
 	// The check itself can't be switched off.
 	CAFile string `toml:"ca_file" env:"CA_FILE"`
 
-	// CertFile and KeyFile are a client certificate (PEM), for a broker with `verify: true`. Default: none.
+	// CertFile and KeyFile are a client certificate (PEM), for a broker with `verify: true`, or, as the only credentials, with
+	// `verify_and_map: true`. Default: none.
 	CertFile string `toml:"cert_file" env:"CERT_FILE"`
 	KeyFile  string `toml:"key_file" env:"KEY_FILE"`
 
@@ -119,7 +121,7 @@ func (c Config) checkCredentials() error {
 		return fault("password_file", "is missing; broker.user needs it")
 	case c.User == "" && c.PasswordFile != "":
 		return fault("user", "is missing; broker.password_file needs it")
-	case len(given) == 0:
+	case len(given) == 0 && c.CertFile == "" && c.KeyFile == "":
 		return fault("nkey_file", "is missing; no one connects without credentials. Name the seed file that "+
 			"`pdns-distribute init` wrote for this node, or set creds_file, user with password_file, or token_file")
 	case len(given) > 1:

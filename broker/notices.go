@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"pdns-distribute/powerdns/zone"
 )
@@ -145,7 +146,11 @@ func (c *Conn) listenForZones(ctx context.Context, subject string, fn func(zone.
 // listen calls fn for each message on the subject until stop is called, which waits for a running fn. When it returns
 // the broker knows of the subscription, if there is a connection.
 func (c *Conn) listen(ctx context.Context, subject string, fn nats.MsgHandler) (stop func(), err error) {
-	sub, err := c.nc.Subscribe(subject, fn)
+	sub, err := c.nc.Subscribe(subject, func(msg *nats.Msg) {
+		if !diverted(msg) {
+			fn(msg)
+		}
+	})
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to %s: %w", subject, explain(err))
 	}
@@ -156,6 +161,17 @@ func (c *Conn) listen(ctx context.Context, subject string, fn nats.MsgHandler) (
 		_ = sub.Unsubscribe() // fails if the connection is closed, which ends it too
 		<-ended
 	}, nil
+}
+
+// diverted tells of an answer of the broker that a node of the same account had sent here: nats-server lets a client name
+// any subject for it. What nodes tell has none of these headers, and all answers whose content somebody can choose have.
+func diverted(msg *nats.Msg) bool {
+	for _, header := range []string{jetstream.StreamHeader, kindHeader, "Status"} {
+		if msg.Header.Get(header) != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // settle waits until the broker knows of a new subscription. Without a connection it will when there is one.

@@ -135,7 +135,7 @@ func (c *Conn) WatchStatuses(ctx context.Context, fn func(node string, status St
 		case <-connected:
 			c.tellStatuses(ctx, fn)
 		case msg := <-incoming:
-			if node, err := subjectNode(statusPrefix, msg.Subject); err == nil {
+			if node, err := subjectNode(statusPrefix, msg.Subject); err == nil && !diverted(msg) {
 				fn(node, StatusMsg{Data: msg.Data, At: time.Now()})
 			}
 		}

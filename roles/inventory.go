@@ -16,8 +16,8 @@ import (
 func (s *Secondary) answerChecks(ctx context.Context) error {
 	asked := make(chan health.Question, 64) // more are dropped, and asked again
 	stop, err := s.conn.SubscribeCheck(ctx, func(question []byte) {
-		var q health.Question
-		if json.Unmarshal(question, &q) != nil {
+		q, ok := readQuestion(question)
+		if !ok {
 			return
 		}
 		select {
@@ -40,6 +40,13 @@ func (s *Secondary) answerChecks(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// readQuestion refuses what belongs to no check: a stolen secondary can have the broker send some of its own answers here,
+// and a question of another check ends the one that is under way.
+func readQuestion(text []byte) (q health.Question, ok bool) {
+	err := json.Unmarshal(text, &q)
+	return q, err == nil && q.Check != ""
 }
 
 // takenStock is what a secondary had when a check began.
