@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"pdns-distribute/powerdns/zone"
+	"pdns-distribute/private"
 )
 
 // journal keeps the touches that were promised to clients while the broker was away: a line each, with the reason and
@@ -26,10 +27,13 @@ type journal struct {
 
 // openJournal reads what an earlier process left. A last line without its end was never promised.
 func openJournal(dir string) (*journal, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := private.Folder(dir); err != nil {
 		return nil, fmt.Errorf("proxy.state_dir: %w", err)
 	}
 	j := &journal{path: filepath.Join(dir, "queued"), limit: maxDirty}
+	if err := private.Tighten(j.path); err != nil {
+		return nil, fmt.Errorf("proxy.state_dir: %w", err)
+	}
 	text, err := os.ReadFile(j.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("proxy.state_dir: the queued changes cannot be read: %w", err)
