@@ -597,6 +597,23 @@ Example:
    pdns-distribute doctor --config /etc/pdns-distribute/pdns-distribute.toml`,
 		},
 		{
+			name:       "healthcheck",
+			category:   asTool,
+			usage:      "ask the role on this host whether it is alive, for containers",
+			configured: true,
+			run:        roles.Healthcheck,
+			description: `Asks for /healthz at the role's observe.listen, as its configuration says it. Ends with 0 if the answer is 200 within
+three seconds, else with 1. A container's health check does not see the flags of the role: name the configuration by
+PDNS_DISTRIBUTE_CONFIG, or put it at its default place.
+
+Runs   on the host, or in the container, of a role.
+Needs  [observe], which has defaults.
+
+Example:
+
+   pdns-distribute healthcheck --config /etc/pdns-distribute/pdns-distribute.toml`,
+		},
+		{
 			name:     "demo",
 			category: asTool,
 			usage:    "run everything on loopback, with real PowerDNS servers, to see and to play with",
