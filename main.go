@@ -458,7 +458,7 @@ and unknown keys and bad values are refused at the start, all at once.
 Exit codes:
 
    0      ended cleanly, also when a signal asked for it
-   1      failed while running; demo --once: something did not arrive
+   1      failed while running; demo --once: something did not arrive; healthcheck: the role does not answer
    2      wrong usage or configuration
    3      status, sync, doctor: not everything is in order
    128+n  signal n ended it before its work was done, such as 130 for Ctrl-C; a second signal always does`
