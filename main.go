@@ -509,7 +509,7 @@ and unknown keys and bad values are refused at the start, all at once.
 Exit codes:
 
    0      ended cleanly, also when a signal asked for it
-   1      failed while running; demo --once: something did not arrive
+   1      failed while running; demo --once: something did not arrive; healthcheck: the role does not answer
    2      wrong usage or configuration
    3      status, sync, doctor: not everything is in order
    128+n  signal n ended it before its work was done, such as 130 for Ctrl-C; a second signal always does`
@@ -631,6 +631,23 @@ Needs  the role's configuration.
 Example:
 
    pdns-distribute doctor --config /etc/pdns-distribute/pdns-distribute.toml`,
+		},
+		{
+			name:       "healthcheck",
+			category:   asTool,
+			usage:      "ask the role on this host whether it is alive, for containers",
+			configured: true,
+			run:        roles.Healthcheck,
+			description: `Asks for /healthz at the role's observe.listen, as its configuration says it. Ends with 0 if the answer is 200 within
+three seconds, else with 1. A container's health check does not see the flags of the role: name the configuration by
+PDNS_DISTRIBUTE_CONFIG, or put it at its default place.
+
+Runs   on the host, or in the container, of a role.
+Needs  [observe], which has defaults.
+
+Example:
+
+   pdns-distribute healthcheck --config /etc/pdns-distribute/pdns-distribute.toml`,
 		},
 		{
 			name:     "demo",

@@ -11,6 +11,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/rs/zerolog"
+
+	"pdns-distribute/roles/private"
 )
 
 // readyTimeout is how long the server may take to read its store and listen. A million states take seconds.
@@ -32,6 +34,9 @@ func NewServer(configFile string, log zerolog.Logger) (*Server, error) {
 	options, err := loadServerOptions(configFile)
 	if err != nil {
 		return nil, err
+	}
+	if err := private.Folder(options.StoreDir); err != nil {
+		return nil, fmt.Errorf("%w: %s: store_dir: %w", ErrConfig, configFile, err)
 	}
 	ns, err := server.NewServer(options)
 	if err != nil {

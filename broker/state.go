@@ -106,7 +106,25 @@ func (h StateHeader) encode() nats.Header {
 	return encoded
 }
 
+// maxHeader is how many bytes a header of ours has at most. Longer ones are not ours: they must fill neither the memory of
+// those who keep headers of all zones, nor logs.
+const maxHeader = 256
+
+func checkHeader(h nats.Header) error {
+	for key, values := range h {
+		for _, v := range values {
+			if len(key) > maxHeader || len(v) > maxHeader {
+				return fmt.Errorf("header %.40q of %d bytes", key, len(v))
+			}
+		}
+	}
+	return nil
+}
+
 func decodeHeader(h nats.Header) (StateHeader, error) {
+	if err := checkHeader(h); err != nil {
+		return StateHeader{}, err
+	}
 	serial, err1 := strconv.ParseUint(h.Get(serialHeader), 10, 32)
 	stored, err2 := strconv.ParseUint(h.Get(storedHeader), 10, 32)
 	published, err3 := parseTime(h.Get(publishedHeader))

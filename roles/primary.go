@@ -288,8 +288,13 @@ func (p *Primary) acknowledge(t broker.TouchMsg) {
 }
 
 func (p *Primary) notified(name zone.Name) {
-	p.hints.suggest(name, time.Now())
+	if p.hints.size() < maxHints {
+		p.hints.suggest(name, time.Now())
+	}
 }
+
+// maxHints bounds what anybody on the host may have the role remember. What is dropped the sweep finds.
+const maxHints = 100_000
 
 // lookAtDue brings into their lanes what no touch tells of. A crash forgets it; the sweep at the next start finds it.
 func (p *Primary) lookAtDue(ctx context.Context, zones *agenda, e errand) error {

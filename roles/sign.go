@@ -6,6 +6,7 @@ import (
 
 	"pdns-distribute/broker"
 	"pdns-distribute/powerdns/zone"
+	"pdns-distribute/roles/private"
 )
 
 // signer signs states with a primary's key. The nil signer leaves them as they are.
@@ -19,12 +20,8 @@ func readSigner(file string) (*signer, error) {
 	if file == "" {
 		return nil, nil
 	}
-	info, err := os.Stat(file)
-	if err != nil {
+	if err := private.Check(file); err != nil {
 		return nil, fmt.Errorf("primary.sign_key_file: %w", err)
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return nil, fmt.Errorf("primary.sign_key_file: %s (mode %04o) is readable by others than its owner; run: chmod 600 %s", file, mode, file)
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {

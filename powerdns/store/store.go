@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -23,6 +22,7 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"pdns-distribute/powerdns/zone"
+	"pdns-distribute/roles/private"
 )
 
 // ErrNotFound is returned for zones and chunks that are not held.
@@ -42,10 +42,13 @@ type Store struct {
 	db *bbolt.DB
 }
 
-// Open opens the file or makes it, mode 0600 in a folder of mode 0700. Only one process may hold it.
+// Open opens the file or makes it, mode 0600 in a folder of mode 0700; a folder that is open to others is refused. Only one process may hold it.
 func Open(file string) (*Store, error) {
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return nil, fmt.Errorf("store %s: %w; secondary.state_dir must be writable", file, err)
+	if err := private.Folder(filepath.Dir(file)); err != nil {
+		return nil, fmt.Errorf("store %s: %w; secondary.state_dir must be a writable folder of its own", file, err)
+	}
+	if err := private.Tighten(file); err != nil {
+		return nil, fmt.Errorf("store %s: %w", file, err)
 	}
 	db, err := bbolt.Open(file, 0o600, &bbolt.Options{Timeout: 2 * time.Second, FreelistType: bbolt.FreelistMapType})
 	if errors.Is(err, bolterrors.ErrTimeout) {

@@ -298,7 +298,7 @@ func TestUnusableFiles(t *testing.T) {
 	}{
 		"no store":  {"text", []byte(strings.Repeat("not a store\n", 10_000)), ": invalid database; if it is damaged, remove it: it is filled again from the broker"},
 		"zeroed":    {"zeroes", make([]byte, 64<<10), ": invalid database; if it is damaged, remove it: it is filled again from the broker"},
-		"no folder": {"text/zones.db", nil, "; secondary.state_dir must be writable"},
+		"no folder": {"text/zones.db", nil, "; secondary.state_dir must be a writable folder of its own"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			file := filepath.Join(dir, test.file)

@@ -12,6 +12,7 @@ import (
 
 	"pdns-distribute/broker"
 	"pdns-distribute/roles"
+	"pdns-distribute/roles/private"
 )
 
 // endsSoon is when the end of a certificate is a warning.
@@ -102,7 +103,7 @@ func (f *findings) secret(name string, file named) {
 	case !info.Mode().IsRegular():
 		f.fail(name, file.path, "it is no regular file", "correct "+file.key)
 		return
-	case info.Mode().Perm()&0o077 != 0:
+	case private.Open(info):
 		f.fail(name, file.path, fmt.Sprintf("others than its owner can read it (mode %04o)", info.Mode().Perm()),
 			"chmod 600 "+file.path)
 		return

@@ -179,7 +179,7 @@ func TestDoctorFinds(t *testing.T) {
 		}, []string{"warn broker.feed", "fail broker.excess"}},
 		{"state_dir is a file", "ns1", map[string]string{"secondary.state_dir": file("state", nil, 0o600)}, []string{"fail disk.folder"}},
 		{"state_dir cannot be", "ns1", map[string]string{"secondary.state_dir": file("state", nil, 0o600) + "/below"}, []string{"fail disk.folder"}},
-		{"state_dir is open", "ns1", map[string]string{"secondary.state_dir": filepath.Join(dir, "open")}, []string{"warn disk.folder"}},
+		{"state_dir is open", "ns1", map[string]string{"secondary.state_dir": filepath.Join(dir, "open")}, []string{"fail disk.folder"}},
 		{"observed by another role", "ns1", map[string]string{"observe.listen": i.Observe(fleet.Health)}, []string{"fail port.observe"}},
 		{"a stranger's port", fleet.Health, map[string]string{"observe.listen": taken.Addr().String()}, []string{"fail port.observe"}},
 		{"an address of another host", fleet.Proxy, map[string]string{"proxy.listen": "192.0.2.1:443"}, []string{"fail port.listen"}},
