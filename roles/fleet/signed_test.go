@@ -17,7 +17,6 @@ import (
 type forger struct {
 	*installation
 	conn *broker.Conn
-	last map[zone.Name]broker.StateMsg // what is to be forged next to
 }
 
 // published is what the broker has of the zone.
