@@ -12,4 +12,6 @@ RUN make build VERSION="$VERSION"
 FROM scratch
 COPY --from=build /src/pdns-distribute /pdns-distribute
 USER 65532:65532
+# It knows nothing of the role's flags: give the configuration by PDNS_DISTRIBUTE_CONFIG, or at its default place.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s CMD ["/pdns-distribute", "healthcheck"]
 ENTRYPOINT ["/pdns-distribute"]

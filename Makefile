@@ -6,7 +6,7 @@ SHELL       := bash
 BINARY      := pdns-distribute
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-FUZZTIME    ?= 30s
+FUZZTIME    ?= 1m
 
 .PHONY: help
 help: ## this list
@@ -40,7 +40,7 @@ lint: ## formatting, go vet, staticcheck, direction of imports
 	go test -run '^TestImports' .
 
 .PHONY: fuzz
-fuzz: ## run each fuzz target for FUZZTIME (30s)
+fuzz: ## run each fuzz target for FUZZTIME (1m)
 	@for package in $$(go list ./...); do \
 		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
 			echo "$$package $$target"; \

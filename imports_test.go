@@ -34,6 +34,7 @@ var arrows = []arrow{
 	{"powerdns/local", "powerdns"},
 	{"powerdns/local", "powerdns/transfer"},
 	{"/...", "powerdns/zone"},
+	{"/...", "roles/private"},
 }
 
 // speakers says which packages alone may import what from outside: NATS and DNS are each spoken in one place.

@@ -66,6 +66,7 @@ type command struct {
 	configured     bool // by --config and --set
 	reloads        bool // on SIGHUP, which ends all others
 	flags          []cli.Flag
+	below          []command // that follow its name, such as "init add"
 	run            func(context.Context, roles.Invocation) error
 }
 
@@ -81,7 +82,10 @@ func (p *program) run(args []string) int {
 	defer signal.Stop(signals)
 
 	done := make(chan error, 1)
-	go func() { done <- p.app().RunContext(ctx, args) }()
+	go func() {
+		app := p.app()
+		done <- app.RunContext(ctx, flagsFirst(app, args))
+	}()
 	var caught os.Signal
 	for {
 		select {
@@ -165,6 +169,10 @@ func (p *program) cliCommand(c command) *cli.Command {
 	if c.configured {
 		flags = append(flags, configFlags()...)
 	}
+	var below []*cli.Command
+	for _, each := range c.below {
+		below = append(below, p.cliCommand(each))
+	}
 	return &cli.Command{
 		Name:            c.name,
 		Category:        c.category,
@@ -172,6 +180,7 @@ func (p *program) cliCommand(c command) *cli.Command {
 		ArgsUsage:       c.arguments,
 		Description:     c.description,
 		Flags:           flags,
+		Subcommands:     below,
 		HideHelpCommand: true, // no "proxy help"; there is "help proxy" and "proxy --help"
 		OnUsageError:    wrongFlag,
 		Action: func(ctx *cli.Context) error {
@@ -239,7 +248,7 @@ func configFlags() []cli.Flag {
 	}
 }
 
-// checkArguments refuses arguments that nobody asked for, flags among them, and their lack.
+// checkArguments refuses arguments that nobody asked for, and their lack.
 func checkArguments(c *cli.Context, wanted string) error {
 	given := c.Args().Slice()
 	switch {
@@ -248,11 +257,53 @@ func checkArguments(c *cli.Context, wanted string) error {
 	case len(given) == 0 && wanted != "" && !strings.HasPrefix(wanted, "["):
 		return wrongUsage(c, "%s is missing", wanted)
 	}
-	isFlag := func(argument string) bool { return strings.HasPrefix(argument, "-") }
-	if i := slices.IndexFunc(given, isFlag); i >= 0 {
-		return wrongUsage(c, "flag %q stands behind an argument: flags come first", given[i])
-	}
 	return nil
+}
+
+// flagsFirst puts a command's flags before its arguments, the only place where the flag package looks for them. What
+// stands behind "--" is no flag.
+func flagsFirst(app *cli.App, args []string) []string {
+	at, of := 1, (*cli.Command)(nil)
+	for below := app.Commands; at < len(args); at++ {
+		i := slices.IndexFunc(below, func(c *cli.Command) bool { return c.HasName(args[at]) })
+		if i < 0 {
+			break
+		}
+		of, below = below[i], below[i].Subcommands
+	}
+	if of == nil || slices.Contains(args, "--generate-bash-completion") { // which has to stay the last one
+		return args
+	}
+	var flags, arguments []string
+	for rest := args[at:]; len(rest) > 0; {
+		n := 1
+		switch {
+		case rest[0] == "--":
+			n = len(rest)
+			flags, arguments = append(flags, "--"), append(arguments, rest[1:]...)
+		case !strings.HasPrefix(rest[0], "-"):
+			arguments = append(arguments, rest[0])
+		default:
+			if takesValue(of, rest[0]) && len(rest) > 1 {
+				n = 2
+			}
+			flags = append(flags, rest[:n]...)
+		}
+		rest = rest[n:]
+	}
+	return slices.Concat(args[:at], flags, arguments)
+}
+
+// takesValue tells whether the argument behind this one belongs to it.
+func takesValue(c *cli.Command, flag string) bool {
+	name := strings.TrimLeft(flag, "-")
+	for _, f := range c.Flags {
+		valued, is := f.(cli.DocGenerationFlag)
+		if is && slices.Contains(f.Names(), name) {
+			return valued.TakesValue()
+		}
+	}
+	return false
 }
 
 // invocation gathers what the command is given.
@@ -458,7 +509,7 @@ and unknown keys and bad values are refused at the start, all at once.
 Exit codes:
 
    0      ended cleanly, also when a signal asked for it
-   1      failed while running; demo --once: something did not arrive
+   1      failed while running; demo --once: something did not arrive; healthcheck: the role does not answer
    2      wrong usage or configuration
    3      status, sync, doctor: not everything is in order
    128+n  signal n ended it before its work was done, such as 130 for Ctrl-C; a second signal always does`
@@ -551,29 +602,14 @@ file together with its keys and certificates. An existing NATS with JetStream do
 command is not needed. SIGHUP has it read that file again, for new users and certificates; a file with faults
 changes nothing.
 
-Runs   on one host, or on three for a cluster, which needs a configuration file of your own.
+Runs   on one host, or on three for a cluster.
 Needs  the file that "init" wrote, and a directory that lasts.
 
 Example:
 
    pdns-distribute broker --config /etc/pdns-distribute/pdns-distribute.toml`,
 		},
-		{
-			name:      "init",
-			category:  asTool,
-			usage:     "write keys, certificates and configuration for a whole installation",
-			arguments: "DIR",
-			flags:     initFlags(),
-			run:       roles.Init,
-			description: `Writes a new folder DIR with what every host of an installation needs: keys and certificates, the broker's
-configuration, and a configuration for each role. It says which part belongs on which host.
-
-Runs   once, on an operator's machine. The folder holds the key of the installation's CA: keep it to yourself.
-
-Example:
-
-   pdns-distribute init --broker broker.example.net --secondary ns1 --secondary ns2 ./installation`,
-		},
+		initCommand(),
 		{
 			name:       "doctor",
 			category:   asTool,
@@ -595,6 +631,23 @@ Needs  the role's configuration.
 Example:
 
    pdns-distribute doctor --config /etc/pdns-distribute/pdns-distribute.toml`,
+		},
+		{
+			name:       "healthcheck",
+			category:   asTool,
+			usage:      "ask the role on this host whether it is alive, for containers",
+			configured: true,
+			run:        roles.Healthcheck,
+			description: `Asks for /healthz at the role's observe.listen, as its configuration says it. Ends with 0 if the answer is 200 within
+three seconds, else with 1. A container's health check does not see the flags of the role: name the configuration by
+PDNS_DISTRIBUTE_CONFIG, or put it at its default place.
+
+Runs   on the host, or in the container, of a role.
+Needs  [observe], which has defaults.
+
+Example:
+
+   pdns-distribute healthcheck --config /etc/pdns-distribute/pdns-distribute.toml`,
 		},
 		{
 			name:     "demo",
@@ -688,17 +741,5 @@ Example:
 
    pdns-distribute forget ns3`,
 		},
-	}
-}
-
-// initFlags say what the installation consists of.
-func initFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "broker", Value: "127.0.0.1", Usage: "`HOST`, a name or an address, by which all nodes reach the broker"},
-		&cli.StringSliceFlag{Name: "secondary", Usage: "`ID` of a secondary; give one for each"},
-		&cli.StringFlag{Name: "primary", Value: "primary", Usage: "`ID` of the primary"},
-		&cli.StringFlag{Name: "proxy", Value: "proxy", Usage: "`ID` of the proxy"},
-		&cli.StringSliceFlag{Name: "health", Value: cli.NewStringSlice("health"), Usage: "`ID` of a health role; give one for each"},
-		&cli.StringFlag{Name: "home", Usage: "`PATH` of the folder on the hosts (default: where it is written)"},
 	}
 }

@@ -38,6 +38,9 @@ func runWith(t *testing.T, command func(context.Context, roles.Invocation) error
 	table := commands()
 	for i := range table {
 		table[i].run = command
+		for j := range table[i].below {
+			table[i].below[j].run = command
+		}
 	}
 	var stdout, stderr bytes.Buffer
 	p := &program{commands: table, file: filepath.Join(t.TempDir(), "none.toml"), environ: environ, stdout: &stdout, stderr: &stderr}
@@ -60,7 +63,9 @@ func TestWrongUsage(t *testing.T) {
 		{"proxy now", "unexpected argument \"now\"\nsee pdns-distribute proxy --help"},
 		{"proxy --set log.level", "--set log.level: there is no value: write --set SECTION.KEY=VALUE\nsee pdns-distribute proxy --help"},
 		{"init", "DIR is missing\nsee pdns-distribute init --help"},
-		{"init dir --broker x", "flag \"--broker\" stands behind an argument: flags come first\nsee pdns-distribute init --help"},
+		{"init dir --brokre x", "unknown flag \"--brokre\", did you mean \"--broker\"?\nsee pdns-distribute init --help"},
+		{"init add", "DIR ROLE NODE... is missing\nsee pdns-distribute init add --help"},
+		{"init add dir secondary ns1 --broker x", "unknown flag \"--broker\"\nsee pdns-distribute init add --help"},
 		{"demo --once=perhaps", "invalid boolean value \"perhaps\" for -once: parse error\nsee pdns-distribute demo --help"},
 		{"demo --config x", "unknown flag \"--config\"\nsee pdns-distribute demo --help"},
 		{"completion csh", "completion is for bash, zsh or fish, not \"csh\"\nsee pdns-distribute completion --help"},
@@ -209,12 +214,32 @@ func TestCommandsOwnFlags(t *testing.T) {
 		t.Errorf("got %+v", in)
 	}
 	in := invocationOf(t, nil, "init", "--secondary", "ns1", "--secondary", "ns2", "dir")
-	if !slices.Equal(in.Options.StringSlice("secondary"), []string{"ns1", "ns2"}) || in.Options.String("primary") != "primary" ||
-		!slices.Equal(in.Args, []string{"dir"}) {
+	if !slices.Equal(in.Options.StringSlice("secondary"), []string{"ns1", "ns2"}) || !slices.Equal(in.Args, []string{"dir"}) {
 		t.Errorf("got %+v", in)
 	}
 	if in := invocationOf(t, nil, "demo"); in.Options.Bool("once") {
 		t.Error("a flag of an earlier run is still set")
+	}
+}
+
+func TestFlagsStandAnywhere(t *testing.T) {
+	for _, tt := range []struct {
+		args   string
+		home   string
+		finish bool
+		want   []string
+	}{
+		{"init dir --home x", "x", false, []string{"dir"}},
+		{"init --home=x dir", "x", false, []string{"dir"}},
+		{"init dir --home x -- --home", "x", false, []string{"dir", "--home"}},
+		{"init rotate dir --finish nkey ns1", "", true, []string{"dir", "nkey", "ns1"}},
+		{"init rotate --finish dir nkey ns1", "", true, []string{"dir", "nkey", "ns1"}},
+		{"init add dir secondary ns3", "", false, []string{"dir", "secondary", "ns3"}},
+	} {
+		in := invocationOf(t, nil, strings.Fields(tt.args)...)
+		if !slices.Equal(in.Args, tt.want) || in.Options.String("home") != tt.home || in.Options.Bool("finish") != tt.finish {
+			t.Errorf("%s: got %q, home %q, finish %v", tt.args, in.Args, in.Options.String("home"), in.Options.Bool("finish"))
+		}
 	}
 }
 
@@ -248,6 +273,11 @@ func TestHelp(t *testing.T) {
 	for _, c := range commands() {
 		if !strings.Contains(whole.stdout, c.name+"  ") {
 			t.Errorf("--help doesn't list %s", c.name)
+		}
+		for _, b := range c.below {
+			if got := runWith(t, mustNotRun, nil, c.name, b.name, "--help"); got.code != 0 || !strings.Contains(got.stdout, b.usage) || !strings.Contains(got.stdout, "   Example:") {
+				t.Errorf("%s %s: got %+v", c.name, b.name, got)
+			}
 		}
 		for _, args := range [][]string{{c.name, "--help"}, {"help", c.name}} {
 			got := runWith(t, mustNotRun, nil, args...)

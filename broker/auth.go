@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"github.com/nats-io/nats.go"
+
+	"pdns-distribute/roles/private"
 )
 
 // security gives the options that encrypt the connection, check the broker, and authenticate this node.
@@ -73,15 +75,8 @@ func checkSecretFile(key, file string) error {
 	if file == "" {
 		return nil
 	}
-	info, err := os.Stat(file)
-	switch {
-	case err != nil:
+	if err := private.Check(file); err != nil {
 		return fault(key, "%v", err)
-	case !info.Mode().IsRegular():
-		return fault(key, "%s is no regular file", file)
-	case info.Mode().Perm()&0o077 != 0:
-		return fault(key, "%s (mode %04o) is readable by others than its owner; run: chmod 600 %s",
-			file, info.Mode().Perm(), file)
 	}
 	return nil
 }

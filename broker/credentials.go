@@ -91,6 +91,30 @@ func sign(template *x509.Certificate, authority *tls.Certificate) (Certificate, 
 	}, nil
 }
 
+// Certificates takes a file of certificates (PEM) apart.
+func Certificates(text []byte) (each [][]byte) {
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		each = append(each, pem.EncodeToMemory(block))
+	}
+	return each
+}
+
+// CheckSigned returns why a broker's certificate is not good by an authority alone (both PEM).
+func CheckSigned(certificate, authority []byte) error {
+	block, _ := pem.Decode(certificate)
+	if block == nil {
+		return errors.New("there is no certificate (PEM)")
+	}
+	parsed, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return err
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(authority)
+	_, err = parsed.Verify(x509.VerifyOptions{Roots: roots})
+	return err
+}
+
 // UserKey is what a user proves its identity with: the seed is the node's secret, and the content of its nkey_file; the
 // broker's configuration has the public key only.
 type UserKey struct {

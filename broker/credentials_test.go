@@ -84,7 +84,7 @@ func user(t *testing.T, id string) broker.User {
 	t.Helper()
 	key, err := broker.NewUserKey()
 	must(t, err)
-	return broker.User{ID: id, PublicKey: key.PublicKey}
+	return broker.User{ID: id, PublicKeys: []string{key.PublicKey}}
 }
 
 func TestServerConf(t *testing.T) {
@@ -100,36 +100,45 @@ func TestServerConf(t *testing.T) {
 	conf := broker.ServerConf{
 		ServerName: `n"1`, Listen: "127.0.0.1:-1", StoreDir: path("store with blanks"),
 		CertFile: path("crt"), KeyFile: path("key"), CAFile: path("ca"), SyncAlways: true,
-		Core: []broker.User{user(t, "primary1"), user(t, "health1")}, Proxies: []broker.User{user(t, "proxy1"), user(t, "proxy2")},
-		Secondaries: []broker.User{user(t, "0"), user(t, "sec_2-b")}, System: []broker.User{user(t, "admin")},
+		Cluster: &broker.Cluster{Name: "c", Listen: "127.0.0.1:-1", Advertise: "localhost:6222", Routes: []string{"tls://localhost:6223"}},
 	}
-	text, err := conf.Render()
-	must(t, err)
-	must(t, os.WriteFile(path("conf"), text, 0o600))
-	if _, err := broker.NewServer(path("conf"), zerolog.Nop()); err != nil {
-		t.Errorf("%v in:\n%s", err, text)
-	}
-	if !strings.Contains(string(text), "sync_interval: always") {
-		t.Error("sync_always has no effect")
-	}
-	conf.Proxies, conf.Secondaries, conf.System, conf.SyncAlways = nil, nil, nil, false
-	text, err = conf.Render()
-	must(t, err)
-	must(t, os.WriteFile(path("conf"), text, 0o600))
-	if _, err := broker.NewServer(path("conf"), zerolog.Nop()); err != nil {
-		t.Errorf("%v in:\n%s", err, text)
+	admin := user(t, "admin")
+	admin.PublicKeys = append(admin.PublicKeys, user(t, "admin").PublicKeys...)
+	for _, users := range []broker.Accounts{
+		{
+			Core: []broker.User{user(t, "primary1")}, Health: []broker.User{user(t, "health1")}, Proxies: []broker.User{user(t, "proxy1"), user(t, "proxy2")},
+			Secondaries: []broker.User{user(t, "0"), user(t, "sec_2-b")}, System: []broker.User{admin},
+		},
+		{Core: []broker.User{user(t, "primary1")}},
+	} {
+		text, err := conf.Render()
+		must(t, err)
+		if always := strings.Contains(string(text), "\n  sync_interval: always\n"); always != conf.SyncAlways {
+			t.Errorf("sync_always has no effect in:\n%s", text)
+		}
+		who, err := users.Render()
+		must(t, err)
+		must(t, os.WriteFile(path("conf"), text, 0o600))
+		must(t, os.WriteFile(path(broker.AccountsFile), who, 0o600))
+		if _, err := broker.NewServer(path("conf"), zerolog.Nop()); err != nil {
+			t.Errorf("%v in:\n%s\n%s", err, text, who)
+		}
+		conf.SyncAlways, conf.Cluster = false, nil
 	}
 }
 
 func TestServerConfRefuses(t *testing.T) {
 	u := user(t, "a")
-	_, err := broker.ServerConf{
-		Core: []broker.User{u, u}, Proxies: []broker.User{{ID: "a.b", PublicKey: "SUSECRET"}},
+	if _, err := (broker.ServerConf{}).Render(); !errors.Is(err, broker.ErrConfig) || !strings.Contains(err.Error(), "store directory") {
+		t.Error(err)
+	}
+	_, err := broker.Accounts{
+		Core: []broker.User{u, u}, Proxies: []broker.User{{ID: "a.b", PublicKeys: []string{"SUSECRET"}}}, Secondaries: []broker.User{{ID: "c"}},
 	}.Render()
 	if !errors.Is(err, broker.ErrConfig) {
 		t.Fatal(err)
 	}
-	for _, part := range []string{"store directory", `node id "a.b"`, `"SUSECRET" is no public nkey`, `"a" is used by both`} {
+	for _, part := range []string{`"c" has no nkey`, `node id "a.b"`, `"SUSECRET" is no public nkey`, `"a" is used by both`} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%q isn't in: %v", part, err)
 		}

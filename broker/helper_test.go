@@ -19,7 +19,7 @@ const patience = 30 * time.Second
 func start(t testing.TB) (*brokertest.Broker, *broker.Conn) {
 	t.Helper()
 	b := brokertest.Start(t, brokertest.Options{
-		Core: []string{"primary1", "health1"}, Proxies: []string{"proxy1"}, Secondaries: []string{"sec1", "sec2"},
+		Core: []string{"primary1", "primary2"}, Health: []string{"health1"}, Proxies: []string{"proxy1"}, Secondaries: []string{"sec1", "sec2"},
 	})
 	primary := b.Connect("primary1")
 	ensure(t, primary)

@@ -31,7 +31,7 @@ func campaign(t *testing.T, c *broker.Conn) (<-chan led, func()) {
 }
 
 func startLeases(t *testing.T) (b *brokertest.Broker, primary, one, two *broker.Conn) {
-	b = brokertest.Start(t, brokertest.Options{Core: []string{"primary1", "health1", "health2"}})
+	b = brokertest.Start(t, brokertest.Options{Core: []string{"primary1"}, Health: []string{"health1", "health2"}})
 	primary = b.Connect("primary1")
 	ensure(t, primary)
 	return b, primary, b.Connect("health1"), b.Connect("health2")

@@ -15,6 +15,9 @@ import (
 // Notices are told to whoever listens. Nothing is stored and no one answers, so each says something that can be learnt
 // otherwise, too.
 
+// maxNotice is how many bytes a notice about a zone has at most: two digests and a name. Longer ones are not heard.
+const maxNotice = 8 << 10
+
 // PublishApplied tells what this node has applied. A notice that is lost is made good by asking, see PublishAsk.
 func (c *Conn) PublishApplied(notice []byte) error { return c.tell(appliedPrefix+c.node, notice) }
 
@@ -23,7 +26,7 @@ func (c *Conn) PublishApplied(notice []byte) error { return c.tell(appliedPrefix
 // API accounts.
 func (c *Conn) SubscribeApplied(ctx context.Context, fn func(node string, notice []byte)) (stop func(), err error) {
 	return c.listen(ctx, appliedPrefix+"*", func(msg *nats.Msg) {
-		if node, err := subjectNode(appliedPrefix, msg.Subject); err == nil {
+		if node, err := subjectNode(appliedPrefix, msg.Subject); err == nil && len(msg.Data) <= maxNotice {
 			fn(node, msg.Data)
 		}
 	})
@@ -34,7 +37,11 @@ func (c *Conn) PublishSettled(notice []byte) error { return c.tell(settledSubjec
 
 // SubscribeSettled is SubscribeApplied for these. CORE and API accounts.
 func (c *Conn) SubscribeSettled(ctx context.Context, fn func(notice []byte)) (stop func(), err error) {
-	return c.listen(ctx, settledSubject, func(msg *nats.Msg) { fn(msg.Data) })
+	return c.listen(ctx, settledSubject, func(msg *nats.Msg) {
+		if len(msg.Data) <= maxNotice {
+			fn(msg.Data)
+		}
+	})
 }
 
 // PublishAsk asks all nodes to tell again what they know of the zone: the primaries which state it is settled at, the

@@ -11,6 +11,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/rs/zerolog"
+
+	"pdns-distribute/roles/private"
 )
 
 // readyTimeout is how long the server may take to read its store and listen. A million states take seconds.
@@ -32,6 +34,9 @@ func NewServer(configFile string, log zerolog.Logger) (*Server, error) {
 	options, err := loadServerOptions(configFile)
 	if err != nil {
 		return nil, err
+	}
+	if err := private.Folder(options.StoreDir); err != nil {
+		return nil, fmt.Errorf("%w: %s: store_dir: %w", ErrConfig, configFile, err)
 	}
 	ns, err := server.NewServer(options)
 	if err != nil {
@@ -58,6 +63,7 @@ func loadServerOptions(file string) (*server.Options, error) {
 // ServerFacts is what a configuration of a nats-server says of the host that it runs on.
 type ServerFacts struct {
 	Listen      string // for clients, host:port
+	Routes      string // for other brokers, "" for a single one
 	StoreDir    string
 	Certificate *x509.Certificate // shown to clients
 }
@@ -72,6 +78,9 @@ func InspectServer(configFile string) (ServerFacts, error) {
 		return ServerFacts{}, fmt.Errorf("%w: %s: %w", ErrConfig, configFile, err)
 	}
 	facts := ServerFacts{Listen: net.JoinHostPort(options.Host, strconv.Itoa(options.Port)), StoreDir: options.StoreDir}
+	if options.Cluster.Port != 0 {
+		facts.Routes = net.JoinHostPort(options.Cluster.Host, strconv.Itoa(options.Cluster.Port))
+	}
 	if len(options.TLSConfig.Certificates) > 0 {
 		if facts.Certificate, err = x509.ParseCertificate(options.TLSConfig.Certificates[0].Certificate[0]); err != nil {
 			return ServerFacts{}, fmt.Errorf("%w: %s: %w", ErrConfig, configFile, err)

@@ -15,17 +15,21 @@ import (
 	"pdns-distribute/broker/brokertest"
 )
 
-// spoiled writes the broker's configuration with something replaced.
+// spoiled writes the broker's configuration, with what it includes, and with something replaced.
 func spoiled(t *testing.T, b *brokertest.Broker, old, new string) (file string) {
 	t.Helper()
-	text, err := os.ReadFile(b.ConfigFile())
-	must(t, err)
-	if !strings.Contains(string(text), old) {
+	dir := t.TempDir()
+	replaced := false
+	for _, name := range []string{"nats-server.conf", broker.AccountsFile} {
+		text, err := os.ReadFile(filepath.Join(filepath.Dir(b.ConfigFile()), name))
+		must(t, err)
+		replaced = replaced || strings.Contains(string(text), old)
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte(strings.Replace(string(text), old, new, 1)), 0o600))
+	}
+	if !replaced {
 		t.Fatalf("%q isn't in the configuration", old)
 	}
-	file = filepath.Join(t.TempDir(), "nats-server.conf")
-	must(t, os.WriteFile(file, []byte(strings.Replace(string(text), old, new, 1)), 0o600))
-	return file
+	return filepath.Join(dir, "nats-server.conf")
 }
 
 func TestServerRefuses(t *testing.T) {
@@ -34,7 +38,9 @@ func TestServerRefuses(t *testing.T) {
 	must(t, err)
 	tls := between(t, string(conf), "tls {", "}\n")
 	store := between(t, string(conf), "jetstream {", "}\n")
-	accounts := string(conf)[strings.Index(string(conf), "accounts {"):]
+	users, err := os.ReadFile(filepath.Join(filepath.Dir(b.ConfigFile()), broker.AccountsFile))
+	must(t, err)
+	accounts := string(users)[strings.Index(string(users), "accounts {"):]
 	for name, c := range map[string]struct{ old, new, want string }{
 		"no tls":         {tls, "", "add tls {"},
 		"tls not needed": {tls, tls + "allow_non_tls: true\n", "allow_non_tls"},
@@ -50,6 +56,8 @@ func TestServerRefuses(t *testing.T) {
 		"monitoring":     {tls, tls + "http: \"127.0.0.1:8222\"\n", "monitoring answers without credentials"},
 		"profiling":      {tls, tls + "prof_port: 6060\n", "prof_port"},
 		"syntax":         {tls, "tls {", "nats-server.conf"},
+		"no accounts":    {"include \"accounts.conf\"", "include \"none.conf\"", "none.conf"},
+		"broken users":   {accounts, "accounts {", "accounts.conf"},
 		"unknown key":    {tls, tls + "nonsense: 1\n", "nonsense"},
 	} {
 		_, err := broker.NewServer(spoiled(t, b, c.old, c.new), zerolog.Nop())

@@ -7,20 +7,12 @@ import (
 	"fmt"
 	"strconv"
 	"text/template"
-
-	"github.com/nats-io/nkeys"
 )
 
-// RemoteAPIPrefix is the api_prefix of proxies and secondaries on a broker with this configuration.
-const RemoteAPIPrefix = "P.API"
+// AccountsFile is what a broker's configuration includes from its own folder: see [Accounts].
+const AccountsFile = "accounts.conf"
 
-// User is a node that may connect.
-type User struct {
-	ID        string // node id
-	PublicKey string // of its nkey, U…
-}
-
-// ServerConf is a broker's configuration as `init` writes it: one broker, three accounts, nkeys.
+// ServerConf is a broker's own configuration as `init` writes it. Who may connect is in the file beside it.
 type ServerConf struct {
 	ServerName string // unique per broker
 	Listen     string // "0.0.0.0:4222"
@@ -29,17 +21,22 @@ type ServerConf struct {
 	KeyFile    string
 	CAFile     string // PEM, that signed it
 
+	Cluster *Cluster // nil for a single broker
+
 	MaxFile   int64 // bytes of disk for the streams; 0 is 20 GiB
 	MaxMemory int64 // bytes of memory for the statuses; 0 is 256 MiB
 
 	// SyncAlways writes each message to the disk before it is acknowledged. It costs throughput (2,000 publishes take
 	// 1.5 s instead of 0.08 s) and guards only against power failures, which the primary's sweep makes good anyway.
 	SyncAlways bool
+}
 
-	Core        []User // primary, health, administrators: everything in the account that owns the streams
-	Proxies     []User
-	Secondaries []User
-	System      []User // may watch and reload the server itself; may be empty
+// Cluster is how a broker finds the others. Both ends of a route show the certificate that clients are shown.
+type Cluster struct {
+	Name      string
+	Listen    string   // "0.0.0.0:6222"
+	Advertise string   // where the others reach it, by a name in its certificate: "broker1.example.net:6222"
+	Routes    []string // of the others: "tls://broker2.example.net:6222"
 }
 
 const (
@@ -50,12 +47,13 @@ const (
 //go:embed serverconf.tmpl
 var serverConfText string
 
-var serverConf = template.Must(template.New("nats-server.conf").Funcs(template.FuncMap{
-	"quote": strconv.Quote,
-}).Parse(serverConfText))
+var (
+	quoting    = template.FuncMap{"quote": strconv.Quote}
+	serverConf = template.Must(template.New("nats-server.conf").Funcs(quoting).Parse(serverConfText))
+)
 
-// Render gives the text of the configuration file; it holds no secrets. All faults of ids and keys are reported at
-// once (ErrConfig).
+// Render gives the text of the configuration file; it holds no secrets. All that is missing is reported at once
+// (ErrConfig).
 func (s ServerConf) Render() ([]byte, error) {
 	if err := s.validate(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
@@ -73,8 +71,8 @@ func (s ServerConf) Render() ([]byte, error) {
 	return text.Bytes(), nil
 }
 
-// APIPrefix lets the template agree with what clients are told.
-func (ServerConf) APIPrefix() string { return RemoteAPIPrefix }
+// Accounts lets the template name the file.
+func (ServerConf) Accounts() string { return AccountsFile }
 
 func (s ServerConf) validate() error {
 	var faults []error
@@ -86,30 +84,5 @@ func (s ServerConf) validate() error {
 			faults = append(faults, fmt.Errorf("broker's %s is missing", f.name))
 		}
 	}
-	if len(s.Core) == 0 {
-		faults = append(faults, errors.New("no core user; the primary needs one"))
-	}
-	return errors.Join(append(faults, s.checkUsers()...)...)
-}
-
-// checkUsers makes sure that each user is one node: with a shared id or key, one could read another's answers.
-func (s ServerConf) checkUsers() (faults []error) {
-	owner := make(map[string]string)
-	for _, users := range [][]User{s.Core, s.Proxies, s.Secondaries, s.System} {
-		for _, u := range users {
-			if err := CheckNodeID(u.ID); err != nil {
-				faults = append(faults, err)
-			}
-			if !nkeys.IsValidPublicUserKey(u.PublicKey) {
-				faults = append(faults, fmt.Errorf("user %q: %q is no public nkey of a user (U…)", u.ID, u.PublicKey))
-			}
-			for _, unique := range []string{u.ID, u.PublicKey} {
-				if other, taken := owner[unique]; taken {
-					faults = append(faults, fmt.Errorf("%q is used by both %q and %q", unique, other, u.ID))
-				}
-				owner[unique] = u.ID
-			}
-		}
-	}
-	return faults
+	return errors.Join(faults...)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+	intern "unique"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -31,6 +32,7 @@ type StateHeader struct {
 	NSEC       bool          // it denies with NSEC, and could with NSEC3
 	Chunks     int           // blobs that the content is in; 0 when it is in the state itself
 	Again      string        // the secondary that is to take it though it has it, see Touch
+	Signer     string        // public key that the state says it is signed by, "" for none; a claim, see zone.Verify
 	Background bool          // nobody waits for it: it stands behind all that somebody does wait for
 	TTL        time.Duration // after which the broker forgets it, for tombstones; whole seconds, 0 is never
 }
@@ -46,6 +48,7 @@ const (
 	expiresHeader    = "Pdns-Expires"
 	nsecHeader       = "Pdns-Nsec"
 	backgroundHeader = "Pdns-Background"
+	signerHeader     = "Pdns-Signer"
 
 	yes = "1" // the value of headers that are there or not
 )
@@ -91,6 +94,9 @@ func (h StateHeader) encode() nats.Header {
 	if h.Again != "" {
 		encoded.Set(againHeader, h.Again)
 	}
+	if h.Signer != "" {
+		encoded.Set(signerHeader, h.Signer)
+	}
 	if h.NSEC {
 		encoded.Set(nsecHeader, yes)
 	}
@@ -100,7 +106,25 @@ func (h StateHeader) encode() nats.Header {
 	return encoded
 }
 
+// maxHeader is how many bytes a header of ours has at most. Longer ones are not ours: they must fill neither the memory of
+// those who keep headers of all zones, nor logs.
+const maxHeader = 256
+
+func checkHeader(h nats.Header) error {
+	for key, values := range h {
+		for _, v := range values {
+			if len(key) > maxHeader || len(v) > maxHeader {
+				return fmt.Errorf("header %.40q of %d bytes", key, len(v))
+			}
+		}
+	}
+	return nil
+}
+
 func decodeHeader(h nats.Header) (StateHeader, error) {
+	if err := checkHeader(h); err != nil {
+		return StateHeader{}, err
+	}
 	serial, err1 := strconv.ParseUint(h.Get(serialHeader), 10, 32)
 	stored, err2 := strconv.ParseUint(h.Get(storedHeader), 10, 32)
 	published, err3 := parseTime(h.Get(publishedHeader))
@@ -111,6 +135,7 @@ func decodeHeader(h nats.Header) (StateHeader, error) {
 		Kind: h.Get(kindHeader), Serial: uint32(serial), Stored: uint32(stored),
 		Digest: h.Get(digestHeader), Stable: h.Get(stableHeader), Published: published, Chunks: int(chunks), Expires: uint32(expires), TTL: ttl, Again: h.Get(againHeader),
 		NSEC: h.Get(nsecHeader) == yes, Background: h.Get(backgroundHeader) == yes,
+		Signer: intern.Make(h.Get(signerHeader)).Value(), // kept for each zone, and the same for all
 	}, errors.Join(err1, err2, err3, err4, err5, err6)
 }
 

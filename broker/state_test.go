@@ -45,7 +45,7 @@ func TestStateCompareAndSet(t *testing.T) {
 
 func TestStateOneWriterWins(t *testing.T) {
 	b, primary := start(t)
-	other := b.Connect("health1")
+	other := b.Connect("primary2")
 	results := make(chan error, 20)
 	var group sync.WaitGroup
 	for i := range cap(results) {

@@ -105,6 +105,9 @@ func (c *Conn) statuses(ctx context.Context) (map[string]StatusMsg, error) {
 }
 
 func addStatus(found map[string]StatusMsg, header nats.Header, data []byte) error {
+	if len(data) > maxStatus {
+		return nil
+	}
 	node, err1 := subjectNode(statusPrefix, header.Get(jetstream.SubjectHeader))
 	at, err2 := parseTime(header.Get(jetstream.TimeStampHeaer))
 	if err := errors.Join(err1, err2); err != nil {
@@ -114,12 +117,27 @@ func addStatus(found map[string]StatusMsg, header nats.Header, data []byte) erro
 	return nil
 }
 
+// maxStatusPending is how many bytes of statuses may wait to be looked at: who floods others must not fill their memory.
+const maxStatusPending = 16 << 20
+
 // WatchStatuses calls fn for the stored statuses at each connection, and for each status as it comes in, one call after
 // the other; some twice. A node that falls silent isn't told: look at the time. CORE and API accounts. It returns nil
 // when ctx has ended, and ErrClosed when the connection was closed.
 func (c *Conn) WatchStatuses(ctx context.Context, fn func(node string, status StatusMsg)) error {
-	incoming := make(chan *nats.Msg, 1024)
-	sub, err := c.nc.ChanSubscribe(statusPrefix+"*", incoming)
+	incoming := make(chan *nats.Msg)
+	sub, err := c.nc.Subscribe(statusPrefix+"*", func(msg *nats.Msg) {
+		if len(msg.Data) > maxStatus {
+			return
+		}
+		select {
+		case incoming <- msg:
+		case <-ctx.Done():
+		case <-c.done:
+		}
+	})
+	if err == nil {
+		err = sub.SetPendingLimits(-1, maxStatusPending)
+	}
 	if err != nil {
 		return fmt.Errorf("watch statuses: %w", explain(err))
 	}

@@ -74,6 +74,37 @@ func TestWatchStatuses(t *testing.T) {
 	}
 }
 
+// TestHugeNotices has a node tell more than any node of ours does. Nobody hears it; what comes after is heard.
+func TestHugeNotices(t *testing.T) {
+	b, _ := start(t)
+	sec, health := b.Connect("sec1"), b.Connect("health1")
+	statuses, applied := make(chan told, 1000), make(chan told, 1000)
+	background(t, func(ctx context.Context) error {
+		return health.WatchStatuses(ctx, func(node string, s broker.StatusMsg) { statuses <- told{node: node, data: string(s.Data)} })
+	})
+	stop, err := health.SubscribeApplied(t.Context(), func(node string, notice []byte) { applied <- told{node: node, data: string(notice)} })
+	must(t, err)
+	defer stop()
+	must(t, sec.PublishStatus(t.Context(), []byte("small")))
+	for receive(t, statuses).data != "small" { // it listens
+	}
+	huge := make([]byte, 900<<10)
+	for range 100 { // past the stream, which would refuse it
+		must(t, sec.NATS().Publish("pdns.status.sec1", huge))
+		must(t, sec.NATS().Publish("pdns.applied.sec1", huge))
+	}
+	must(t, sec.PublishStatus(t.Context(), []byte("after")))
+	must(t, sec.PublishApplied([]byte("after")))
+	for got := receive(t, statuses); got.data != "after"; got = receive(t, statuses) {
+		if got.data != "small" {
+			t.Fatalf("a status of %d bytes was heard", len(got.data))
+		}
+	}
+	if got := receive(t, applied); got.data != "after" {
+		t.Errorf("a notice of %d bytes was heard", len(got.data))
+	}
+}
+
 func TestApplied(t *testing.T) {
 	b, primary := start(t)
 	ch := make(chan told, 1000)

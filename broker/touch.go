@@ -183,6 +183,9 @@ func newTouchMsg(d delivery) (TouchMsg, error) {
 		}
 	}
 	h := d.Headers()
+	if err := checkHeader(h); err != nil {
+		return TouchMsg{}, err
+	}
 	t.Reason, t.Again = h.Get(reasonHeader), h.Get(againHeader)
 	at, err1 := parseTime(h.Get(atHeader))
 	term, err2 := ParseTerm(h.Get(termHeader))

@@ -246,7 +246,7 @@ func outOfTime(cert *x509.Certificate, now time.Time) (found, remedy string) {
 		return "its certificate is good only from " + cert.NotBefore.UTC().Format(time.DateTime) + " UTC on", "set this host's clock, which is behind"
 	}
 	return "its certificate ended on " + cert.NotAfter.UTC().Format(time.DateOnly),
-		"have the installation's CA (ca.key) sign another certificate for the broker, and have the broker read it (SIGHUP)"
+		"make another one for the broker where the installation's folder is: pdns-distribute init rotate DIR certificate BROKER"
 }
 
 // refusedLogin says why the broker didn't let this node in, though TLS was fine.

@@ -112,7 +112,7 @@ func TestExcess(t *testing.T) {
 			t.Errorf("%s: %q", id, has)
 		}
 	}
-	core := mustVisit(t, b, "health1").Excess(t.Context(), false)
+	core := mustVisit(t, b, "primary2").Excess(t.Context(), false)
 	for _, what := range []string{"publish states", "touch zones", "list streams", "look into", "create streams", "create consumers", "read any"} {
 		if !slices.ContainsFunc(core, func(has string) bool { return strings.HasPrefix(has, what) }) {
 			t.Errorf("the core cannot %s: %q", what, core)

@@ -67,9 +67,12 @@ func TestAlarmsOfABoard(t *testing.T) {
 		"":              func(*Presence) {},
 		"not-ready ns1": notReady,
 		"failing ns1":   func(p *Presence) { p.Failures, p.Failing = 1, []Failure{{Reason: "no"}} },
-		"settings ns1":  warned,
-		"load ns1":      func(p *Presence) { p.Load, p.Cores = 4.1, 2 },
-		"disk ns1":      func(p *Presence) { p.DiskFree, p.DiskTotal = 4, 100 },
+		"failing ns1, refused ns1": func(p *Presence) {
+			p.Failures, p.Failing = 2, []Failure{{Reason: "no"}, {Reason: "forged", Refused: true}}
+		},
+		"settings ns1": warned,
+		"load ns1":     func(p *Presence) { p.Load, p.Cores = 4.1, 2 },
+		"disk ns1":     func(p *Presence) { p.DiskFree, p.DiskTotal = 4, 100 },
 		"signatures ns1": func(p *Presence) {
 			p.SignedUntil = &SignedUntil{zone.MustParseName("a.example"), noon.Add(71 * time.Hour)}
 		},

@@ -57,27 +57,33 @@ const (
 	maxAddresses = 8
 )
 
+// MaxNodes is how many nodes are known at most. The broker tells the stored statuses of no more.
+const MaxNodes = 1024
+
 // Bound cuts what is longer than a node of ours makes it, and what only a health role may say.
 func (p *Presence) Bound() {
 	p.Problems, p.Warnings = bounded(p.Problems), bounded(p.Warnings)
-	p.Addresses = p.Addresses[:min(len(p.Addresses), maxAddresses)]
+	p.Addresses = bounded(p.Addresses[:min(len(p.Addresses), maxAddresses)])
 	p.Failing = p.Failing[:min(len(p.Failing), MaxFailures)]
 	for i := range p.Failing {
 		p.Failing[i].Reason = cut(p.Failing[i].Reason)
 	}
 	p.Alarms = p.Alarms[:min(len(p.Alarms), MaxAlarms)]
-	p.Host, p.Version, p.PowerDNS, p.Instance = cut(p.Host), cut(p.Version), cut(p.PowerDNS), cut(p.Instance)
+	for i := range p.Alarms {
+		a := &p.Alarms[i]
+		a.Kind, a.Node, a.What, a.Remedy = cut(a.Kind), cut(a.Node), cut(a.What), cut(a.Remedy)
+	}
+	p.Role, p.Host, p.Version, p.PowerDNS, p.Instance = cut(p.Role), cut(p.Host), cut(p.Version), cut(p.PowerDNS), cut(p.Instance)
 	if p.Role != roleHealth {
 		p.Leads, p.Alarms = false, nil
 	}
 }
 
-func bounded(texts []string) []string {
-	texts = texts[:min(len(texts), maxTexts)]
-	for i := range texts {
-		texts[i] = cut(texts[i])
+func bounded(texts []string) (cuts []string) {
+	for _, text := range texts[:min(len(texts), maxTexts)] {
+		cuts = append(cuts, cut(text))
 	}
-	return texts
+	return cuts
 }
 
 func cut(text string) string {
@@ -96,4 +102,5 @@ type Failure struct {
 	Reason   string    `json:"reason"`
 	Since    time.Time `json:"since"`
 	Attempts int       `json:"attempts"`
+	Refused  bool      `json:"refused,omitempty"` // what came of it cannot be verified, so somebody may have forged it
 }

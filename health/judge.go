@@ -14,6 +14,7 @@ const (
 	alarmInactive   = "inactive"
 	AlarmNotReady   = "not-ready"
 	alarmFailing    = "failing"
+	alarmRefused    = "refused"
 	alarmBehind     = "behind"
 	alarmLoad       = "load"
 	alarmDisk       = "disk"
@@ -86,6 +87,11 @@ func (r Row) inactive(after time.Duration) Alarm {
 func (r Row) alarms(now time.Time, c Config, alarmBefore time.Duration) (wrong []Alarm) {
 	if len(r.Problems) > 0 {
 		wrong = append(wrong, r.alarm(AlarmNotReady, patienceReady, "not ready: "+joined(r.Problems), "see the reason; the role goes on by itself as soon as it can"))
+	}
+	if i := slices.IndexFunc(r.Failing, func(f Failure) bool { return f.Refused }); i >= 0 {
+		f := r.Failing[i]
+		wrong = append(wrong, r.alarm(alarmRefused, 0, fmt.Sprintf("what was published of %s cannot be verified and is not applied: %s", f.Zone, f.Reason),
+			"if a primary has a new key, add it to secondary.trusted_keys; if the broker was set back to an earlier copy: pdns-distribute sync --all; else find out who publishes at the broker"))
 	}
 	if len(r.Failing) > 0 {
 		f := r.Failing[0]

@@ -20,6 +20,9 @@ type instance struct {
 // twinMemory is how long an instance that is silent counts.
 const twinMemory = 30 * time.Second
 
+// maxInstances is how many instances of one node are remembered: two are one too many already.
+const maxInstances = 8
+
 // NewTwins knows nobody yet.
 func NewTwins() *Twins { return &Twins{nodes: map[string]map[string]*instance{}} }
 
@@ -39,7 +42,7 @@ func (t *Twins) Hear(s Sighting) {
 	}
 	if i := instances[s.Instance]; i != nil {
 		i.last = s.At
-	} else {
+	} else if len(instances) < maxInstances {
 		instances[s.Instance] = &instance{host: s.Host, first: s.At, last: s.At}
 	}
 }

@@ -26,6 +26,7 @@ missing() {
 	has dig || echo bind9-dnsutils
 	has lexicon || echo lexicon
 	has faketime || echo faketime
+	has openssl || echo openssl
 	has "${CC:-gcc}" || echo gcc libc6-dev # for the race detector
 }
 

@@ -22,6 +22,9 @@ import (
 const (
 	maxAnswer  = 16 << 20
 	maxListing = 1 << 30
+	maxListed  = 4 << 20 // zones: twice as many as would fit, with names of common length
+	maxEntry   = 1 << 20 // bytes of one zone in a listing, and of what is read ahead
+	maxReason  = 1000    // characters of an error of PowerDNS's
 )
 
 // Client speaks to one PowerDNS server. It is safe for concurrent use; at most Config.Connections requests are in
@@ -262,7 +265,7 @@ func errorText(resp *http.Response) (text string, ours bool) {
 		Error string `json:"error"`
 	}
 	if isJSON(resp) && json.Unmarshal(body, &answer) == nil && answer.Error != "" {
-		return answer.Error, true
+		return fmt.Sprintf("%.*s", maxReason, answer.Error), true
 	}
 	return fmt.Sprintf("%.200q", body), false
 }

@@ -10,6 +10,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"pdns-distribute/roles/private"
 )
 
 // Config says how to reach the PowerDNS server that a role runs beside.
@@ -139,17 +141,8 @@ func (c Config) apiKey() (Secret, error) {
 }
 
 func readKeyFile(name string) (Secret, error) {
-	f, err := os.Open(name)
-	if err != nil {
+	if err := private.Check(name); err != nil {
 		return "", err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return "", err
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return "", fmt.Errorf("%s can be read by others than its owner (mode %04o): chmod 600 %s", name, mode, name)
 	}
 	text, err := os.ReadFile(name)
 	if err != nil {

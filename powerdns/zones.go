@@ -89,7 +89,7 @@ func (c *Client) list(ctx context.Context, path string) ([]ZoneInfo, error) {
 	var zones []ZoneInfo
 	q := call{what: "list zones", method: http.MethodGet, path: path, listing: true}
 	err := c.do(ctx, q, func(r io.Reader) (err error) {
-		zones, err = readZones(r)
+		zones, err = readZones(r, maxListed)
 		return err
 	})
 	if err != nil {
@@ -98,17 +98,40 @@ func (c *Client) list(ctx context.Context, path string) ([]ZoneInfo, error) {
 	return zones, nil
 }
 
-// readZones decodes a listing zone by zone. It fails unless the list is closed and nothing follows it.
-func readZones(r io.Reader) ([]ZoneInfo, error) {
+// errEntry says that one zone takes more than a zone can.
+var errEntry = fmt.Errorf("a zone with more than %d bytes", maxEntry)
+
+// entryReader ends a listing whose next entry has no end: the decoder keeps all of one.
+type entryReader struct {
+	io.Reader
+	left int
+}
+
+func (r *entryReader) Read(p []byte) (int, error) {
+	if r.left <= 0 {
+		return 0, errEntry
+	}
+	n, err := r.Reader.Read(p)
+	r.left -= n
+	return n, err
+}
+
+// readZones decodes a listing of at most limit zones, zone by zone. It fails unless the list is closed and nothing follows
+// it.
+func readZones(from io.Reader, limit int) ([]ZoneInfo, error) {
+	r := &entryReader{from, maxEntry}
 	d := json.NewDecoder(r)
 	if err := expect(d, '['); err != nil {
 		return nil, err
 	}
 	zones := []ZoneInfo{}
-	for d.More() {
+	for entries := 0; d.More(); entries++ {
 		var z zoneJSON
 		if err := d.Decode(&z); err != nil {
 			return nil, fmt.Errorf("after %d zones: %w", len(zones), err)
+		}
+		if r.left = maxEntry; entries == limit {
+			return nil, fmt.Errorf("more than %d zones", limit)
 		}
 		if z.isVariant() {
 			continue

@@ -75,6 +75,7 @@ type changeJSON struct {
 
 // api answers what is below apiPath. Nothing of it reaches PowerDNS.
 func (p *Proxy) api(r chi.Router) {
+	r.Use(p.withPatience)
 	r.Get("/zones/{zone}", func(w http.ResponseWriter, r *http.Request) {
 		name, err := zone.ParseID(pathParam(r, "zone"))
 		if err != nil {
@@ -95,6 +96,17 @@ func (p *Proxy) api(r chi.Router) {
 	r.MethodNotAllowed(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Allow", "GET")
 		answerError(w, http.StatusMethodNotAllowed, "Method Not Allowed")
+	})
+}
+
+// withPatience ends connections of clients that do not send the body that they announced, which net/http would wait for
+// behind the answer, or do not take their answer.
+func (p *Proxy) withPatience(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := newClient(w, r, p.cfg.StallTimeout)
+		defer c.finish()
+		c.hurry()
+		next.ServeHTTP(&clientWriter{w, c}, r)
 	})
 }
 

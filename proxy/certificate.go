@@ -25,6 +25,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
+
+	"pdns-distribute/roles/private"
 )
 
 const (
@@ -175,7 +177,7 @@ func givenPair(certFile, keyFile string) (none tls.Certificate, err error) {
 	if err != nil {
 		return none, fmt.Errorf("proxy.tls_cert: %w", err)
 	}
-	if err := checkSecretFile(keyFile); err != nil {
+	if err := private.Check(keyFile); err != nil {
 		return none, fmt.Errorf("proxy.tls_key: %w", err)
 	}
 	key, err := readPEM(keyFile)
@@ -187,20 +189,6 @@ func givenPair(certFile, keyFile string) (none tls.Certificate, err error) {
 		return none, fmt.Errorf("proxy.tls_cert, proxy.tls_key: %s and %s make no pair: %w", certFile, keyFile, err)
 	}
 	return pair, nil
-}
-
-// checkSecretFile refuses a secret that others on the host can read.
-func checkSecretFile(file string) error {
-	info, err := os.Stat(file)
-	switch {
-	case err != nil:
-		return err
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is no regular file", file)
-	case info.Mode().Perm()&0o077 != 0:
-		return fmt.Errorf("%s (mode %04o) is readable by others than its owner; run: chmod 600 %s", file, info.Mode().Perm(), file)
-	}
-	return nil
 }
 
 // readPEM refuses a file that is still being written: crypto/tls takes as many blocks as there are and no offence.
@@ -247,6 +235,9 @@ func readCAs(file string) (*x509.CertPool, error) {
 // ownPair returns the pair kept in the state folder. It is made first when there is none, or none that will do.
 func (c *certificates) ownPair() (tls.Certificate, error) {
 	certFile, keyFile := c.cfg.ownFiles()
+	if err := private.Check(keyFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return tls.Certificate{}, fmt.Errorf("the proxy's own key: %w; or remove it to have a new pair made, if others may have read it", err)
+	}
 	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
 	reason := "there was none"
 	switch {
@@ -300,7 +291,7 @@ func writePair(certFile, keyFile string, names []string, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(certFile), 0o700); err != nil {
+	if err := private.Folder(filepath.Dir(certFile)); err != nil {
 		return err
 	}
 	newCert, newKey := certFile+".new", keyFile+".new"
@@ -318,6 +309,9 @@ func writePair(certFile, keyFile string, names []string, now time.Time) error {
 }
 
 func writePEM(file, kind string, der []byte) error {
+	if err := private.Tighten(file); err != nil { // what a crash left
+		return err
+	}
 	return os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600)
 }
 

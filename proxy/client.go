@@ -96,6 +96,10 @@ func (c *client) sends() bool {
 	return !c.http2 && !c.waits && !c.ended
 }
 
+// finish gives the client its time for what of the answer goes out only when the request is done with: all of one
+// without a body. The next request on the connection sets its own deadline before it writes.
+func (c *client) finish() { _ = c.control.SetWriteDeadline(time.Now().Add(c.stall)) }
+
 // discard takes what is left of the body, behind the answer.
 func (c *client) discard(body io.Reader) {
 	c.hurry()

@@ -40,6 +40,10 @@ type Config struct {
 	Wait    time.Duration `toml:"wait" env:"WAIT" envDefault:"0s"`
 	MaxWait time.Duration `toml:"max_wait" env:"MAX_WAIT" envDefault:"5m"`
 
+	// MaxConnections is how many connections of clients there may be at once; further ones wait until one of them ends.
+	// Each takes up to 100 KB.
+	MaxConnections int `toml:"max_connections" env:"MAX_CONNECTIONS" envDefault:"4096"`
+
 	// StorePatience is how long an answer waits for its touch to be stored before it goes out with the touch queued
 	// here. Longer keeps more answers waiting while the broker elects a leader.
 	StorePatience time.Duration `toml:"store_patience" env:"STORE_PATIENCE" envDefault:"2s"`
@@ -64,6 +68,9 @@ func (c *Config) Validate() error {
 		if net.ParseIP(name) == nil && !hostName.MatchString(name) {
 			faults = append(faults, fmt.Errorf("proxy.names: %q is no host name or address; write it as \"dns.example.net\" or \"192.0.2.53\", without a port", name))
 		}
+	}
+	if c.MaxConnections < 1 {
+		faults = append(faults, fmt.Errorf("proxy.max_connections: %d is not 1 or more", c.MaxConnections))
 	}
 	if c.Wait < 0 || c.Wait > c.MaxWait {
 		faults = append(faults, fmt.Errorf("proxy.wait: %s is not between 0s, which is not to wait, and proxy.max_wait, which is %s", c.Wait, c.MaxWait))

@@ -28,6 +28,7 @@ type dirtySet struct {
 	journal *journal
 	log     zerolog.Logger
 	gauge   func(float64)
+	limit   int // of zones; what comes beyond becomes a request for a sweep
 
 	mu    sync.Mutex
 	zones map[zone.Name]mark // the zero name stands for all: a sweep is to be asked for
@@ -35,6 +36,10 @@ type dirtySet struct {
 	last  uint64
 	wake  chan struct{}
 }
+
+// maxDirty is how many zones may wait, in memory and in the journal: PowerDNS that answers nobody is asked about any name
+// by anybody.
+const maxDirty = 500_000
 
 // mark is one touch that must be stored; number tells it from a later one of the same zone.
 type mark struct {
@@ -50,7 +55,7 @@ type delayed struct {
 
 // newDirtySet begins with what the journal has, and with a request for a sweep: whoever was killed may have left more.
 func newDirtySet(marker Marker, j *journal, log zerolog.Logger, gauge func(float64)) *dirtySet {
-	d := &dirtySet{marker: marker, journal: j, log: log, gauge: gauge, zones: map[zone.Name]mark{}, wake: make(chan struct{}, 1)}
+	d := &dirtySet{marker: marker, journal: j, log: log, gauge: gauge, limit: maxDirty, zones: map[zone.Name]mark{}, wake: make(chan struct{}, 1)}
 	for _, t := range append(j.touches(), touch{}) {
 		d.add(t)
 	}
@@ -117,6 +122,9 @@ func (d *dirtySet) add(t touch) mark {
 	d.last++
 	if before, is := d.zones[t.zone]; is && before.reason == ReasonDelete && (t.reason == ReasonRetrieve || t.reason == ReasonNotify) {
 		t.reason = ReasonDelete // these tell nothing new of a zone, and a deletion must be told
+	}
+	if _, is := d.zones[t.zone]; !is && len(d.zones) >= d.limit {
+		t.zone = "" // a sweep looks at all of them
 	}
 	m := mark{d.last, t.reason}
 	d.zones[t.zone] = m

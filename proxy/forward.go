@@ -52,8 +52,8 @@ func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := newClient(w, r, f.stall)
-	_ = c.control.EnableFullDuplex()                               // PowerDNS answers some requests before their end
-	defer func() { _ = c.control.SetWriteDeadline(time.Time{}) }() // the connection may see other requests
+	_ = c.control.EnableFullDuplex() // PowerDNS answers some requests before their end
+	defer c.finish()
 	r = r.WithContext(context.WithValue(r.Context(), clientKey{}, c))
 	r.Body = &clientBody{r.Body, c}
 	r = withTouch(r)

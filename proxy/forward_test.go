@@ -38,7 +38,7 @@ type testProxy struct {
 }
 
 func newConfig(t *testing.T) Config {
-	return Config{Listen: "127.0.0.1:0", StateDir: filepath.Join(t.TempDir(), "state"), UpstreamTimeout: patience, StallTimeout: patience, StorePatience: patience, MaxWait: patience}
+	return Config{Listen: "127.0.0.1:0", StateDir: filepath.Join(t.TempDir(), "state"), UpstreamTimeout: patience, StallTimeout: patience, StorePatience: patience, MaxWait: patience, MaxConnections: 4096}
 }
 
 func newProxy(cfg Config, upstream string, m Marker) (*testProxy, error) {

@@ -10,12 +10,14 @@ import (
 	"sync"
 
 	"pdns-distribute/powerdns/zone"
+	"pdns-distribute/roles/private"
 )
 
 // journal keeps the touches that were promised to clients while the broker was away: a line each, with the reason and
 // the zone's id, synced to disk before the answer goes out. It is safe for concurrent use.
 type journal struct {
-	path string
+	path  string
+	limit int // of touches; what comes beyond becomes a request for a sweep
 
 	mu    sync.Mutex
 	file  *os.File // nil while there is nothing to keep
@@ -25,10 +27,13 @@ type journal struct {
 
 // openJournal reads what an earlier process left. A last line without its end was never promised.
 func openJournal(dir string) (*journal, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := private.Folder(dir); err != nil {
 		return nil, fmt.Errorf("proxy.state_dir: %w", err)
 	}
-	j := &journal{path: filepath.Join(dir, "queued")}
+	j := &journal{path: filepath.Join(dir, "queued"), limit: maxDirty}
+	if err := private.Tighten(j.path); err != nil {
+		return nil, fmt.Errorf("proxy.state_dir: %w", err)
+	}
 	text, err := os.ReadFile(j.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("proxy.state_dir: the queued changes cannot be read: %w", err)
@@ -70,6 +75,9 @@ func (j *journal) touches() []touch { return j.found }
 func (j *journal) add(t touch) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if len(j.has) >= j.limit && !j.has[t] {
+		t.zone = ""
+	}
 	if j.has[t] {
 		return nil
 	}

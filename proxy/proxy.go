@@ -14,6 +14,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
+	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -94,7 +95,7 @@ func New(cfg Config, o Options) (*Proxy, error) {
 		return nil, fmt.Errorf("proxy.listen: %w", err)
 	}
 	p := &Proxy{
-		listener: httpsOnly{listener}, certificates: certificates, metrics: newMetrics(o.Registry), log: log, cfg: cfg,
+		listener: netutil.LimitListener(httpsOnly{listener}, cfg.MaxConnections), certificates: certificates, metrics: newMetrics(o.Registry), log: log, cfg: cfg,
 		tracker: o.Tracker, upstream: newUpstream(o.Upstream, o.TLS, cfg.UpstreamTimeout, cfg.StallTimeout), serverID: o.ServerID,
 	}
 	p.stopping, p.stop = context.WithCancel(context.Background())
@@ -104,13 +105,17 @@ func New(cfg Config, o Options) (*Proxy, error) {
 		Handler:           p.handler(),
 		TLSConfig:         certificates.config(),
 		ReadHeaderTimeout: 10 * time.Second, // the handshake's as well
-		IdleTimeout:       2 * time.Minute,
+		IdleTimeout:       2 * time.Minute,  // and in HTTP/2 until a request is complete
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ErrorLog:          stdlog.New(log.With().Str(zerolog.LevelFieldName, "debug").Logger(), "", 0),
 
 		DisableGeneralOptionsHandler: true, // PowerDNS answers "OPTIONS *"
 	}
 	return p, nil
 }
+
+// maxStreams is how many requests a client may have in work at once over one connection of HTTP/2.
+const maxStreams = 100
 
 func (p *Proxy) handler() http.Handler {
 	to := newForwarder(p.upstream, p.written, p.failed)

@@ -67,7 +67,8 @@ func (t *Tracker) Resumed() {
 func (t *Tracker) Seen(secondary string, at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if at.After(t.secondaries[secondary]) {
+	last, is := t.secondaries[secondary]
+	if is && at.After(last) || !is && len(t.secondaries) < health.MaxNodes {
 		t.secondaries[secondary] = at
 	}
 }

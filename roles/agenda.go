@@ -75,6 +75,13 @@ func (a *agenda) suggest(name zone.Name, due time.Time) {
 	}
 }
 
+// size is how many zones there are.
+func (a *agenda) size() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.due)
+}
+
 // hasten makes all zones due.
 func (a *agenda) hasten() {
 	a.mu.Lock()

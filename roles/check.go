@@ -292,7 +292,7 @@ func (c *checker) conclude(node string, r nodeReport) {
 		result = "different"
 	}
 	c.h.metrics.checks.WithLabelValues(result).Inc()
-	c.h.findings.set("unchecked", node, r.Fault != "", "cannot be compared with what is published: "+r.Fault, "see what its log says; after an update, whether the broker's nats.conf has what this version needs (pdns.check): write one with pdns-distribute init and compare")
+	c.h.findings.set("unchecked", node, r.Fault != "", "cannot be compared with what is published: "+r.Fault, "see what its log says; after an update, whether the brokers' accounts.conf has what this version needs (pdns.check): pdns-distribute init update DIR writes it")
 	c.h.findings.set("orphans", node, r.Held != "", r.Held, "if they shall be deleted there, run: pdns-distribute sync --confirm-deletes "+node)
 	c.h.findings.set("differs", node, rounds > 2, fmt.Sprintf("differs from what is published, though it was told again: %s", strings.Join(r.Found, ", ")), "see what its log says; pdns-distribute status ZONE shows a zone")
 }

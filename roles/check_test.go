@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -113,6 +114,50 @@ func TestSightings(t *testing.T) {
 	if r := board.Nodes[0]; r.Role != roleSecondary || leader(board, "ns2") != nil {
 		t.Errorf("a secondary passes for %s", r.Role)
 	}
+}
+
+// What a node sends of itself is bounded in every field, whatever it sends.
+func TestSightingIsBounded(t *testing.T) {
+	long := strings.Repeat("x", 5000)
+	list := slices.Repeat([]string{long}, 100)
+	p := health.Presence{
+		Role: "health", Version: long, Instance: long, Host: long, PowerDNS: long, Addresses: list, Problems: list, Warnings: list,
+		Failing: slices.Repeat([]health.Failure{{Zone: zoneOf(0), Reason: long}}, 60),
+		Alarms:  slices.Repeat([]health.Alarm{{Kind: long, Node: long, What: long, Remedy: long}}, health.MaxAlarms+10),
+	}
+	text, err := json.Marshal(p)
+	must(t, err)
+	s, err := newSighting("health1", broker.StatusMsg{Data: text})
+	must(t, err)
+	text, err = json.Marshal(s)
+	must(t, err)
+	if len(text) > 512<<10 {
+		t.Errorf("%d bytes are kept of a node", len(text))
+	}
+	p.Role = long
+	text, err = json.Marshal(p)
+	must(t, err)
+	if s, err := newSighting("ns1", broker.StatusMsg{Data: text}); err != nil || len(s.Role) > 500 {
+		t.Errorf("a role of %d bytes, %v", len(s.Role), err)
+	}
+}
+
+// FuzzSighting demands that whatever a node says of itself can be shown.
+func FuzzSighting(f *testing.F) {
+	f.Add([]byte(`{"node":"ns1","role":"secondary","load":1,"failing":[{"zone":"example.","reason":"x"}],"alarms":[{"kind":"x"}],"signed_until":{}}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		s, err := newSighting("ns1", broker.StatusMsg{Data: text, At: time.Now()})
+		if err != nil {
+			return
+		}
+		b := health.NewBoard(time.Now(), health.Config{InactiveAfter: time.Minute}, map[string]health.Sighting{"ns1": s}, []health.Feed{{Node: "ns1"}})
+		if b.Nodes[0].Node != "ns1" || b.Nodes[0].Role != roleSecondary || b.Nodes[0].Leads {
+			t.Fatalf("it passes for another: %+v", b.Nodes[0])
+		}
+		if _, err := json.Marshal(b); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 // askOf answers as a secondary does that has this.

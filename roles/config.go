@@ -13,6 +13,7 @@ import (
 	"pdns-distribute/dnssec"
 	"pdns-distribute/health"
 	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/proxy"
 	"pdns-distribute/roles/observe"
 	"pdns-distribute/roles/settings"
@@ -98,6 +99,10 @@ type PrimaryConfig struct {
 	// TransferTimeout is how long the transfer of one zone may take in all.
 	TransferTimeout time.Duration `toml:"transfer_timeout" env:"TRANSFER_TIMEOUT" envDefault:"5m"`
 
+	// SignKeyFile holds the key (Ed25519, PKCS #8, PEM) that states are signed with, readable by its owner alone. Without
+	// it they are not signed, and whoever has the broker can forge zones.
+	SignKeyFile string `toml:"sign_key_file" env:"SIGN_KEY_FILE"`
+
 	// IncludeSlaves also distributes the zones that this PowerDNS is itself a secondary of.
 	IncludeSlaves bool `toml:"include_slaves" env:"INCLUDE_SLAVES" envDefault:"false"`
 
@@ -140,6 +145,10 @@ type SecondaryConfig struct {
 	// ScrubRate is how many zones a minute are transferred out of PowerDNS and compared with what it was given, to find what no serial shows. 0 is none.
 	ScrubRate int `toml:"scrub_rate" env:"SCRUB_RATE" envDefault:"60"`
 
+	// TrustedKeys are the public keys (base64) of primaries whose states are applied, and no others. Without any the broker
+	// is trusted.
+	TrustedKeys []string `toml:"trusted_keys" env:"TRUSTED_KEYS"`
+
 	// PublicAddresses is where the PowerDNS beside this role answers the world, host:port with an IP address: the health
 	// role asks there. Without any nothing is asked from outside.
 	PublicAddresses []string `toml:"public_addresses" env:"PUBLIC_ADDRESSES"`
@@ -161,6 +170,8 @@ func (c *SecondaryConfig) Validate() error {
 	for _, address := range c.PublicAddresses {
 		faults = append(faults, checkAddress("secondary.public_addresses", address))
 	}
+	_, err := c.trusted()
+	faults = append(faults, err)
 	if c.StateDir == "" {
 		faults = append(faults, errors.New("secondary.state_dir: the secondary needs a folder for its copy of the zones"))
 	}
@@ -170,6 +181,19 @@ func (c *SecondaryConfig) Validate() error {
 		within("secondary.workers", c.Workers, 1, 256),
 		within("secondary.scrub_rate", c.ScrubRate, 0, 60_000),
 	)...)
+}
+
+// trusted reads the keys.
+func (c *SecondaryConfig) trusted() (keys []zone.TrustedKey, err error) {
+	var faults []error
+	for _, text := range c.TrustedKeys {
+		key, err := zone.ParseTrustedKey(text)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("secondary.trusted_keys: %w; `pdns-distribute init` writes the keys of all primaries here", err))
+		}
+		keys = append(keys, key)
+	}
+	return keys, errors.Join(faults...)
 }
 
 // The values of SecondaryConfig.ExtraZones.
@@ -222,7 +246,7 @@ func loadConfig(from settings.Sources, sections ...string) (Config, error) {
 func (c *Config) resolve(dir string) {
 	for _, path := range []*string{
 		&c.Broker.CAFile, &c.Broker.CertFile, &c.Broker.KeyFile, &c.Broker.NKeyFile, &c.Broker.CredsFile, &c.Broker.PasswordFile, &c.Broker.TokenFile,
-		&c.Server.Config, &c.PowerDNS.APIKeyFile, &c.PowerDNS.CAFile, &c.Secondary.StateDir, &c.Proxy.StateDir, &c.Proxy.TLSCert, &c.Proxy.TLSKey, &c.Proxy.ClientCA,
+		&c.Server.Config, &c.PowerDNS.APIKeyFile, &c.PowerDNS.CAFile, &c.Primary.SignKeyFile, &c.Secondary.StateDir, &c.Proxy.StateDir, &c.Proxy.TLSCert, &c.Proxy.TLSKey, &c.Proxy.ClientCA,
 	} {
 		if *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(dir, *path)

@@ -27,27 +27,27 @@ func (s *Secondary) deliver(ctx context.Context, name zone.Name, d delivery) (re
 	if d.msg == nil {
 		return s.refill(ctx, name)
 	}
-	state, err := zone.UnmarshalState(d.msg.Data)
+	state, err := s.read(name, d.msg)
 	if err != nil {
 		return "", err
-	}
-	if state.Name != name {
-		return "", fmt.Errorf("%w: the state of %s holds %s", zone.ErrCorrupt, name, state.Name)
 	}
 	if s.outdated(name, d.msg) {
 		return resultHeld, nil
 	}
-	if state.Gone {
-		return resultRemoved, s.remove(ctx, state)
-	}
-	if !s.stored(state) {
+	if !s.stored(state) { // what is stored already cannot be a step back
+		if err := s.checkAge(state); err != nil {
+			return "", err
+		}
+		if state.Gone {
+			return resultRemoved, s.remove(ctx, state)
+		}
 		return resultApplied, s.take(ctx, state, d.msg, false)
 	}
 	to := d.msg.Header.Again
 	h, err := s.confirm(ctx, state, to == s.id || to == broker.ToAll)
 	if err == nil {
 		s.tell(state, h.since, false)
-		return resultHeld, nil
+		return resultHeld, s.confirmed(state)
 	}
 	return resultApplied, s.take(ctx, state, d.msg, errors.Is(err, transfer.ErrNotServed))
 }
@@ -170,7 +170,7 @@ func (s *Secondary) remove(ctx context.Context, state *zone.State) error {
 		}
 		return parkedError{err}
 	}
-	if err := s.store.Forget(state.Name); err != nil {
+	if err := s.store.Bury(state); err != nil {
 		return err
 	}
 	s.unsure(state.Name)

@@ -2,6 +2,7 @@ package roles
 
 import (
 	"cmp"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -36,7 +37,7 @@ func (f *failures) add(name zone.Name, reason error) int {
 		failure = health.Failure{Zone: name, Since: time.Now().UTC()}
 	}
 	failure.Attempts++
-	failure.Reason = reason.Error()
+	failure.Reason, failure.Refused = reason.Error(), errors.As(reason, new(refusedError))
 	f.zones[name] = failure
 	return failure.Attempts
 }
@@ -64,7 +65,7 @@ func (f *failures) len() int {
 	return len(f.zones)
 }
 
-// list returns those that have been in trouble longest, at most limit, and how many there are.
+// list returns those that were refused, and then those that have been in trouble longest, at most limit, and how many there are.
 func (f *failures) list(limit int) ([]health.Failure, int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -73,9 +74,19 @@ func (f *failures) list(limit int) ([]health.Failure, int) {
 		list = append(list, failure)
 	}
 	slices.SortFunc(list, func(a, b health.Failure) int {
-		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Zone, b.Zone))
+		return cmp.Or(refusedFirst(a, b), a.Since.Compare(b.Since), cmp.Compare(a.Zone, b.Zone))
 	})
 	return list[:min(limit, len(list))], len(list)
+}
+
+func refusedFirst(a, b health.Failure) int {
+	switch {
+	case a.Refused == b.Refused:
+		return 0
+	case a.Refused:
+		return -1
+	}
+	return 1
 }
 
 // Pauses before a zone in trouble is tried again.

@@ -19,7 +19,7 @@ func Forget(ctx context.Context, in Invocation) error {
 			if err := forget(ctx, conn, status, node); err != nil {
 				return err
 			}
-			fmt.Fprintf(in.Stdout, "%s is forgotten. Take its user out of the broker's nats.conf too, or it comes back when it is started.\n", node)
+			fmt.Fprintf(in.Stdout, "%s is forgotten. Take its user out of the brokers' accounts.conf too (pdns-distribute init remove), or it comes back when it is started.\n", node)
 		}
 		return nil
 	}, "health")

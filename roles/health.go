@@ -147,8 +147,9 @@ func (h *Health) watchNodes(ctx context.Context) error {
 		}
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		if before, is := h.seen[id]; is && before.At.After(sighting.At) {
-			return // it was stored before
+		before, is := h.seen[id]
+		if is && before.At.After(sighting.At) || !is && len(h.seen) >= health.MaxNodes {
+			return // it was stored before; or whoever may name nodes names too many
 		}
 		h.twins.Hear(sighting)
 		h.seen[id] = sighting

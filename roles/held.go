@@ -51,7 +51,16 @@ func (s *Secondary) proves(state *zone.State) bool {
 
 func (s *Secondary) stored(state *zone.State) bool {
 	held, err := s.store.State(state.Name)
-	return err == nil && held.Digest == state.Digest && held.Stable == state.Stable
+	return err == nil && !state.Gone && held.Digest == state.Digest && held.Stable == state.Stable
+}
+
+// confirmed notes that the store's content is that of a newer state.
+func (s *Secondary) confirmed(state *zone.State) error {
+	newest, err := s.store.Newest(state.Name)
+	if err != nil || !state.Published.After(newest) {
+		return err
+	}
+	return s.store.Confirm(state)
 }
 
 // outdated tells whether a newer state than this one has been applied.

@@ -1,284 +1,167 @@
 package roles
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
-	_ "embed"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"net"
-	"os"
 	"path/filepath"
-	"strconv"
-	"text/template"
+	"strings"
+	"syscall"
 	"time"
-
-	"pdns-distribute/broker"
 )
 
-// Init is the command init: it writes a whole installation into a new folder.
+// Init is the command init: it writes a whole installation into a new folder. Where one is already it changes nothing,
+// and is content if that is what the arguments say.
 func Init(_ context.Context, in Invocation) error {
+	plan, err := planned(in)
+	if err != nil {
+		return fmt.Errorf("init: %w", err)
+	}
+	installed, err := readRegister(plan.Dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		err = plan.Write(time.Now())
+	case err == nil:
+		err = plan.compare(installed)
+	}
+	if err != nil {
+		return fmt.Errorf("init: %w", err)
+	}
+	if len(installed.Nodes) == 0 {
+		return plan.explain(in.Stdout)
+	}
+	_, err = fmt.Fprintf(in.Stdout, "%s holds this installation already; nothing was changed.\n", plan.Dir)
+	return err
+}
+
+// misuse is an ErrUsage.
+func misuse(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrUsage}, args...)...)
+}
+
+// planned is what the command line asks for.
+func planned(in Invocation) (Installation, error) {
 	if len(in.Args) != 1 {
-		return fmt.Errorf("%w: init: name the folder to write, for example: pdns-distribute init --broker broker.example.net --secondary ns1 --secondary ns2 ./installation", ErrUsage)
+		return Installation{}, misuse("name the folder to write, for example: pdns-distribute init --broker broker.example.net --secondary ns1,ns2 ./installation")
 	}
 	dir, err := filepath.Abs(in.Args[0])
 	if err != nil {
-		return err
+		return Installation{}, err
+	}
+	list := func(flag string, otherwise ...string) []string {
+		if given := in.Options.StringSlice(flag); len(given) > 0 {
+			return separated(given)
+		}
+		return otherwise
 	}
 	plan := Installation{
-		Dir: dir, Home: in.Options.String("home"), BrokerHost: in.Options.String("broker"), BrokerPort: brokerPort,
-		Primary: in.Options.String("primary"), Proxy: in.Options.String("proxy"), Health: in.Options.StringSlice("health"),
-		Secondaries: in.Options.StringSlice("secondary"),
+		Dir: dir, Home: in.Options.String("home"), Brokers: list("broker", "127.0.0.1"), Primaries: list("primary", "primary"),
+		Proxies: list("proxy", "proxy"), Health: list("health", "health"), Secondaries: list("secondary"),
 	}
-	if err := plan.Write(time.Now()); err != nil {
-		return fmt.Errorf("init: %w", err)
+	if plan.Home != "" && !filepath.IsAbs(plan.Home) {
+		return plan, misuse("--home %s: name a whole path, such as /var/lib/pdns-distribute", plan.Home)
 	}
-	plan.explain(in.Stdout)
-	return nil
+	return plan, nil
 }
 
-// Installation is what init writes: a folder for each node, which is copied to the node's host, and the CA's key, which
-// is not.
+// separated takes lists apart that were given with commas.
+func separated(lists []string) (all []string) {
+	for _, list := range lists {
+		for item := range strings.SplitSeq(list, ",") {
+			if item = strings.TrimSpace(item); item != "" {
+				all = append(all, item)
+			}
+		}
+	}
+	return all
+}
+
+// Installation is what init is asked to write: a folder for each node, which is copied to the node's host, and the CA's
+// key, which is not.
 type Installation struct {
-	Dir         string // to be made; absolute
-	Home        string // where the folders will be on their hosts; "" means Dir
-	BrokerHost  string // name or address by which nodes reach the broker
-	BrokerPort  int
-	Primary     string // node ids
-	Proxy       string
+	Dir         string   // to be made; absolute
+	Home        string   // where the folders will be on their hosts; "" means Dir
+	Brokers     []string // HOST or HOST:PORT by which nodes reach each; they become broker1, broker2 and so on
+	Primaries   []string // node ids
+	Proxies     []string
 	Health      []string
 	Secondaries []string
 }
 
-const (
-	brokerPort = 4222
-	brokerID   = "broker1"
-
-	nodeFile = "config.toml"
-)
-
-// observePorts lets several roles run on one host.
-var observePorts = map[string]int{"broker": 9500, rolePrimary: 9501, "proxy": 9502, "health": 9503, roleSecondary: 9504}
-
-// initNode is what the templates of one node's files are filled with.
-type initNode struct {
-	Role, ID  string
-	File      string // the configuration, on its host
-	Folder    string // that it is in
-	Unit      string // of systemd
-	Observe   string
-	BrokerURL string
-	APIPrefix string
-	PowerDNS  bool
-	APIKey    string
+// members lists all nodes, without keys yet.
+func (p Installation) members() ([]member, error) {
+	if n := len(p.Brokers); n%2 == 0 {
+		return nil, misuse("--broker: %d brokers are as good as %d, because more than half of them must be there: name 1, 3 or 5", n, max(n-1, 1))
+	}
+	if len(p.Primaries) == 0 {
+		return nil, misuse("--primary: an installation needs a primary")
+	}
+	var r register
+	for i, text := range p.Brokers {
+		address, err := brokerAddress(text, len(p.Brokers) > 1)
+		if err != nil {
+			return nil, err
+		}
+		if err := r.admit(member{Role: "broker", ID: fmt.Sprintf("broker%d", i+1), Address: address}); err != nil {
+			return nil, err
+		}
+	}
+	for _, group := range []struct {
+		role string
+		ids  []string
+	}{{rolePrimary, p.Primaries}, {"proxy", p.Proxies}, {"health", p.Health}, {roleSecondary, p.Secondaries}} {
+		for _, id := range group.ids {
+			if err := r.admit(member{Role: group.role, ID: id}); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return r.Nodes, nil
 }
 
-var (
-	//go:embed templates/node.toml
-	nodeTemplate string
-	//go:embed templates/pdns.conf
-	pdnsTemplate string
-	//go:embed templates/unit.service
-	unitTemplate string
-
-	quoting    = template.FuncMap{"quote": strconv.Quote}
-	nodeConfig = template.Must(template.New(nodeFile).Funcs(quoting).Parse(nodeTemplate))
-	pdnsConfig = template.Must(template.New("pdns.conf").Funcs(quoting).Parse(pdnsTemplate))
-	unitConfig = template.Must(template.New("unit.service").Parse(unitTemplate))
-)
-
-// Write makes the folder with all files, or nothing.
-func (p Installation) Write(now time.Time) (err error) {
-	if _, err := os.Stat(p.Dir); !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s exists already; nothing is overwritten: name a new folder", p.Dir)
+func (p Installation) home() string {
+	if p.Home == "" {
+		return p.Dir
 	}
-	files, err := p.files(now)
+	return filepath.Clean(p.Home)
+}
+
+// compare refuses to take an installation for this one that is another, and says how it becomes this one.
+func (p Installation) compare(r register) error {
+	wanted, err := p.members()
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.RemoveAll(p.Dir))
+	var differences []string
+	differ := func(format string, args ...any) {
+		differences = append(differences, "\n  "+fmt.Sprintf(format, args...))
+	}
+	if home := p.home(); home != r.Home {
+		differ("it is for %s on the hosts, not for %s: give --home %s", r.Home, home, r.Home)
+	}
+	for _, m := range wanted {
+		switch has := r.find(m.ID); {
+		case has == nil && m.Role == "broker":
+			differ("it has no %s at %s, and brokers cannot be added: write a new installation", m.ID, m.Address)
+		case has == nil:
+			differ("it has no %s: pdns-distribute init add %s %s %s", m.ID, p.Dir, m.Role, m.ID)
+		case has.Role != m.Role:
+			differ("%s is a %s in it, not a %s: choose another id", m.ID, has.Role, m.Role)
+		case has.Address != m.Address:
+			differ("%s is at %s, not at %s: give --broker as it was, or write a new installation", m.ID, has.Address, m.Address)
 		}
-	}()
-	for _, f := range files {
-		path := filepath.Join(p.Dir, f.name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return err
+	}
+	for _, m := range r.Nodes {
+		switch wanted := (register{Nodes: wanted}).find(m.ID); {
+		case wanted == nil && m.Role == "broker":
+			differ("it has %s at %s as well, and brokers cannot be removed: give --broker as it was, or write a new installation", m.ID, m.Address)
+		case wanted == nil:
+			differ("it has the %s %s as well: name it, too, or take it out by pdns-distribute init remove %s %s", m.Role, m.ID, p.Dir, m.ID)
 		}
-		if err := os.WriteFile(path, f.content, f.mode); err != nil {
-			return err
-		}
+	}
+	if len(differences) > 0 {
+		return misuse("%s holds an installation that is not the one that was asked for; nothing was changed:%s", p.Dir, strings.Join(differences, ""))
 	}
 	return nil
-}
-
-type initFile struct {
-	name    string
-	content []byte
-	mode    fs.FileMode
-}
-
-const (
-	secret = fs.FileMode(0o600)
-	public = fs.FileMode(0o644)
-)
-
-// files makes everything in memory first, so that a fault leaves nothing behind.
-func (p Installation) files(now time.Time) ([]initFile, error) {
-	ca, err := broker.NewCA("pdns-distribute", now)
-	if err != nil {
-		return nil, err
-	}
-	cert, err := ca.NewServerCertificate(p.brokerNames(), now)
-	if err != nil {
-		return nil, err
-	}
-	nodes := p.nodes()
-	if err := checkIDs(nodes); err != nil {
-		return nil, err
-	}
-	conf := p.serverConf()
-	files := []initFile{
-		{"ca.crt", ca.CertPEM, public},
-		{"ca.key", ca.KeyPEM, secret},
-		{brokerID + "/broker.crt", cert.CertPEM, public},
-		{brokerID + "/broker.key", cert.KeyPEM, secret},
-	}
-	for _, n := range nodes {
-		files = append(files, initFile{n.ID + "/ca.crt", ca.CertPEM, public})
-		more, err := n.files(&conf)
-		if err != nil {
-			return nil, err
-		}
-		files = append(files, more...)
-	}
-	text, err := conf.Render()
-	return append(files, initFile{brokerID + "/nats.conf", text, public}), err
-}
-
-// checkIDs makes sure that no two nodes get the same folder; the broker's configuration checks the rest.
-func checkIDs(nodes []initNode) error {
-	role := map[string]string{}
-	for _, n := range nodes {
-		if other, taken := role[n.ID]; taken {
-			return fmt.Errorf("%q is the id of the %s already; name the %s differently", n.ID, other, n.Role)
-		}
-		role[n.ID] = n.Role
-	}
-	return nil
-}
-
-// files makes one node's own files, and its user in the broker's configuration.
-func (n initNode) files(conf *broker.ServerConf) ([]initFile, error) {
-	config, err := fill(nodeConfig, n)
-	if err != nil {
-		return nil, err
-	}
-	unit, err := fill(unitConfig, n)
-	if err != nil {
-		return nil, err
-	}
-	files := []initFile{{n.ID + "/" + nodeFile, config, public}, {n.ID + "/" + n.Unit, unit, public}}
-	if n.Role == "broker" {
-		return files, nil
-	}
-	key, err := broker.NewUserKey()
-	if err != nil {
-		return nil, err
-	}
-	user := broker.User{ID: n.ID, PublicKey: key.PublicKey}
-	switch n.Role {
-	case roleSecondary:
-		conf.Secondaries = append(conf.Secondaries, user)
-	case "proxy":
-		conf.Proxies = append(conf.Proxies, user)
-	default:
-		conf.Core = append(conf.Core, user)
-	}
-	files = append(files, initFile{n.ID + "/node.nkey", key.Seed, secret})
-	if n.PowerDNS {
-		pdns, err := fill(pdnsConfig, n)
-		if err != nil {
-			return nil, err
-		}
-		files = append(files,
-			initFile{n.ID + "/powerdns-api-key", []byte(n.APIKey + "\n"), secret}, initFile{n.ID + "/pdns.conf", pdns, secret})
-	}
-	return files, nil
-}
-
-func fill(t *template.Template, n initNode) ([]byte, error) {
-	var text bytes.Buffer
-	err := t.Execute(&text, n)
-	return text.Bytes(), err
-}
-
-// nodes lists all nodes. Each listens for its observers on a port of its own, so that several fit on one host.
-func (p Installation) nodes() []initNode {
-	primaryKey := rand.Text() // proxy and primary stand beside the same PowerDNS
-	nodes := []initNode{
-		{Role: "broker", ID: brokerID},
-		{Role: "primary", ID: p.Primary, PowerDNS: true, APIKey: primaryKey},
-		{Role: "proxy", ID: p.Proxy, PowerDNS: true, APIKey: primaryKey, APIPrefix: broker.RemoteAPIPrefix},
-	}
-	for _, id := range p.Health {
-		nodes = append(nodes, initNode{Role: "health", ID: id})
-	}
-	for _, id := range p.Secondaries {
-		nodes = append(nodes, initNode{Role: roleSecondary, ID: id, PowerDNS: true, APIKey: rand.Text(), APIPrefix: broker.RemoteAPIPrefix})
-	}
-	for i := range nodes {
-		n := &nodes[i]
-		n.Observe = net.JoinHostPort("127.0.0.1", strconv.Itoa(observePorts[n.Role]))
-		n.BrokerURL = "tls://" + net.JoinHostPort(p.BrokerHost, strconv.Itoa(p.BrokerPort))
-		n.File, n.Folder, n.Unit = p.home(n.ID, nodeFile), p.home(n.ID), "pdns-distribute-"+n.ID+".service"
-	}
-	return nodes
-}
-
-// serverConf is the broker's configuration without its users.
-func (p Installation) serverConf() broker.ServerConf {
-	listen := "0.0.0.0"
-	if ip := net.ParseIP(p.BrokerHost); ip != nil && ip.IsLoopback() {
-		listen = p.BrokerHost
-	}
-	return broker.ServerConf{
-		ServerName: brokerID, Listen: net.JoinHostPort(listen, strconv.Itoa(p.BrokerPort)), StoreDir: p.home(brokerID, "store"),
-		CertFile: p.home(brokerID, "broker.crt"), KeyFile: p.home(brokerID, "broker.key"), CAFile: p.home(brokerID, "ca.crt"),
-	}
-}
-
-func (p Installation) brokerNames() []string {
-	names := []string{p.BrokerHost}
-	for _, name := range []string{"localhost", "127.0.0.1"} {
-		if name != p.BrokerHost {
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
-// home is a path as it will be on the node's host.
-func (p Installation) home(parts ...string) string {
-	root := p.Home
-	if root == "" {
-		root = p.Dir
-	}
-	return filepath.Join(append([]string{root}, parts...)...)
-}
-
-// explain tells the operator what was written and what to do with it.
-func (p Installation) explain(out io.Writer) {
-	fmt.Fprintf(out, "Wrote %s: a folder for each node, to be copied to its host as %s.\n\n", p.Dir, p.home("NODE"))
-	nodes := p.nodes()
-	for _, n := range nodes {
-		fmt.Fprintf(out, "  %-12s pdns-distribute %s --config %s\n", n.ID, n.Role, n.File)
-	}
-	fmt.Fprintf(out, "\nWhere there is a pdns.conf in the folder, add its lines to the configuration of the PowerDNS on that host.\n"+
-		"For systemd there is a unit in each folder, such as "+nodes[0].ID+"/"+nodes[0].Unit+".\n"+
-		"Keep %s to yourself: it signs certificates for brokers, and no host needs it.\n", filepath.Join(p.Dir, "ca.key"))
 }

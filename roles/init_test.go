@@ -3,6 +3,7 @@ package roles
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -10,8 +11,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,18 +30,22 @@ type options struct {
 	lists map[string][]string
 }
 
-func (o options) Bool(string) bool                 { return false }
+func (o options) Bool(name string) bool            { return o.texts[name] != "" }
 func (o options) String(name string) string        { return o.texts[name] }
 func (o options) StringSlice(name string) []string { return o.lists[name] }
 
-func initInto(dir, home string, out io.Writer) error {
+// initAs runs the command init.
+func initAs(dir, home, brokers string, out io.Writer, secondaries ...string) error {
 	return Init(context.Background(), Invocation{
 		Args: []string{dir}, Stdout: out, Stderr: io.Discard,
-		Options: options{
-			map[string]string{"broker": "broker.example.net", "primary": "primary1", "proxy": "proxy1", "home": home},
-			map[string][]string{"secondary": {"ns1", "ns2"}, "health": {"health1"}},
-		},
+		Options: options{map[string]string{"home": home}, map[string][]string{
+			"broker": {brokers}, "primary": {"primary1"}, "proxy": {"proxy1"}, "health": {"health1"}, "secondary": secondaries,
+		}},
 	})
+}
+
+func initInto(dir, home string, out io.Writer) error {
+	return initAs(dir, home, "broker.example.net", out, "ns1, ns2")
 }
 
 func TestInitWritesAnInstallation(t *testing.T) {
@@ -48,7 +53,8 @@ func TestInitWritesAnInstallation(t *testing.T) {
 	var out bytes.Buffer
 	must(t, initInto(dir, "/etc/pdns-distribute", &out))
 
-	want := map[string]fs.FileMode{"ca.crt": 0o644, "ca.key": 0o600, "broker1/broker.crt": 0o644, "broker1/broker.key": 0o600, "broker1/nats.conf": 0o644}
+	want := map[string]fs.FileMode{"ca.crt": 0o644, "ca.key": 0o600, "broker1/broker.crt": 0o644, "broker1/broker.key": 0o600, "broker1/nats.conf": 0o644, "broker1/accounts.conf": 0o644,
+		"installation.toml": 0o644, "primary1/sign.key": 0o600}
 	for _, id := range []string{"broker1", "primary1", "proxy1", "health1", "ns1", "ns2"} {
 		want[id+"/ca.crt"], want[id+"/config.toml"], want[id+"/pdns-distribute-"+id+".service"] = 0o644, 0o644, 0o644
 		if id != "broker1" {
@@ -70,7 +76,7 @@ func TestInitWritesAnInstallation(t *testing.T) {
   ns1          pdns-distribute secondary --config /etc/pdns-distribute/ns1/config.toml
   ns2          pdns-distribute secondary --config /etc/pdns-distribute/ns2/config.toml
 `
-	if !strings.HasPrefix(out.String(), wantOut) || !strings.Contains(out.String(), filepath.Join(dir, "ca.key")+" to yourself") {
+	if !strings.HasPrefix(out.String(), wantOut) || !strings.Contains(out.String(), filepath.Join(dir, "ca.key")+" most of all") {
 		t.Errorf("got  %s\nwant %s", out.String(), wantOut)
 	}
 }
@@ -106,7 +112,7 @@ func TestInitOverwritesNothing(t *testing.T) {
 	must(t, os.WriteFile(file, []byte("precious"), 0o600))
 	for _, existing := range []string{dir, file} {
 		err := initInto(existing, "", io.Discard)
-		if want := "init: " + existing + " exists already; nothing is overwritten: name a new folder"; err == nil || err.Error() != want {
+		if want := existing + " exists already, and holds no installation; nothing is overwritten: name a new folder"; !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), want) {
 			t.Errorf("error is %v, want %s", err, want)
 		}
 	}
@@ -118,19 +124,26 @@ func TestInitOverwritesNothing(t *testing.T) {
 }
 
 func TestInitRefusesIDsAndLeavesNothing(t *testing.T) {
-	plain := Installation{BrokerHost: "127.0.0.1", BrokerPort: 4222, Primary: "primary1", Proxy: "proxy1", Health: []string{"health1"}, Secondaries: []string{"ns1"}}
+	plain := Installation{Brokers: []string{"127.0.0.1"}, Primaries: []string{"primary1"}, Proxies: []string{"proxy1"}, Health: []string{"health1"}, Secondaries: []string{"ns1"}}
 	for want, change := range map[string]func(*Installation){
 		`"ns1" is the id of the secondary already; name the secondary differently`:  func(i *Installation) { i.Secondaries = []string{"ns1", "ns1"} },
 		`"broker1" is the id of the broker already; name the secondary differently`: func(i *Installation) { i.Secondaries = []string{"broker1"} },
-		`"primary1" is the id of the primary already; name the proxy differently`:   func(i *Installation) { i.Proxy = "primary1" },
-		`"ns.1"`:   func(i *Installation) { i.Secondaries = []string{"ns.1"} },
-		`"../ns1"`: func(i *Installation) { i.Secondaries = []string{"../ns1"} },
-		`""`:       func(i *Installation) { i.Primary = "" },
+		`"primary1" is the id of the primary already; name the proxy differently`:   func(i *Installation) { i.Proxies = []string{"primary1"} },
+		`"ns.1"`:                     func(i *Installation) { i.Secondaries = []string{"ns.1"} },
+		`"../ns1"`:                   func(i *Installation) { i.Secondaries = []string{"../ns1"} },
+		`2 brokers are as good as 1`: func(i *Installation) { i.Brokers = []string{"a", "b"} },
+		`0 brokers are as good as 1`: func(i *Installation) { i.Brokers = nil },
+		`a:4222 is named twice`:      func(i *Installation) { i.Brokers = []string{"a", "b", "a:4222"} },
+		`tls://a: its port`:          func(i *Installation) { i.Brokers = []string{"tls://a"} },
+		`a b: give a host name`:      func(i *Installation) { i.Brokers = []string{"a b"} },
+		`a:65535: its port is not between 1 and 63535`: func(i *Installation) { i.Brokers = []string{"a:65535", "b", "c"} },
+		`an installation needs a primary`:              func(i *Installation) { i.Primaries = nil },
+		`""`:                                           func(i *Installation) { i.Primaries = []string{""} },
 	} {
 		plan := plain
 		plan.Dir = filepath.Join(t.TempDir(), "installation")
 		change(&plan)
-		if err := plan.Write(time.Now()); err == nil || !strings.Contains(err.Error(), want) {
+		if err := plan.Write(time.Now()); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), want) {
 			t.Errorf("error is %v, want %s in it", err, want)
 		}
 		if _, err := os.Stat(plan.Dir); !os.IsNotExist(err) {
@@ -145,20 +158,41 @@ type installation struct {
 	t *testing.T
 }
 
-func writeInstallation(t *testing.T) installation {
+func writeInstallation(t *testing.T, brokers int) installation {
 	t.Helper()
-	address, err := local.FreeAddress()
-	must(t, err)
-	host, port, err := net.SplitHostPort(address)
-	must(t, err)
-	number, err := strconv.Atoi(port)
-	must(t, err)
 	i := installation{Installation{
-		Dir: filepath.Join(t.TempDir(), "installation"), BrokerHost: host, BrokerPort: number,
-		Primary: "primary1", Proxy: "proxy1", Health: []string{"health1"}, Secondaries: []string{"ns1", "ns2"},
+		Dir: filepath.Join(t.TempDir(), "installation"), Primaries: []string{"primary1"}, Proxies: []string{"proxy1"},
+		Health: []string{"health1"}, Secondaries: []string{"ns1", "ns2"},
 	}, t}
+	for range brokers {
+		i.Brokers = append(i.Brokers, freeForBroker(t))
+	}
 	must(t, i.Write(time.Now()))
 	return i
+}
+
+// freeForBroker is a free address whose port for routes is free, too.
+func freeForBroker(t *testing.T) string {
+	t.Helper()
+	for {
+		address, err := local.FreeAddress()
+		must(t, err)
+		if routes, err := net.Listen("tcp", (member{Address: address}).routes()); err == nil {
+			must(t, routes.Close())
+			return address
+		}
+	}
+}
+
+// nodes are those that are installed by now.
+func (i installation) nodes() (nodes []initNode) {
+	i.t.Helper()
+	r, err := readRegister(i.Dir)
+	must(i.t, err)
+	for _, m := range r.Nodes {
+		nodes = append(nodes, r.node(m))
+	}
+	return nodes
 }
 
 // config loads a node's file as its role does.
@@ -170,7 +204,7 @@ func (i installation) config(n initNode) Config {
 }
 
 func TestWhatInitWritesIsInOrder(t *testing.T) {
-	i := writeInstallation(t)
+	i := writeInstallation(t, 1)
 	keys, listens := map[string]string{}, map[string]bool{}
 	for _, n := range i.nodes() {
 		cfg := i.config(n)
@@ -207,7 +241,7 @@ func TestWhatInitWritesIsInOrder(t *testing.T) {
 }
 
 func TestBrokerOfInitLetsItsNodesInAndNobodyElse(t *testing.T) {
-	i := writeInstallation(t)
+	i := writeInstallation(t, 1)
 	nodes := i.nodes()
 	i.runBroker(nodes[0])
 	for _, n := range nodes[1:] {
@@ -235,7 +269,10 @@ func TestBrokerOfInitLetsItsNodesInAndNobodyElse(t *testing.T) {
 	i.wantRefused(deceived, "certificate signed by unknown authority")
 }
 
-func (i installation) runBroker(n initNode) {
+// runningBroker is one that runs in this process.
+type runningBroker struct{ reload, stop func() }
+
+func (i installation) runBroker(n initNode) runningBroker {
 	i.t.Helper()
 	cfg := i.config(n)
 	cfg.Observe.Listen = ""
@@ -244,10 +281,11 @@ func (i installation) runBroker(n initNode) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- b.Run(ctx) }()
-	i.t.Cleanup(func() {
+	stop := sync.OnceFunc(func() {
 		cancel()
 		must(i.t, <-ended)
 	})
+	i.t.Cleanup(stop)
 	select {
 	case <-b.server.Ready():
 	case err := <-ended:
@@ -255,6 +293,10 @@ func (i installation) runBroker(n initNode) {
 	case <-time.After(patience):
 		i.t.Fatal("the broker is not ready")
 	}
+	return runningBroker{stop: stop, reload: func() {
+		i.t.Helper()
+		must(i.t, b.server.Reload())
+	}}
 }
 
 func (i installation) connect(cfg Config) *broker.Conn {
@@ -286,7 +328,7 @@ func (i installation) wantRefused(cfg Config, reason string) {
 
 func TestInitWithoutAFolder(t *testing.T) {
 	err := Init(t.Context(), Invocation{Stdout: io.Discard, Options: options{}})
-	if err == nil || !strings.Contains(fmt.Sprint(err), "init: name the folder to write, for example: pdns-distribute init ") {
+	if !errors.Is(err, ErrUsage) || !strings.Contains(fmt.Sprint(err), "init: wrong usage: name the folder to write, for example: pdns-distribute init ") {
 		t.Errorf("error is %v", err)
 	}
 }

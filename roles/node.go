@@ -167,6 +167,7 @@ func (n *node) speak(ctx context.Context, fill func(*health.Presence)) error {
 	if fill != nil {
 		fill(&p)
 	}
+	p.Bound() // the reasons of others, such as PowerDNS's, may be long
 	data, err := json.Marshal(p)
 	if err != nil {
 		return err

@@ -30,6 +30,7 @@ type Primary struct {
 	api      *powerdns.Client
 	powerdns *neighbour
 	index    *index
+	signer   *signer
 	brake    *health.Brake
 	lanes    *lanes[errand]
 	lag      lagging
@@ -94,13 +95,17 @@ func NewPrimary(cfg Config, deps Deps) (*Primary, error) {
 	if err != nil {
 		return nil, err
 	}
+	signer, err := readSigner(cfg.Primary.SignKeyFile)
+	if err != nil {
+		return nil, err
+	}
 	n, err := newNode(cfg, rolePrimary, deps, condIndex, condPowerDNS, condStreams)
 	if err != nil {
 		return nil, err
 	}
 	p := &Primary{
 		node: n, cfg: cfg.Primary, dnssec: cfg.DNSSEC, dns: cfg.PowerDNS.DNSAddress, api: api,
-		index: newIndex(), brake: health.NewBrake(cfg.Primary.MaxDeletePercent, deleteWindow),
+		index: newIndex(), signer: signer, brake: health.NewBrake(cfg.Primary.MaxDeletePercent, deleteWindow),
 		lag:    lagging{zones: map[zone.Name]lag{}},
 		checks: newAgenda(), hints: newAgenda(), retries: newAgenda(), moved: newAgenda(), turning: newAgenda(),
 		beat: time.Tick(time.Second / time.Duration(cfg.DNSSEC.RenewRate)), sweeps: make(chan struct{}, 1), caughtUp: make(chan struct{}),
@@ -283,8 +288,13 @@ func (p *Primary) acknowledge(t broker.TouchMsg) {
 }
 
 func (p *Primary) notified(name zone.Name) {
-	p.hints.suggest(name, time.Now())
+	if p.hints.size() < maxHints {
+		p.hints.suggest(name, time.Now())
+	}
 }
+
+// maxHints bounds what anybody on the host may have the role remember. What is dropped the sweep finds.
+const maxHints = 100_000
 
 // lookAtDue brings into their lanes what no touch tells of. A crash forgets it; the sweep at the next start finds it.
 func (p *Primary) lookAtDue(ctx context.Context, zones *agenda, e errand) error {
@@ -446,7 +456,7 @@ func (p *Primary) reconcile(ctx context.Context, name zone.Name, e errand) (stri
 		return "", err
 	}
 	state, contents := zone.NewState(z, stored, before.after(time.Now()))
-	if before.stands() && e.again == "" && unchanged(z, state, before.header, e.hidden) {
+	if before.stands() && e.again == "" && !p.signer.lacks(before.header) && unchanged(z, state, before.header, e.hidden) {
 		return resultUnchanged, nil
 	}
 	return resultPublished, p.publish(ctx, z, state, contents, before, e)

@@ -119,7 +119,7 @@ func (p *Primary) collect(ctx context.Context) (removed int, err error) {
 		if err != nil {
 			return 0, err // without all references nothing may be removed
 		}
-		state, err := zone.UnmarshalState(last.Data)
+		state, err := decodePublished(last.Data)
 		if err != nil {
 			return 0, err
 		}

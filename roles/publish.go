@@ -156,6 +156,7 @@ func (p *Primary) publish(ctx context.Context, z *zone.Zone, s *zone.State, cont
 }
 
 func (p *Primary) store(ctx context.Context, name zone.Name, data []byte, header broker.StateHeader, before published) error {
+	data = p.signer.sign(data, &header)
 	seq, err := p.conn.PublishState(ctx, name, data, header, before.seq)
 	if err != nil {
 		return err
@@ -197,7 +198,7 @@ func (p *Primary) storedChunks(ctx context.Context, name zone.Name, before publi
 	if last.Seq != before.seq {
 		return nil, fmt.Errorf("zone %s: %w", name, broker.ErrConflict)
 	}
-	state, err := zone.UnmarshalState(last.Data)
+	state, err := decodePublished(last.Data)
 	if err != nil {
 		return stored, nil // unreadable: store all
 	}

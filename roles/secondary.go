@@ -28,6 +28,7 @@ type Secondary struct {
 	powerdns *neighbour
 	lanes    *lanes[delivery]
 	cfg      SecondaryConfig
+	trusted  []zone.TrustedKey
 	refills  *agenda // zones that PowerDNS must be given again
 	metrics  secondaryMetrics
 
@@ -65,7 +66,7 @@ type secondaryMetrics struct {
 func newSecondaryMetrics(reg prometheus.Registerer, zones func() float64) secondaryMetrics {
 	m := secondaryMetrics{
 		applied: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "pdns_distribute_secondary_states_total", Help: "States by what came of them: applied, removed, held already, failed.",
+			Name: "pdns_distribute_secondary_states_total", Help: "States by what came of them: applied, removed, held already, failed, refused as forged or played back.",
 		}, []string{"result"}),
 		took: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "pdns_distribute_secondary_apply_seconds", Help: "From taking a state to the proof that PowerDNS serves it.",
@@ -90,7 +91,11 @@ func NewSecondary(cfg Config, deps Deps) (*Secondary, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Secondary{held: map[zone.Name]holding{}, refills: newAgenda(), cfg: cfg.Secondary}
+	trusted, err := cfg.Secondary.trusted()
+	if err != nil {
+		return nil, err
+	}
+	s := &Secondary{held: map[zone.Name]holding{}, refills: newAgenda(), cfg: cfg.Secondary, trusted: trusted}
 	if s.store, err = store.Open(filepath.Join(cfg.Secondary.StateDir, "zones.db")); err != nil {
 		return nil, err
 	}
@@ -205,7 +210,7 @@ func (s *Secondary) work(ctx context.Context, name zone.Name, d delivery) {
 		return
 	}
 	if err != nil {
-		s.metrics.applied.WithLabelValues("failed").Inc()
+		s.metrics.applied.WithLabelValues(failed(err)).Inc()
 		s.postpone(name, d, err)
 		return
 	}
@@ -220,6 +225,13 @@ func (s *Secondary) work(ctx context.Context, name zone.Name, d delivery) {
 	if d.msg != nil {
 		s.acknowledge(*d.msg)
 	}
+}
+
+func failed(err error) string {
+	if errors.As(err, new(refusedError)) {
+		return "refused"
+	}
+	return "failed"
 }
 
 // handBack has the broker deliver a state again as soon as this role is back.

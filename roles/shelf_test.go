@@ -31,7 +31,7 @@ func versions(t *testing.T) (older, newer *zone.Zone) {
 func TestExpectedVersions(t *testing.T) {
 	older, newer := versions(t)
 	name := older.Name()
-	s, err := store.Open(filepath.Join(t.TempDir(), "zones.db"))
+	s, err := store.Open(filepath.Join(t.TempDir(), "state", "zones.db"))
 	must(t, err)
 	defer s.Close()
 	state, _ := zone.NewState(older, older.Serial(), time.Now())

@@ -103,7 +103,7 @@ func (p *Primary) keepSweeping(ctx context.Context) error {
 //
 // A regular one also compares what is served, which PowerDNS takes several times as long to list: that shows other
 // settings of SOA-EDIT, and zones that were signed, or are not any more. All zones of a SOA-EDIT can move at once, so they
-// are looked at at the pace of renewals. It returns how long PowerDNS took.
+// are looked at at the pace of renewals, and so are those that were published unsigned. It returns how long PowerDNS took.
 func (p *Primary) sweep(ctx context.Context, regular bool) (listing time.Duration, err error) {
 	list, begin := p.api.Zones, time.Now()
 	if regular {
@@ -122,7 +122,7 @@ func (p *Primary) sweep(ctx context.Context, regular bool) (listing time.Duratio
 		switch before := missing[info.Name]; {
 		case !before.stands() || before.header.Stored != info.Serial:
 			p.submit(ctx, info.Name, errand{reason: reasonSweep, thorough: true, hidden: true})
-		case regular && servedOtherwise(before.header, info, begin, listing):
+		case p.signer.lacks(before.header), regular && servedOtherwise(before.header, info, begin, listing):
 			p.moved.suggest(info.Name, begin)
 		}
 		delete(missing, info.Name)
@@ -152,7 +152,7 @@ func ticks(moved uint32, passed time.Duration) bool {
 	return (time.Duration(int32(moved))*time.Second - passed).Abs() <= tickSlack
 }
 
-// lookAtMoved reads zones that are served otherwise than they were published.
+// lookAtMoved reads zones that are served otherwise than they were published, or published unsigned.
 func (p *Primary) lookAtMoved(ctx context.Context) error {
 	return p.lookAtPace(ctx, p.moved, func(name zone.Name) {
 		p.submit(ctx, name, errand{reason: reasonSweep, thorough: true, hidden: true})

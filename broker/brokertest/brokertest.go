@@ -23,7 +23,7 @@ const patience = 30 * time.Second
 
 // Options are the ids of the users that may connect.
 type Options struct {
-	Core, Proxies, Secondaries []string
+	Core, Health, Proxies, Secondaries []string
 
 	// Log gets the broker's and the connections' log. Default: nothing is logged.
 	Log *zerolog.Logger
@@ -36,6 +36,7 @@ type Broker struct {
 	dir    string
 	log    zerolog.Logger
 	conf   broker.ServerConf
+	users  broker.Accounts
 	remote map[string]bool // ids that reach the JetStream API through an import
 
 	server *broker.Server
@@ -55,7 +56,9 @@ func Start(t testing.TB, opt Options) *Broker {
 		ServerName: "test", Listen: "127.0.0.1:-1", StoreDir: b.path("store"),
 		CertFile: b.path("server.crt"), KeyFile: b.path("server.key"), CAFile: b.path("ca.crt"),
 		MaxFile: 1 << 30, MaxMemory: 64 << 20,
-		Core: b.makeUsers(opt.Core), Proxies: b.makeUsers(opt.Proxies), Secondaries: b.makeUsers(opt.Secondaries),
+	}
+	b.users = broker.Accounts{
+		Core: b.makeUsers(opt.Core), Health: b.makeUsers(opt.Health), Proxies: b.makeUsers(opt.Proxies), Secondaries: b.makeUsers(opt.Secondaries),
 	}
 	for _, id := range append(opt.Proxies, opt.Secondaries...) {
 		b.remote[id] = true
@@ -97,7 +100,7 @@ func (b *Broker) makeUsers(ids []string) []broker.User {
 		key, err := broker.NewUserKey()
 		b.must(err)
 		b.write(id+".nkey", key.Seed)
-		users = append(users, broker.User{ID: id, PublicKey: key.PublicKey})
+		users = append(users, broker.User{ID: id, PublicKeys: []string{key.PublicKey}})
 	}
 	return users
 }
@@ -105,7 +108,7 @@ func (b *Broker) makeUsers(ids []string) []broker.User {
 // AddSecondary adds a user to the running broker.
 func (b *Broker) AddSecondary(id string) {
 	b.t.Helper()
-	b.conf.Secondaries = append(b.conf.Secondaries, b.makeUsers([]string{id})...)
+	b.users.Secondaries = append(b.users.Secondaries, b.makeUsers([]string{id})...)
 	b.remote[id] = true
 	b.writeConf()
 	b.must(b.server.Reload())
@@ -137,6 +140,9 @@ func (b *Broker) writeConf() {
 	text, err := b.conf.Render()
 	b.must(err)
 	b.write("nats-server.conf", text)
+	text, err = b.users.Render()
+	b.must(err)
+	b.write(broker.AccountsFile, text)
 }
 
 // Stop stops the broker and waits for its end. Connections to it go on trying. Stopping it twice is harmless.
@@ -160,7 +166,7 @@ func (b *Broker) Wipe() {
 	b.Start()
 }
 
-// ConfigFile is the broker's configuration file.
+// ConfigFile is the broker's configuration file; its accounts are in another one beside it.
 func (b *Broker) ConfigFile() string { return b.path("nats-server.conf") }
 
 // URL is where clients connect.

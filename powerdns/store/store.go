@@ -2,18 +2,19 @@
 // the secondary serve its PowerDNS with the broker gone and refill an emptied one, and saves large zones from being
 // sent again whole.
 //
-// Five buckets: states holds each zone's encoded [zone.State], chunks the compressed chunks of the large ones under
+// Six buckets: states holds each zone's encoded [zone.State], chunks the compressed chunks of the large ones under
 // zone and hash, apex each zone's [zone.Apex], so that a question for the SOA costs
-// nothing, parked the names of zones that PowerDNS has not taken yet, and about which feed the states came from. One transaction
-// replaces a zone: a crash leaves the old version or the new one.
+// nothing, parked the names of zones that PowerDNS has not taken yet, newest when the newest known state of each zone was
+// published, and about which feed the states came from. One transaction replaces a zone: a crash leaves the old version or
+// the new one.
 package store
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"pdns-distribute/powerdns/zone"
+	"pdns-distribute/roles/private"
 )
 
 // ErrNotFound is returned for zones and chunks that are not held.
@@ -31,6 +33,7 @@ var (
 	chunksBucket = []byte("chunks")
 	apexBucket   = []byte("apex")
 	parkedBucket = []byte("parked")
+	newestBucket = []byte("newest")
 	aboutBucket  = []byte("about")
 )
 
@@ -39,10 +42,13 @@ type Store struct {
 	db *bbolt.DB
 }
 
-// Open opens the file or makes it, mode 0600 in a folder of mode 0700. Only one process may hold it.
+// Open opens the file or makes it, mode 0600 in a folder of mode 0700; a folder that is open to others is refused. Only one process may hold it.
 func Open(file string) (*Store, error) {
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return nil, fmt.Errorf("store %s: %w; secondary.state_dir must be writable", file, err)
+	if err := private.Folder(filepath.Dir(file)); err != nil {
+		return nil, fmt.Errorf("store %s: %w; secondary.state_dir must be a writable folder of its own", file, err)
+	}
+	if err := private.Tighten(file); err != nil {
+		return nil, fmt.Errorf("store %s: %w", file, err)
 	}
 	db, err := bbolt.Open(file, 0o600, &bbolt.Options{Timeout: 2 * time.Second, FreelistType: bbolt.FreelistMapType})
 	if errors.Is(err, bolterrors.ErrTimeout) {
@@ -52,12 +58,12 @@ func Open(file string) (*Store, error) {
 		return nil, fmt.Errorf("store %s: %w; if it is damaged, remove it: it is filled again from the broker", file, err)
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{statesBucket, chunksBucket, apexBucket, parkedBucket, aboutBucket} {
+		for _, name := range [][]byte{statesBucket, chunksBucket, apexBucket, parkedBucket, newestBucket, aboutBucket} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
 		}
-		return nil
+		return dropGraves(tx, time.Now())
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", file, err), db.Close())
@@ -92,8 +98,58 @@ func (s *Store) Put(state *zone.State, z *zone.Zone, fresh map[zone.Chunk][]byte
 		if err := park(tx, state.Name, parked); err != nil {
 			return err
 		}
+		if err := note(tx, state); err != nil {
+			return err
+		}
 		return tx.Bucket(statesBucket).Put([]byte(state.Name), encoded)
 	})
+}
+
+// graveAge is how long a deleted zone is remembered: a state from before its deletion must not bring it back.
+const graveAge = 366 * 24 * time.Hour
+
+func note(tx *bbolt.Tx, state *zone.State) error {
+	at := binary.BigEndian.AppendUint64(nil, uint64(state.Published.UnixMilli()))
+	return tx.Bucket(newestBucket).Put([]byte(state.Name), at)
+}
+
+// dropGraves forgets zones that were deleted long ago.
+func dropGraves(tx *bbolt.Tx, now time.Time) error {
+	newest, states := tx.Bucket(newestBucket), tx.Bucket(statesBucket)
+	var old [][]byte
+	err := newest.ForEach(func(name, at []byte) error {
+		if now.Sub(noted(at)) > graveAge && states.Get(name) == nil {
+			old = append(old, bytes.Clone(name))
+		}
+		return nil
+	})
+	for _, name := range old {
+		err = errors.Join(err, newest.Delete(name))
+	}
+	return err
+}
+
+// noted decodes what note wrote; the zero time of what is no such thing.
+func noted(at []byte) time.Time {
+	if len(at) != 8 {
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(at))).UTC()
+}
+
+// Newest is when the newest state of the zone that the store was given was published, for a year also that of one which is
+// gone. The zero time: nothing is known of the zone.
+func (s *Store) Newest(name zone.Name) (at time.Time, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		at = noted(tx.Bucket(newestBucket).Get([]byte(name)))
+		return nil
+	})
+	return at, err
+}
+
+// Confirm notes a newer state that says what the one that the store has says.
+func (s *Store) Confirm(state *zone.State) error {
+	return s.db.Batch(func(tx *bbolt.Tx) error { return note(tx, state) })
 }
 
 // dropChunks removes what the store has of the zone and next has not. It looks at the chunks themselves, so that a state
@@ -175,18 +231,18 @@ func (s *Store) Parked() (names []zone.Name, err error) {
 	return names, err
 }
 
-// Forget removes the zone's state, a tombstone for instance.
-func (s *Store) Forget(name zone.Name) error {
+// Bury removes all that is held of the zone but when the tombstone was published.
+func (s *Store) Bury(tombstone *zone.State) error {
 	return s.db.Batch(func(tx *bbolt.Tx) error {
-		if err := dropChunks(tx, zone.NewTombstone(name, time.Time{})); err != nil {
+		if err := dropChunks(tx, tombstone); err != nil {
 			return err
 		}
 		for _, bucket := range [][]byte{apexBucket, parkedBucket, statesBucket} {
-			if err := tx.Bucket(bucket).Delete([]byte(name)); err != nil {
+			if err := tx.Bucket(bucket).Delete([]byte(tombstone.Name)); err != nil {
 				return err
 			}
 		}
-		return nil
+		return note(tx, tombstone)
 	})
 }
 

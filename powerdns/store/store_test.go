@@ -101,7 +101,7 @@ func TestPutAndGet(t *testing.T) {
 func TestTombstoneAndForget(t *testing.T) {
 	for what, remove := range map[string]func(*Store) error{
 		"tombstone": func(s *Store) error { return s.Put(zone.NewTombstone(example, time.Now()), nil, nil, false) },
-		"forget":    func(s *Store) error { return s.Forget(example) },
+		"forget":    func(s *Store) error { return s.Bury(zone.NewTombstone(example, time.Now())) },
 	} {
 		t.Run(what, func(t *testing.T) {
 			s := open(t)
@@ -169,7 +169,7 @@ func TestParked(t *testing.T) {
 	must(t, s.Unpark(b))
 	must(t, s.Unpark(b))
 	wantParked(t, s, a.state.Name, c)
-	must(t, s.Forget(c))
+	must(t, s.Bury(zone.NewTombstone(c, time.Now())))
 	wantParked(t, s, a.state.Name)
 	a.putInto(t, s)
 	wantParked(t, s)
@@ -219,9 +219,9 @@ func TestStatesWhileTheyChange(t *testing.T) {
 		at++
 		switch at {
 		case 100: // before it, behind it in this page, and in a later one
-			must(t, s.Forget(names[10]))
-			must(t, s.Forget(names[200]))
-			must(t, s.Forget(names[600]))
+			must(t, s.Bury(zone.NewTombstone(names[10], time.Now())))
+			must(t, s.Bury(zone.NewTombstone(names[200], time.Now())))
+			must(t, s.Bury(zone.NewTombstone(names[600], time.Now())))
 			names = slices.Delete(names, 600, 601) // the page is read already, later ones are not
 		case 300:
 			must(t, s.Put(zone.NewTombstone(zone.MustParseName("zzzzz.example"), time.Now()), nil, nil, false))
@@ -298,7 +298,7 @@ func TestUnusableFiles(t *testing.T) {
 	}{
 		"no store":  {"text", []byte(strings.Repeat("not a store\n", 10_000)), ": invalid database; if it is damaged, remove it: it is filled again from the broker"},
 		"zeroed":    {"zeroes", make([]byte, 64<<10), ": invalid database; if it is damaged, remove it: it is filled again from the broker"},
-		"no folder": {"text/zones.db", nil, "; secondary.state_dir must be writable"},
+		"no folder": {"text/zones.db", nil, "; secondary.state_dir must be a writable folder of its own"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			file := filepath.Join(dir, test.file)

@@ -40,7 +40,7 @@ func (s *Server) serveConnections(ctx context.Context) error {
 		}
 		running.Go(func() {
 			defer func() { <-places }()
-			s.serveConnection(ctx, conn)
+			s.serveConnection(ctx, conn, func() bool { return len(places) == cap(places) })
 		})
 	}
 }
@@ -60,8 +60,9 @@ func (s *Server) accept(ctx context.Context) (*net.TCPConn, error) {
 }
 
 // serveConnection answers the questions of one connection in their order, until the client closes it, falls silent or
-// is not worth talking to.
-func (s *Server) serveConnection(ctx context.Context, conn *net.TCPConn) {
+// is not worth talking to. While crowded it may ask no further question: else whoever asks now and then would keep its
+// place for good.
+func (s *Server) serveConnection(ctx context.Context, conn *net.TCPConn, crowded func() bool) {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	c := connection{
@@ -75,6 +76,9 @@ func (s *Server) serveConnection(ctx context.Context, conn *net.TCPConn) {
 		msg, err := nextMessage(questions)
 		c.taken(err)
 		if err != nil || c.answer(msg) != nil {
+			return
+		}
+		if crowded() && c.sent == nil { // that a transfer arrived shows only when the client closes
 			return
 		}
 	}

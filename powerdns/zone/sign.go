@@ -101,5 +101,5 @@ func Verify(data []byte, trusted []TrustedKey) (state []byte, err error) {
 			return state, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: its signature is of another key, or forged", ErrUnverified)
+	return nil, fmt.Errorf("%w: it is of another key, or forged", ErrUnverified)
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -88,18 +87,11 @@ func simulate(ctx context.Context, dir, program string) (s *simulation, err erro
 	if err != nil {
 		return nil, err
 	}
-	_, port, err := net.SplitHostPort(listen)
-	if err != nil {
-		return nil, err
-	}
 	s = &simulation{dir: dir, program: program, id: "health1"}
 	if s.observe, err = local.FreeAddress(); err != nil {
 		return nil, err
 	}
-	s.plan = roles.Installation{Dir: filepath.Join(dir, "roles"), BrokerHost: "127.0.0.1", Primary: "primary1", Proxy: "proxy1", Health: []string{s.id}}
-	if s.plan.BrokerPort, err = strconv.Atoi(port); err != nil {
-		return nil, err
-	}
+	s.plan = roles.Installation{Dir: filepath.Join(dir, "roles"), Brokers: []string{listen}, Primaries: []string{"primary1"}, Proxies: []string{"proxy1"}, Health: []string{s.id}}
 	for n := range checkSecondaries {
 		s.plan.Secondaries = append(s.plan.Secondaries, fmt.Sprintf("sim%d", n+1))
 	}
@@ -137,7 +129,7 @@ func (s *simulation) stop() {
 func (s *simulation) connect(ctx context.Context, id string) (*broker.Conn, error) {
 	dir := filepath.Join(s.plan.Dir, id)
 	cfg := broker.Config{
-		URLs: []string{"tls://127.0.0.1:" + strconv.Itoa(s.plan.BrokerPort)}, CAFile: filepath.Join(dir, "ca.crt"), NKeyFile: filepath.Join(dir, "node.nkey"),
+		URLs: []string{"tls://" + s.plan.Brokers[0]}, CAFile: filepath.Join(dir, "ca.crt"), NKeyFile: filepath.Join(dir, "node.nkey"),
 	}
 	if strings.HasPrefix(id, "sim") {
 		cfg.APIPrefix = broker.RemoteAPIPrefix
@@ -228,7 +220,7 @@ func (s *simulation) speak(ctx context.Context) {
 		}
 	}
 	for ctx.Err() == nil {
-		say(s.core, s.plan.Primary, "primary")
+		say(s.core, s.plan.Primaries[0], "primary")
 		for i, node := range s.nodes {
 			say(node.conn, s.plan.Secondaries[i], "secondary")
 		}

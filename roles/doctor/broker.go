@@ -68,7 +68,7 @@ func (f *findings) visit(ctx context.Context, e *examination, url string) *broke
 		return nil
 	}
 	f.end("broker.tls", url, v.Certificate, e.now,
-		"have the installation's CA (ca.key) sign another certificate for the broker, and have the broker read it (SIGHUP)")
+		"make another one for the broker where the installation's folder is: pdns-distribute init rotate DIR certificate BROKER")
 	if outdated, oldest := v.Outdated(); outdated {
 		f.warn("broker.login", url, fmt.Sprintf("connected as %s, but nats-server %s has known holes", e.cfg.Node.ID, v.Version),
 			"upgrade that nats-server to "+oldest+" or later")
@@ -79,7 +79,7 @@ func (f *findings) visit(ctx context.Context, e *examination, url string) *broke
 }
 
 const (
-	asInit  = "give this node's user the rights that the nats.conf of init gives to its role, in the account of that role"
+	asInit  = "give this node's user the rights that the accounts.conf of init gives to its role, in the account of that role"
 	byStart = "the primary role makes it when it starts"
 )
 

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"pdns-distribute/broker"
+	"pdns-distribute/roles"
+	"pdns-distribute/roles/private"
 )
 
 // endsSoon is when the end of a certificate is a warning.
@@ -33,6 +35,7 @@ func (e *examination) files() (f findings) {
 	if e.role == primary || e.role == secondary {
 		f.secrets("powerdns.secret", named{"powerdns.api_key_file", e.cfg.PowerDNS.APIKeyFile})
 	}
+	f.signing(e)
 	if e.besidePowerDNS() {
 		f.authorities("powerdns.ca", named{"powerdns.ca_file", e.cfg.PowerDNS.CAFile}, e.now)
 	}
@@ -41,6 +44,26 @@ func (e *examination) files() (f findings) {
 		f = append(f, e.proxyCertificate()...)
 	}
 	return f
+}
+
+// signing is whether states are signed, and whether that is verified.
+func (f *findings) signing(e *examination) {
+	switch {
+	case e.role == primary && e.cfg.Primary.SignKeyFile == "":
+		f.warn("primary.sign_key_file", e.where(), "what this primary publishes is not signed: whoever has the broker can forge zones",
+			"set primary.sign_key_file (openssl genpkey -algorithm ed25519), and its public half as secondary.trusted_keys")
+	case e.role == primary:
+		if public, err := roles.SigningKey(e.cfg.Primary.SignKeyFile); err != nil {
+			f.fail("primary.sign_key_file", e.cfg.Primary.SignKeyFile, err.Error(), "copy it here from the folder that init wrote for this node")
+		} else {
+			f.ok("primary.sign_key_file", e.cfg.Primary.SignKeyFile, "secondary.trusted_keys must hold %s", public)
+		}
+	case e.role == secondary && len(e.cfg.Secondary.TrustedKeys) == 0:
+		f.warn("secondary.trusted_keys", e.where(), "signatures of states are not verified: whoever has the broker can forge zones",
+			"name the primaries' public keys; once they sign, nothing else is applied here")
+	case e.role == secondary:
+		f.ok("secondary.trusted_keys", e.where(), "states are applied that one of %d keys signed", len(e.cfg.Secondary.TrustedKeys))
+	}
 }
 
 // serverConfig is read as the role broker reads it.
@@ -54,7 +77,7 @@ func (f *findings) serverConfig(e *examination) {
 	f.ok("server.config", file, "nats-server can run from it, and lets nobody in without credentials or unencrypted")
 	if e.server.Certificate != nil {
 		f.end("server.certificate", file, e.server.Certificate, e.now,
-			"have the installation's CA (ca.key) sign another certificate for the broker, and have the broker read it (SIGHUP)")
+			"make another one for the broker where the installation's folder is: pdns-distribute init rotate DIR certificate BROKER")
 	}
 }
 
@@ -80,7 +103,7 @@ func (f *findings) secret(name string, file named) {
 	case !info.Mode().IsRegular():
 		f.fail(name, file.path, "it is no regular file", "correct "+file.key)
 		return
-	case info.Mode().Perm()&0o077 != 0:
+	case private.Open(info):
 		f.fail(name, file.path, fmt.Sprintf("others than its owner can read it (mode %04o)", info.Mode().Perm()),
 			"chmod 600 "+file.path)
 		return

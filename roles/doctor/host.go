@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	"pdns-distribute/roles/observe"
+	"pdns-distribute/roles/private"
 )
 
 // host looks at the disk and the ports.
@@ -56,8 +57,8 @@ func (f *findings) folder(key, path string) {
 		f.fail(name, path, "it cannot be written to",
 			"have it owned by the user that runs the role, who should also run the doctor; or see why its disk is read-only")
 		return
-	case info.Mode().Perm()&0o077 != 0:
-		f.warn(name, path, fmt.Sprintf("others can look into it (mode %04o)", info.Mode().Perm()), "chmod 700 "+path)
+	case private.Open(info):
+		f.fail(name, path, fmt.Sprintf("others can look into it (mode %04o)", info.Mode().Perm()), "chmod 700 "+path)
 	default:
 		f.ok(name, path, "it can be written to, by its owner alone")
 	}
@@ -128,7 +129,7 @@ func (e *examination) ports(ctx context.Context) (f findings) {
 	case proxying:
 		ports = []port{{"proxy.listen", "tcp", e.cfg.Proxy.Listen}}
 	case brokering:
-		ports = []port{{"listen of " + e.cfg.Server.Config, "tcp", e.server.Listen}}
+		ports = []port{{"listen of " + e.cfg.Server.Config, "tcp", e.server.Listen}, {"cluster.listen of " + e.cfg.Server.Config, "tcp", e.server.Routes}}
 	}
 	for _, p := range ports {
 		if p.address != "" {

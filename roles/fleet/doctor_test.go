@@ -179,12 +179,15 @@ func TestDoctorFinds(t *testing.T) {
 		}, []string{"warn broker.feed", "fail broker.excess"}},
 		{"state_dir is a file", "ns1", map[string]string{"secondary.state_dir": file("state", nil, 0o600)}, []string{"fail disk.folder"}},
 		{"state_dir cannot be", "ns1", map[string]string{"secondary.state_dir": file("state", nil, 0o600) + "/below"}, []string{"fail disk.folder"}},
-		{"state_dir is open", "ns1", map[string]string{"secondary.state_dir": filepath.Join(dir, "open")}, []string{"warn disk.folder"}},
+		{"state_dir is open", "ns1", map[string]string{"secondary.state_dir": filepath.Join(dir, "open")}, []string{"fail disk.folder"}},
 		{"observed by another role", "ns1", map[string]string{"observe.listen": i.Observe(fleet.Health)}, []string{"fail port.observe"}},
 		{"a stranger's port", fleet.Health, map[string]string{"observe.listen": taken.Addr().String()}, []string{"fail port.observe"}},
 		{"an address of another host", fleet.Proxy, map[string]string{"proxy.listen": "192.0.2.1:443"}, []string{"fail port.listen"}},
 		{"no pair", fleet.Proxy, map[string]string{"proxy.tls_cert": file("c.crt", ended.CertPEM, 0o644), "proxy.tls_key": file("c.key", ca.KeyPEM, 0o600)}, []string{"fail proxy.certificate"}},
 		{"an ended pair", fleet.Proxy, map[string]string{"proxy.tls_cert": file("d.crt", ended.CertPEM, 0o644), "proxy.tls_key": file("d.key", ended.KeyPEM, 0o600)}, []string{"fail proxy.certificate"}},
+		{"unsigned", fleet.Primary, map[string]string{"primary.sign_key_file": ""}, []string{"warn primary.sign_key_file"}},
+		{"no key to sign with", fleet.Primary, map[string]string{"primary.sign_key_file": filepath.Join(dir, "none.key")}, []string{"fail primary.sign_key_file"}},
+		{"signatures are not verified", "ns1", map[string]string{"secondary.trusted_keys": ""}, []string{"warn secondary.trusted_keys"}},
 		{"no nats.conf", fleet.Broker, map[string]string{"server.config": filepath.Join(dir, "none.conf")}, []string{"fail server.config"}},
 	} {
 		checks, err := i.examine(c.node, c.change)
@@ -275,11 +278,11 @@ func TestDoctorFindsWhatIsAway(t *testing.T) {
 // jetStream is for what no command does.
 func (i *installation) jetStream() jetstream.JetStream {
 	i.t.Helper()
-	dir := filepath.Join(i.Dir, "roles", fleet.Health)
+	dir := filepath.Join(i.Dir, "roles", fleet.Primary)
 	key, err := nats.NkeyOptionFromSeed(filepath.Join(dir, "node.nkey"))
 	must(i.t, err)
 	nc, err := nats.Connect("tls://"+i.brokerAddress(), nats.RootCAs(filepath.Join(dir, "ca.crt")), nats.TLSHandshakeFirst(), key,
-		nats.CustomInboxPrefix("_INBOX_"+fleet.Health))
+		nats.CustomInboxPrefix("_INBOX_"+fleet.Primary))
 	must(i.t, err)
 	i.t.Cleanup(nc.Close)
 	js, err := jetstream.New(nc)

@@ -11,7 +11,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"pdns-distribute/powerdns"
@@ -29,6 +31,7 @@ type Options struct {
 
 	// Program is the path of the program: each role then is a process of its own. "" runs all in this process.
 	Program string
+	Brokers int               // how many, broker1 and so on, as a cluster; 0 is one
 	Healths int               // how many health roles, health1 and so on; 0 is one
 	Set     map[string]string // keys for all roles, as --set would
 	Log     io.Writer         // gets the roles' log lines
@@ -107,21 +110,26 @@ func (f *Fleet) startServers(ctx context.Context) (err error) {
 
 // install writes the roles' files and notes what differs from them here: ports, and the PowerDNS servers.
 func (f *Fleet) install() error {
-	healths := max(f.options.Healths, 1)
-	ports, err := freePorts(5 + healths + 2*len(f.Secondaries))
+	brokers, healths := max(f.options.Brokers, 1), max(f.options.Healths, 1)
+	ports, err := freePorts(3 + 2*brokers + healths + 2*len(f.Secondaries))
 	if err != nil {
 		return err
 	}
 	next := func() string {
 		port := ports[0]
 		ports = ports[1:]
-		return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		return loopback(port)
 	}
 	plan := roles.Installation{
-		Dir: filepath.Join(f.Dir, "roles"), BrokerHost: "127.0.0.1", BrokerPort: ports[0],
-		Primary: Primary, Proxy: Proxy,
+		Dir: f.Install(), Primaries: []string{Primary}, Proxies: []string{Proxy},
 	}
-	ports = ports[1:]
+	for n := range brokers {
+		address := next()
+		if brokers > 1 { // addresses of their own, since each listens for the others at a port that follows from the first
+			address = strings.Replace(address, "127.0.0.1", fmt.Sprintf("127.0.0.%d", n+2), 1)
+		}
+		plan.Brokers = append(plan.Brokers, address)
+	}
 	for n := range healths {
 		plan.Health = append(plan.Health, "health"+strconv.Itoa(n+1))
 	}
@@ -134,17 +142,55 @@ func (f *Fleet) install() error {
 	proxy := next()
 	f.ProxyURL = (&url.URL{Scheme: "https", Host: proxy}).String()
 	f.ProxyCert = filepath.Join(plan.Dir, Proxy, "state", "proxy.crt")
-	f.add(plan, "broker", Broker, next(), nil)
-	f.add(plan, "primary", Primary, next(), beside(f.Primary))
-	f.add(plan, "proxy", Proxy, next(), with(beside(f.Primary), "proxy.listen", proxy))
+	for n := range brokers {
+		f.add(plan.Dir, "broker", "broker"+strconv.Itoa(n+1), next(), nil)
+	}
+	f.add(plan.Dir, "primary", Primary, next(), beside(f.Primary))
+	f.add(plan.Dir, "proxy", Proxy, next(), with(beside(f.Primary), "proxy.listen", proxy))
 	for _, id := range plan.Health {
-		f.add(plan, "health", id, next(), nil)
+		f.add(plan.Dir, "health", id, next(), nil)
 	}
 	for _, s := range f.Secondaries {
-		f.add(plan, "secondary", s.ID, next(), with(with(beside(s.Server), "secondary.transfer_listen", next()), "secondary.public_addresses", s.DNSAddr))
+		f.addSecondary(plan.Dir, s, next(), next())
 	}
 	return nil
 }
+
+func (f *Fleet) addSecondary(dir string, s *Secondary, observe, transfer string) {
+	f.add(dir, "secondary", s.ID, observe, with(with(beside(s.Server), "secondary.transfer_listen", transfer), "secondary.public_addresses", s.DNSAddr))
+}
+
+// Install is where the files of all nodes are, as `init` wrote them.
+func (f *Fleet) Install() string { return filepath.Join(f.Dir, "roles") }
+
+// AddSecondary starts one more PowerDNS, and the role beside it, for which `init add` has made the files, and returns when
+// both are ready.
+func (f *Fleet) AddSecondary(ctx context.Context, id string, backend local.Backend) error {
+	ports, err := freePorts(2)
+	if err != nil {
+		return err
+	}
+	server, err := local.Start(ctx, local.Options{Dir: filepath.Join(f.Dir, "powerdns-"+id), Backend: backend, Settings: f.options.Settings})
+	if err != nil {
+		return err
+	}
+	s := &Secondary{server, id}
+	f.Secondaries = append(f.Secondaries, s)
+	f.addSecondary(f.Install(), s, loopback(ports[0]), loopback(ports[1]))
+	return f.StartRole(ctx, id)
+}
+
+// RemoveSecondary ends a secondary and its PowerDNS for good.
+func (f *Fleet) RemoveSecondary(id string) error {
+	at := slices.IndexFunc(f.Secondaries, func(s *Secondary) bool { return s.ID == id })
+	err := f.StopRole(id)
+	f.Secondaries[at].Stop()
+	f.Secondaries = slices.Delete(f.Secondaries, at, at+1)
+	f.order = slices.DeleteFunc(f.order, func(other string) bool { return other == id })
+	return err
+}
+
+func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
 // beside points a role at a PowerDNS server.
 func beside(s *local.Server) map[string]string {
@@ -158,7 +204,7 @@ func with(settings map[string]string, key, value string) map[string]string {
 	return settings
 }
 
-func (f *Fleet) add(plan roles.Installation, role, id, observe string, settings map[string]string) {
+func (f *Fleet) add(dir, role, id, observe string, settings map[string]string) {
 	set := map[string]string{"observe.listen": observe}
 	for _, more := range []map[string]string{settings, f.options.Set} {
 		for key, value := range more {
@@ -166,7 +212,7 @@ func (f *Fleet) add(plan roles.Installation, role, id, observe string, settings 
 		}
 	}
 	f.members[id] = &member{
-		id: id, role: role, program: f.options.Program, config: filepath.Join(plan.Dir, id, "config.toml"),
+		id: id, role: role, program: f.options.Program, config: filepath.Join(dir, id, "config.toml"),
 		set: set, observe: observe, log: f.options.Log, version: f.options.Version,
 	}
 	f.order = append(f.order, id)

@@ -71,6 +71,7 @@ func start(t *testing.T, o fleet.Options) *installation {
 		o.Set = map[string]string{}
 	}
 	o.Set["log.level"] = "debug"
+	o.Set["health.max_load"] = "0" // tests load the machine, and that is no alarm here
 	o.Dir, o.Log, o.Version = filepath.Join(dir, "f"), &log, "test"
 	if o.Primary == "" {
 		o.Primary = local.SQLite

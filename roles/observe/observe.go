@@ -24,6 +24,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/rs/zerolog"
+	"golang.org/x/net/netutil"
 )
 
 // Config is the section [observe].
@@ -48,14 +49,20 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// Limits of the listener. A handler that answers for longer, such as an event stream, moves its own write deadline by
+// limits of the listener: nobody is asked who they are, so whoever is slow, or holds connections, must not keep those out
+// that look whether the role is well. A handler that answers for longer moves its own write deadline by
 // http.ResponseController.
+type limits struct {
+	connections                   int // served at once; others wait for one of them to end, as all of them do
+	readHeader, read, write, idle time.Duration
+}
+
+var standardLimits = limits{
+	connections: 128, readHeader: 5 * time.Second, read: 10 * time.Second, write: 30 * time.Second, idle: 30 * time.Second,
+}
+
 const (
-	readHeaderTimeout = 5 * time.Second
-	readTimeout       = 10 * time.Second
-	writeTimeout      = 30 * time.Second
-	idleTimeout       = 2 * time.Minute
-	maxHeaderBytes    = 16 << 10
+	maxHeaderBytes = 16 << 10
 	// shutdownTimeout is what requests get to end in when the role stops.
 	shutdownTimeout = 5 * time.Second
 )
@@ -65,12 +72,13 @@ type Server struct {
 	listener net.Listener // nil when switched off
 	router   chi.Router
 	log      zerolog.Logger
+	limits   limits
 }
 
 // New binds the address, so that a role whose port is taken fails at once, not while it runs. Nothing is answered before Run.
 // A role that never gets to Run releases the address by Close.
 func New(cfg Config, reg *prometheus.Registry, ready *Readiness, log zerolog.Logger) (*Server, error) {
-	s := &Server{router: chi.NewRouter(), log: log}
+	s := &Server{router: chi.NewRouter(), log: log, limits: standardLimits}
 	s.router.Use(middleware.GetHead) // what load balancers ask with
 	s.router.Get("/healthz", alive)
 	s.router.Get("/readyz", ready.answer)
@@ -83,6 +91,9 @@ func New(cfg Config, reg *prometheus.Registry, ready *Readiness, log zerolog.Log
 		return nil, fmt.Errorf("observe.listen: %w", err)
 	}
 	s.listener = listener
+	if ip := listener.Addr().(*net.TCPAddr).IP; !ip.IsLoopback() {
+		log.Warn().Str("listen", s.Addr()).Msg("observe.listen is not on loopback: whoever reaches it reads metrics and status without credentials")
+	}
 	return s, nil
 }
 
@@ -114,7 +125,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	server := s.httpServer()
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(s.listener) }()
+	go func() { served <- server.Serve(netutil.LimitListener(s.listener, s.limits.connections)) }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("observe: serve %s: %w", s.Addr(), err)
@@ -128,10 +139,10 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) httpServer() *http.Server {
 	return &http.Server{
 		Handler:           s.router,
-		ReadHeaderTimeout: readHeaderTimeout,
-		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
+		ReadHeaderTimeout: s.limits.readHeader,
+		ReadTimeout:       s.limits.read,
+		WriteTimeout:      s.limits.write,
+		IdleTimeout:       s.limits.idle,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          stdlog.New(s.log, "", 0),
 	}

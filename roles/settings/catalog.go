@@ -17,6 +17,7 @@ type Key struct {
 	Help    string // what an operator should know, from the tag help
 
 	field     string // of the section's struct
+	secret    bool   // the type gives itself away by a method Reveal only
 	unmarshal bool   // the type reads its own text, such as a secret
 }
 
@@ -77,6 +78,7 @@ func newKey(s section, name string, field reflect.StructField) Key {
 		Default:   field.Tag.Get("envDefault"),
 		Help:      field.Tag.Get("help"),
 		field:     field.Name,
+		secret:    field.Type.Implements(reflect.TypeFor[interface{ Reveal() string }]()),
 		unmarshal: unmarshalsText(field.Type),
 	}
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"pdns-distribute/roles/private"
 )
 
 // maxFileSize is far above any real configuration (bytes): what is larger is another file, given by mistake. The decoder's
@@ -143,6 +145,10 @@ func (f *file) readKey(section, name string, content any) {
 	text, fits := key.Type.fromFile(content)
 	if !fits {
 		f.fault(f.at(name), name, "%s", key.Type.refuseFile(content))
+		return
+	}
+	if err := private.Check(f.path); key.secret && text != "" && err != nil {
+		f.fault(f.at(name), name, "is a secret, and %v; or put it into a file of its own, by %s_file", err, name)
 		return
 	}
 	f.values[name] = value{text, f.at(name)}

@@ -1,0 +1,38 @@
+package store
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestMain has folders of tests be their owner's alone, as state folders must.
+func TestMain(m *testing.M) {
+	syscall.Umask(0o077)
+	os.Exit(m.Run())
+}
+
+// TestOpenModes meets a folder, and a file, that others can read.
+func TestOpenModes(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "zones.db")
+	s, err := Open(file)
+	must(t, err)
+	must(t, s.Close())
+	must(t, os.Chmod(file, 0o644))
+	must(t, os.Chmod(dir, 0o750))
+	if _, err := Open(file); err == nil || !strings.Contains(err.Error(), "chmod 700 "+dir) {
+		t.Errorf("an open folder: %v", err)
+	}
+	must(t, os.Chmod(dir, 0o700))
+	s, err = Open(file)
+	must(t, err)
+	must(t, s.Close())
+	info, err := os.Stat(file)
+	must(t, err)
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("the file stays at %s", info.Mode())
+	}
+}

@@ -1,0 +1,59 @@
+package proxy
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"pdns-distribute/health"
+	"pdns-distribute/powerdns/zone"
+)
+
+// TestQueueIsBounded queues more zones than may wait: of the rest a sweep is asked for, by the next process as well.
+func TestQueueIsBounded(t *testing.T) {
+	q := &queue{away: true}
+	dir := t.TempDir()
+	open := func() *dirtySet {
+		j, err := openJournal(dir)
+		must(t, err)
+		j.limit = 10
+		d := newDirtySet(q, j, zerolog.Nop(), func(float64) {})
+		d.limit = 10
+		return d
+	}
+	d := open()
+	for range 2 {
+		for i := range 100 {
+			d.store(t.Context(), touch{zone.MustParseName(fmt.Sprintf("z%d.example", i)), ReasonChange}, time.Nanosecond)
+		}
+	}
+	if names, _ := d.waiting(); len(names) > 11 || !slices.Contains(names, "") {
+		t.Errorf("%d zones wait", len(names))
+	}
+	if n := len(d.journal.has); n > 12 {
+		t.Errorf("the journal holds %d", n)
+	}
+	again := open()
+	if names, _ := again.waiting(); len(names) > 12 || !slices.Contains(names, "") {
+		t.Errorf("%d zones wait after a restart", len(names))
+	}
+	q.setAway(false)
+	if !again.flush(t.Context()) || !slices.Contains(q.take(), "sweep") {
+		t.Error("no sweep is asked for")
+	}
+}
+
+func TestSecondariesAreBounded(t *testing.T) {
+	tracker := NewTracker(TrackerOptions{InactiveAfter: time.Hour})
+	for i := range 2 * health.MaxNodes {
+		tracker.Seen(fmt.Sprintf("ns%d", i), time.Now())
+	}
+	later := time.Now().Add(time.Minute)
+	tracker.Seen("ns0", later)
+	if n := len(tracker.secondaries); n != health.MaxNodes || !tracker.secondaries["ns0"].Equal(later) {
+		t.Errorf("%d secondaries are known, ns0 from %s", n, tracker.secondaries["ns0"])
+	}
+}

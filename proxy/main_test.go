@@ -1,0 +1,40 @@
+package proxy
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestMain has folders of tests be their owner's alone, as state folders must.
+func TestMain(m *testing.M) {
+	syscall.Umask(0o077)
+	os.Exit(m.Run())
+}
+
+// TestOpenModes meets state that others can read: the journal is closed to them, the key may have been read already.
+func TestOpenModes(t *testing.T) {
+	cfg := newConfig(t)
+	_, err := newProxy(cfg, nowhere, &queue{})
+	must(t, err)
+	queued, key := filepath.Join(cfg.StateDir, "queued"), filepath.Join(cfg.StateDir, "proxy.key")
+	must(t, os.WriteFile(queued, []byte("\nchange example.org.\n"), 0o600))
+	must(t, os.Chmod(queued, 0o644))
+	p, err := newProxy(cfg, nowhere, &queue{})
+	must(t, err)
+	if p.Waiting() != 1 {
+		t.Errorf("%d zones wait", p.Waiting())
+	}
+	wantMode(t, queued, 0o600)
+	must(t, os.Chmod(key, 0o640))
+	if _, err := newProxy(cfg, nowhere, &queue{}); err == nil || !strings.Contains(err.Error(), "chmod 600 "+key) {
+		t.Errorf("an open key: %v", err)
+	}
+	must(t, os.Chmod(key, 0o600))
+	must(t, os.Chmod(cfg.StateDir, 0o755))
+	if _, err := newProxy(cfg, nowhere, &queue{}); err == nil || !strings.Contains(err.Error(), "chmod 700 "+cfg.StateDir) {
+		t.Errorf("an open folder: %v", err)
+	}
+}

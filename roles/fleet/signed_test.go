@@ -1,0 +1,193 @@
+package fleet_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"pdns-distribute/broker"
+	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/zone"
+	"pdns-distribute/roles/fleet"
+)
+
+// forger has all of the broker: it publishes what it likes, with the rights of the primary role, but without its key.
+type forger struct {
+	*installation
+	conn *broker.Conn
+	last map[zone.Name]broker.StateMsg // what is to be forged next to
+}
+
+// published is what the broker has of the zone.
+func (f *forger) published(name zone.Name) broker.StateMsg {
+	f.t.Helper()
+	m, err := f.conn.LastState(f.ctx, name)
+	must(f.t, err)
+	return m
+}
+
+func (f *forger) publish(name zone.Name, data []byte, header broker.StateHeader) {
+	f.t.Helper()
+	seq := uint64(0)
+	if m, err := f.conn.LastState(f.ctx, name); err == nil {
+		seq = m.Seq
+	}
+	_, err := f.conn.PublishState(f.ctx, name, data, header, seq)
+	must(f.t, err)
+}
+
+// unsigned is the state in a signed one.
+func (f *forger) unsigned(data []byte) []byte {
+	f.t.Helper()
+	state, err := zone.Verify(data, nil)
+	must(f.t, err)
+	return state
+}
+
+// Nothing that was not signed for just this zone, or is older than what it replaces, is served, whoever has the broker.
+func TestForgedStates(t *testing.T) {
+	t.Parallel()
+	i := start(t, fleet.Options{})
+	f := &forger{installation: i, conn: i.connect(fleet.Primary)}
+	foreign, err := zone.NewSignKey()
+	must(t, err)
+
+	forgeries := map[string]func(name, other zone.Name, now, old broker.StateMsg){
+		"unsigned": func(name, _ zone.Name, now, _ broker.StateMsg) {
+			f.publish(name, f.unsigned(now.Data), now.Header)
+		},
+		"foreign": func(name, _ zone.Name, now, _ broker.StateMsg) { // key
+			f.publish(name, foreign.Sign(f.unsigned(now.Data)), now.Header)
+		},
+		"altered": func(name, _ zone.Name, now, _ broker.StateMsg) {
+			now.Data[len(now.Data)-1] ^= 1
+			f.publish(name, now.Data, now.Header)
+		},
+		"exchanged": func(name, other zone.Name, _, _ broker.StateMsg) { // properly signed, for another zone
+			m := f.published(other)
+			f.publish(name, m.Data, m.Header)
+		},
+		"replayed": func(name, _ zone.Name, _, old broker.StateMsg) {
+			f.publish(name, old.Data, old.Header)
+		},
+		"younger": func(name, _ zone.Name, now, old broker.StateMsg) { // replayed, with a later time in its header
+			old.Header.Published = now.Header.Published.Add(time.Second)
+			f.publish(name, old.Data, old.Header)
+		},
+		"buried": func(name, _ zone.Name, now, _ broker.StateMsg) { // by a tombstone of the forger's own
+			at := now.Header.Published.Add(time.Second)
+			data, err := zone.NewTombstone(name, at).MarshalBinary()
+			must(t, err)
+			f.publish(name, foreign.Sign(data), broker.StateHeader{Kind: broker.KindGone, Published: at.Truncate(time.Millisecond)})
+		},
+	}
+	other := zone.MustParseName("other.example")
+	must(t, i.api.CreateZoneWith(i.ctx, spec(other)))
+	old := map[zone.Name]broker.StateMsg{}
+	zoneOf := func(forgery string) zone.Name { return zone.MustParseName(forgery + ".example") }
+	for forgery := range forgeries {
+		must(t, i.api.CreateZoneWith(i.ctx, signed(spec(zoneOf(forgery), text(zoneOf(forgery), "old")), "")))
+	}
+	i.eventually("created", i.allSame)
+	for forgery := range forgeries {
+		name := zoneOf(forgery)
+		old[name] = f.published(name)
+		must(t, i.api.Patch(i.ctx, name, []powerdns.RRset{text(name, "true")}))
+	}
+
+	// Zones that were deleted: with one the deletion of a zone that is there again is played back, with the other the zone.
+	gone, again := zone.MustParseName("gone.example"), zone.MustParseName("again.example")
+	for _, name := range []zone.Name{gone, again} {
+		must(t, i.api.CreateZoneWith(i.ctx, spec(name)))
+	}
+	i.eventually("changed", i.allSame)
+	old[gone] = f.published(gone)
+	for _, name := range []zone.Name{gone, again} {
+		must(t, i.api.DeleteZone(i.ctx, name))
+	}
+	i.eventually("deleted", i.allSame)
+	old[again] = f.published(again)
+	must(t, i.api.CreateZoneWith(i.ctx, spec(again, text(again, "true"))))
+	i.eventually("made again", i.allSame)
+
+	must(t, i.StopRole(fleet.Primary)) // it would put things right
+	for forgery, forge := range forgeries {
+		forge(zoneOf(forgery), other, f.published(zoneOf(forgery)), old[zoneOf(forgery)])
+	}
+	for _, name := range []zone.Name{gone, again} {
+		f.publish(name, old[name].Data, old[name].Header)
+	}
+	for name := range old {
+		i.eventually("it shows", func(context.Context) error { return i.failing("ns1", name) })
+		i.eventually("it shows", func(context.Context) error { return i.failing("ns2", name) })
+	}
+	i.alarm("refused", "ns1")
+	must(t, i.allSame(i.ctx))
+
+	for _, s := range i.Secondaries { // nor after a restart
+		must(t, i.StopRole(s.ID))
+		must(t, i.StartRole(i.ctx, s.ID))
+	}
+	for name := range old {
+		i.eventually("it shows again", func(context.Context) error { return i.failing("ns1", name) })
+	}
+	must(t, i.allSame(i.ctx))
+
+	must(t, i.StartRole(i.ctx, fleet.Primary))
+	i.eventually("ordered again", func(context.Context) error {
+		_, err := i.sync(flags{"all": true})
+		return err
+	})
+	i.eventually("nothing is left of it", func(context.Context) error { return i.untroubled() })
+	must(t, i.allSame(i.ctx))
+}
+
+// set changes a setting of a role from its next start on.
+func (i *installation) set(id, key, value string) {
+	_, set := i.Config(id)
+	set[key] = value
+}
+
+// An installation that did not sign comes to sign without a zone going away: the primary first, then the secondaries.
+func TestBeginToSign(t *testing.T) {
+	t.Parallel()
+	i := start(t, fleet.Options{Set: map[string]string{"primary.sign_key_file": "", "secondary.trusted_keys": ""}})
+	must(t, createMany(i.ctx, i.api, "unsigned", 5, 2))
+	i.eventually("created", i.allSame)
+	key, err := zone.NewSignKey()
+	must(t, err)
+	text, err := key.MarshalPEM()
+	must(t, err)
+	file := filepath.Join(i.Dir, "sign.key")
+	must(t, os.WriteFile(file, text, 0o600))
+
+	i.set(fleet.Primary, "primary.sign_key_file", file)
+	must(t, i.StopRole(fleet.Primary))
+	must(t, i.StartRole(i.ctx, fleet.Primary))
+	conn := i.connect(fleet.Primary)
+	trusted := []zone.TrustedKey{key.Public()}
+	i.eventually("all are signed", func(ctx context.Context) error {
+		for n := range 5 {
+			m, err := conn.LastState(ctx, numbered("unsigned", n))
+			if err == nil {
+				_, err = zone.Verify(m.Data, trusted)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+
+	for _, s := range i.Secondaries {
+		i.set(s.ID, "secondary.trusted_keys", key.Public().String())
+		must(t, i.StopRole(s.ID))
+		must(t, i.StartRole(i.ctx, s.ID))
+	}
+	name := numbered("unsigned", 3)
+	must(t, i.api.Patch(i.ctx, name, []powerdns.RRset{{Name: name, Type: "TXT", TTL: 60, Content: []string{`"signed"`}}}))
+	must(t, createMany(i.ctx, i.api, "signed", 3, 2))
+	i.eventually("changed", i.allSame)
+}
