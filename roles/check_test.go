@@ -142,6 +142,19 @@ func TestSightingIsBounded(t *testing.T) {
 	}
 }
 
+// More nodes than there can be are not remembered, and those that are stay.
+func TestNodesAreBounded(t *testing.T) {
+	h := &Health{twins: health.NewTwins(), seen: map[string]health.Sighting{}}
+	for i := range 2 * health.MaxNodes {
+		h.heard(fmt.Sprintf("ns%d", i), health.Sighting{At: time.Now()})
+	}
+	later := time.Now().Add(time.Minute)
+	h.heard("ns0", health.Sighting{At: later})
+	if n := len(h.seen); n != health.MaxNodes || !h.seen["ns0"].At.Equal(later) {
+		t.Errorf("%d nodes are known, ns0 from %s", n, h.seen["ns0"].At)
+	}
+}
+
 // FuzzSighting demands that whatever a node says of itself can be shown.
 func FuzzSighting(f *testing.F) {
 	f.Add([]byte(`{"node":"ns1","role":"secondary","load":1,"failing":[{"zone":"example.","reason":"x"}],"alarms":[{"kind":"x"}],"signed_until":{}}`))

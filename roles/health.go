@@ -145,15 +145,19 @@ func (h *Health) watchNodes(ctx context.Context) error {
 			h.log.Warn().Err(err).Str("node", id).Msg("its status cannot be read")
 			return
 		}
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		before, is := h.seen[id]
-		if is && before.At.After(sighting.At) || !is && len(h.seen) >= health.MaxNodes {
-			return // it was stored before; or whoever may name nodes names too many
-		}
-		h.twins.Hear(sighting)
-		h.seen[id] = sighting
+		h.heard(id, sighting)
 	})
+}
+
+func (h *Health) heard(id string, sighting health.Sighting) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	before, is := h.seen[id]
+	if is && before.At.After(sighting.At) || !is && len(h.seen) >= health.MaxNodes {
+		return // it was stored before; or whoever may name nodes names too many
+	}
+	h.twins.Hear(sighting)
+	h.seen[id] = sighting
 }
 
 // newSighting reads a presence. Who it is of says the broker, not the message.

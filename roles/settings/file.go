@@ -147,9 +147,11 @@ func (f *file) readKey(section, name string, content any) {
 		f.fault(f.at(name), name, "%s", key.Type.refuseFile(content))
 		return
 	}
-	if err := private.Check(f.path); key.secret && text != "" && err != nil {
-		f.fault(f.at(name), name, "is a secret, and %v; or put it into a file of its own, by %s_file", err, name)
-		return
+	if key.secret && text != "" {
+		if err := private.Check(f.path); err != nil {
+			f.fault(f.at(name), name, "is a secret, and %v; or put it into a file of its own, by %s_file", err, name)
+			return
+		}
 	}
 	f.values[name] = value{text, f.at(name)}
 }
