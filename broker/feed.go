@@ -128,7 +128,8 @@ type FeedInfo struct {
 	Redelivered int       // of those, delivered more than once
 	Pulling     bool      // the secondary is connected and asks for more
 	Delivered   uint64    // the highest sequence that was delivered
-	AckFloor    uint64    // all states up to this sequence are acknowledged
+	AckFloor    uint64    // all states up to this sequence are acknowledged, or were gone before the feed was made
+	Used        bool      // something that it delivered was acknowledged
 	LastActive  time.Time // last delivery or acknowledgement; zero if there was none
 }
 
@@ -167,6 +168,7 @@ func newFeedInfo(info *jetstream.ConsumerInfo) FeedInfo {
 		Node: info.Name, Created: info.Created,
 		Pending: info.NumPending, InHand: info.NumAckPending, Redelivered: info.NumRedelivered,
 		Pulling: info.NumWaiting > 0, Delivered: info.Delivered.Stream, AckFloor: info.AckFloor.Stream,
+		Used:       info.AckFloor.Consumer > 0,
 		LastActive: latest(info.Delivered.Last, info.AckFloor.Last),
 	}
 }

@@ -162,7 +162,7 @@ func (s *Secondary) opened(feed broker.FeedInfo) {
 	known, err := s.store.Feed()
 	refeed := time.Time{}
 	switch {
-	case err == nil && known.IsZero() && feed.AckFloor > 0:
+	case err == nil && known.IsZero() && feed.Used:
 		refeed = feed.Created
 	case err == nil && !known.Equal(feed.Created):
 		err = s.store.SetFeed(feed.Created)

@@ -3,11 +3,13 @@ package roles
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"pdns-distribute/broker"
 	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
 )
 
@@ -159,18 +161,43 @@ func (p *Primary) lookAtMoved(ctx context.Context) error {
 	})
 }
 
-// sweepMissing publishes the zones as gone that PowerDNS says it has not, if they are not too many.
+// errDisagree says that PowerDNS's API has no zone that its DNS has.
+var errDisagree = errors.New("PowerDNS's API says that there is no such zone, and its DNS answers with it; are powerdns.api_url and powerdns.dns_address the same server?")
+
+// sweepMissing publishes the zones as gone that PowerDNS says it has not, over its API and over DNS, if they are not too
+// many.
 func (p *Primary) sweepMissing(ctx context.Context, missing map[zone.Name]published) error {
 	var gone []zone.Name
+	var doubts error
 	for name := range missing {
-		_, err := p.info(ctx, name)
-		switch {
+		switch err := p.isGone(ctx, name); {
 		case errors.Is(err, errNotHere):
 			gone = append(gone, name)
+		case errors.Is(err, errDisagree):
+			doubts = fmt.Errorf("zone %s: %w", name, err)
 		case errors.Is(err, powerdns.ErrUnavailable), ctx.Err() != nil:
 			return err
 		}
 	}
+	return errors.Join(doubts, p.sweepGone(ctx, gone))
+}
+
+// isGone returns errNotHere for what is positively not here.
+func (p *Primary) isGone(ctx context.Context, name zone.Name) error {
+	_, err := p.info(ctx, name)
+	if !errors.Is(err, errNotHere) || errors.Is(err, errOtherKind) {
+		return err
+	}
+	switch proof := transfer.ProveGone(ctx, p.dns, name); {
+	case errors.Is(proof, transfer.ErrNotServed):
+		return errDisagree
+	case proof != nil:
+		return fmt.Errorf("%w: %w", powerdns.ErrUnavailable, proof)
+	}
+	return err
+}
+
+func (p *Primary) sweepGone(ctx context.Context, gone []zone.Name) error {
 	if len(gone) == 0 {
 		p.ready.Clear(condDeletes)
 		return nil

@@ -173,6 +173,7 @@ func TestBrokerGoesBack(t *testing.T) {
 	must(t, i.StopRole(fleet.Broker))
 	must(t, i.WipeBroker())
 	must(t, os.CopyFS(i.BrokerStore(), os.DirFS(kept)))
+	must(t, os.Chmod(i.BrokerStore(), 0o700))
 	must(t, i.StartRole(i.ctx, fleet.Broker))
 	must(t, i.api.Patch(i.ctx, name, []powerdns.RRset{text(name, "after that")}))
 	i.eventually("arrives at a lower sequence", i.allSame)

@@ -44,6 +44,9 @@ func (i *installation) load(prefix string) *load {
 func (l *load) change(ctx context.Context, name zone.Name) {
 	for n := 0; ctx.Err() == nil; n++ {
 		err := l.api.Patch(l.ctx, name, []powerdns.RRset{text(name, fmt.Sprint(n))})
+		if l.ctx.Err() != nil {
+			return // the test is over
+		}
 		if err != nil && !strings.Contains(err.Error(), "answered 500") { // SQLite gives up at once when it is busy
 			l.t.Errorf("change %d of %s: %v", n, name, err)
 			return
