@@ -26,7 +26,7 @@ demo: setup build ## see it work: primary, secondaries and broker on this machin
 
 .PHONY: test
 test: setup ## all tests, with the race detector, against real PowerDNS
-	@go test -race -timeout 8m -parallel 6 -json ./... | go run ./.ci/count
+	@go test -race -timeout 9m -parallel 8 -json ./... | go run ./.ci/count
 
 .PHONY: bench
 bench: setup build ## measure beside what PowerDNS does alone; takes six minutes, and wants a quiet machine

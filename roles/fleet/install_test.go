@@ -96,6 +96,7 @@ func (i *installation) restart(ids ...string) {
 
 // Three brokers, each killed and started again in turn while clients write: nothing is lost.
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	path, err := program()
 	must(t, err)
 	i := start(t, fleet.Options{Program: path, Brokers: 3})
@@ -119,6 +120,7 @@ func TestCluster(t *testing.T) {
 
 // Secondaries come and go, and all keys are replaced, while clients write: nothing is lost, and nobody else notices.
 func TestRotation(t *testing.T) {
+	t.Parallel()
 	path, err := program()
 	must(t, err)
 	i := start(t, fleet.Options{Program: path})
