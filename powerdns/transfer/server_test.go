@@ -275,7 +275,7 @@ func TestServerReports(t *testing.T) {
 	large := hosts(t, "example", 500_000) // more than sockets buffer
 	c := transfer.Config{OnTransfer: func(s transfer.Sent) { sent <- s }}
 	server := serve(t, c, newZones(large))
-	c.Idle, c.Write = 50*time.Millisecond, 50*time.Millisecond
+	c.Idle, c.Write = 500*time.Millisecond, 500*time.Millisecond
 	impatient := serve(t, c, newZones(large, parse(t, "small", apex)))
 
 	fetch(t, server.Addr().String(), large.Name())
@@ -305,7 +305,7 @@ func TestServerReports(t *testing.T) {
 }
 
 func TestServerClosesSlowConnections(t *testing.T) {
-	server := serve(t, transfer.Config{Idle: 50 * time.Millisecond, Connections: 1}, newZones(parse(t, "example", apex)))
+	server := serve(t, transfer.Config{Idle: 500 * time.Millisecond, Connections: 1}, newZones(parse(t, "example", apex)))
 	slow := dial(t, server)
 	question := frame(t, new(dns.Msg).SetQuestion("example.", dns.TypeSOA))
 	slow.Write(question[:5])
