@@ -118,7 +118,11 @@ func keepLogs(t *testing.T, f *fleet.Fleet, log *lockedBuffer) {
 	}
 	t.Logf("the logs are in %s", dir)
 	os.WriteFile(filepath.Join(dir, "roles.log"), log.b.Bytes(), 0o600)
-	for name, file := range map[string]string{"primary": f.Primary.LogFile(), "ns1": f.Secondaries[0].LogFile(), "ns2": f.Secondaries[1].LogFile()} {
+	files := map[string]string{"primary": f.Primary.LogFile()}
+	for n, s := range f.Secondaries {
+		files[fmt.Sprintf("ns%d", n+1)] = s.LogFile()
+	}
+	for name, file := range files {
 		text, _ := os.ReadFile(file)
 		os.WriteFile(filepath.Join(dir, name+".log"), text, 0o600)
 	}
