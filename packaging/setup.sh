@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the tests and the demo need beside Go: PowerDNS with two backends, tools that check its answers, a
-# client of its API, clocks that are off, and a C compiler.
+# client of its API, clocks that are off, a judge of systemd units, and a C compiler.
 # Changes nothing, and needs no rights, where all of it is there. Leaves no PowerDNS running that wasn't before.
 set -eu
 
@@ -27,6 +27,7 @@ missing() {
 	has lexicon || echo lexicon
 	has faketime || echo faketime
 	has openssl || echo openssl
+	has systemd-analyze || echo systemd
 	has "${CC:-gcc}" || echo gcc libc6-dev # for the race detector
 }
 

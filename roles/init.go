@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 )
 
 // Init is the command init: it writes a whole installation into a new folder. Where one is already it changes nothing,
@@ -61,6 +62,9 @@ func planned(in Invocation) (Installation, error) {
 	}
 	if plan.Home != "" && !filepath.IsAbs(plan.Home) {
 		return plan, misuse("--home %s: name a whole path, such as /var/lib/pdns-distribute", plan.Home)
+	}
+	if home := plan.home(); strings.ContainsFunc(home, func(r rune) bool { return !unicode.IsPrint(r) || strings.ContainsRune(` "'%$\`, r) }) {
+		return plan, misuse("%q has characters that units and shells take for something else: give --home a plain path, such as /var/lib/pdns-distribute", home)
 	}
 	return plan, nil
 }

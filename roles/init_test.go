@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -104,6 +105,28 @@ func tree(t *testing.T, dir string) map[string]fs.FileMode {
 		return err
 	}))
 	return files
+}
+
+// What systemd itself says of the units: they are understood, and no role keeps a privilege.
+func TestUnits(t *testing.T) {
+	for home, c := range map[string]struct{ writable, other string }{
+		"/var/lib/pdns-distribute": {"\nStateDirectory=pdns-distribute/NODE\nStateDirectoryMode=0700\n", "ReadWritePaths"},
+		"/srv/pdns":                {"\nReadWritePaths=/srv/pdns/NODE\n", "StateDirectory"},
+	} {
+		dir := filepath.Join(t.TempDir(), "installation")
+		must(t, initInto(dir, home, io.Discard))
+		for _, id := range []string{"broker1", "primary1", "proxy1", "health1", "ns1"} {
+			unit := filepath.Join(dir, id, unitOf(id))
+			text, err := os.ReadFile(unit)
+			must(t, err)
+			if want := strings.ReplaceAll(c.writable, "NODE", id); !strings.Contains(string(text), want) || strings.Contains(string(text), c.other) {
+				t.Errorf("%s has not, or has also %s:%s%s", unit, c.other, want, text)
+			}
+			if out, err := exec.CommandContext(t.Context(), "systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=20", unit).CombinedOutput(); err != nil || !strings.Contains(string(out), "Overall exposure level") || strings.Contains(string(out), "ignoring") {
+				t.Errorf("%s: %v\n%s", unit, err, out)
+			}
+		}
+	}
 }
 
 func TestInitOverwritesNothing(t *testing.T) {

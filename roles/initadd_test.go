@@ -89,6 +89,7 @@ func TestInitAgain(t *testing.T) {
 	wantMisuse(t, initAs(i.Dir, "/var/lib/pdns", "a", io.Discard, "ns1", "ns2"), "it has broker2 at b:4222 as well, and brokers cannot be removed")
 	wantMisuse(t, initAs(i.Dir, "/var/lib/pdns", "a,b,c", io.Discard, "ns1", "ns2", "ns1"), `"ns1" is the id of the secondary already`)
 	wantMisuse(t, initAs(i.Dir, "relative", "a,b,c", io.Discard), "--home relative: name a whole path")
+	wantMisuse(t, initAs(i.Dir, "/srv/my dns", "a,b,c", io.Discard), "\"/srv/my dns\" has characters that")
 	if out, err := i.run("update"); err != nil || !strings.Contains(out, "nothing was changed") {
 		t.Errorf("%s, %v", out, err)
 	}

@@ -48,6 +48,7 @@ type initNode struct {
 	member
 	File        string // the configuration, on its host
 	Folder      string // that it is in
+	State       string // the same below systemd's own place for states, if it is there
 	Unit        string // of systemd
 	Observe     string
 	BrokerURLs  []string
@@ -94,6 +95,9 @@ func (r register) node(m member) initNode {
 		member: m, File: r.home(m.ID, nodeFile), Folder: r.home(m.ID), Unit: unitOf(m.ID),
 		Observe:  net.JoinHostPort("127.0.0.1", strconv.Itoa(observePorts[m.Role])),
 		PowerDNS: m.Role != "broker" && m.Role != "health",
+	}
+	if below, is := strings.CutPrefix(n.Folder, "/var/lib/"); is {
+		n.State = below
 	}
 	for _, b := range r.of("broker") {
 		n.BrokerURLs = append(n.BrokerURLs, "tls://"+b.Address)
