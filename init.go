@@ -46,12 +46,12 @@ func initAdd() command {
 	return command{
 		name:      "add",
 		usage:     "add nodes to an installation",
-		arguments: "DIR ROLE NODE...",
+		arguments: "[DIR] ROLE NODE...",
 		run:       roles.InitAdd,
 		description: `Writes the folders of new nodes into the installation's folder, and their users into the accounts.conf of each broker, and
 says what to copy where. Brokers take it by a reload, and keep all connections. ROLE is secondary, proxy, health or primary.
 
-Runs   where the installation's folder is.
+Runs   where the installation's folder is. Within it, DIR may be left out.
 
 Example:
 
@@ -63,12 +63,12 @@ func initRemove() command {
 	return command{
 		name:      "remove",
 		usage:     "remove nodes from an installation",
-		arguments: "DIR NODE...",
+		arguments: "[DIR] NODE...",
 		run:       roles.InitRemove,
 		description: `Takes the users of nodes out of the accounts.conf of each broker, renames their folders, and says what to copy where. Once
 the brokers are reloaded the nodes are cut off, and their credentials worth nothing.
 
-Runs   where the installation's folder is.
+Runs   where the installation's folder is. Within it, DIR may be left out.
 
 Example:
 
@@ -80,7 +80,7 @@ func initRotate() command {
 	return command{
 		name:      "rotate",
 		usage:     "replace a key or a certificate by a new one",
-		arguments: "DIR nkey|signing|certificate|ca [NODE]",
+		arguments: "[DIR] nkey|signing|certificate|ca [NODE]",
 		flags:     []cli.Flag{&cli.BoolFlag{Name: "finish", Usage: "the new one is in use everywhere: let the old one go"}},
 		run:       roles.InitRotate,
 		description: `Makes a new key beside the old one, and says what to copy where. Both are good until it is called again with --finish, so
@@ -91,7 +91,7 @@ that nothing stops meanwhile.
    certificate BROKER   of a broker, by the installation's CA; there is nothing to finish
    ca                   the CA itself, and then the brokers' certificates
 
-Runs   where the installation's folder is; with its ca.key for certificates.
+Runs   where the installation's folder is, with its ca.key for certificates. Within it, DIR may be left out.
 
 Example:
 
@@ -104,12 +104,12 @@ func initUpdate() command {
 	return command{
 		name:      "update",
 		usage:     "write what a newer version of the program needs",
-		arguments: "DIR",
+		arguments: "[DIR]",
 		run:       roles.InitUpdate,
 		description: `Writes the accounts.conf of each broker anew, as this version of the program has it: a newer one may need rights that an older
 one did not. Keys and nodes stay as they are.
 
-Runs   where the installation's folder is.
+Runs   where the installation's folder is. Within it, DIR may be left out.
 
 Example:
 

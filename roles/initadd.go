@@ -18,8 +18,21 @@ import (
 	"pdns-distribute/roles/settings"
 )
 
+// fromFolder puts the installation's folder first, which may be left out where it is the current one.
+func fromFolder(args []string) []string {
+	holdsOne := func(dir string) bool {
+		_, err := os.Stat(filepath.Join(dir, registerFile))
+		return err == nil
+	}
+	if holdsOne(".") && (len(args) == 0 || !holdsOne(args[0])) {
+		return append([]string{"."}, args...)
+	}
+	return args
+}
+
 // InitAdd is the command init add: it makes the folders of further nodes, and their users in the brokers' accounts.
 func InitAdd(_ context.Context, in Invocation) error {
+	in.Args = fromFolder(in.Args)
 	if len(in.Args) < 3 {
 		return misuse("init add: name the folder, the role and the new nodes, for example: pdns-distribute init add ./installation secondary ns3")
 	}
@@ -96,6 +109,7 @@ func (c *change) apiKey(role string) (string, error) {
 
 // InitUpdate is the command init update: it writes the accounts anew, as this version of the program has them.
 func InitUpdate(_ context.Context, in Invocation) error {
+	in.Args = fromFolder(in.Args)
 	if len(in.Args) != 1 {
 		return misuse("init update: name the folder, for example: pdns-distribute init update ./installation")
 	}
@@ -111,6 +125,7 @@ func InitUpdate(_ context.Context, in Invocation) error {
 
 // InitRemove is the command init remove: it takes nodes out, whose credentials are worth nothing then.
 func InitRemove(_ context.Context, in Invocation) error {
+	in.Args = fromFolder(in.Args)
 	if len(in.Args) < 2 {
 		return misuse("init remove: name the folder and the nodes, for example: pdns-distribute init remove ./installation ns3")
 	}

@@ -1,6 +1,7 @@
 package roles
 
 import (
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -182,6 +183,28 @@ func TestAddRefuses(t *testing.T) {
 	err = InitAdd(t.Context(), Invocation{Args: []string{"/none", "secondary", "ns3"}})
 	wantMisuse(t, err, "/none holds no installation")
 	i.wantChanged(before)
+}
+
+func TestWithinTheFolder(t *testing.T) {
+	i := written(t, "a")
+	t.Chdir(i.Dir)
+	for _, c := range []struct {
+		run  func(context.Context, Invocation) error
+		args string
+	}{
+		{InitAdd, "secondary ns3"}, {InitAdd, ". secondary ns4"}, {InitAdd, i.Dir + " secondary ns5"},
+		{InitRotate, "nkey ns3"}, {InitRemove, "ns3 ns4"}, {InitUpdate, ""},
+	} {
+		if err := c.run(t.Context(), Invocation{Args: strings.Fields(c.args), Stdout: io.Discard, Options: options{}}); err != nil {
+			t.Errorf("%s: %v", c.args, err)
+		}
+	}
+	r, err := readRegister(i.Dir)
+	must(t, err)
+	if r.find("ns3") != nil || r.find("ns4") != nil || r.find("ns5") == nil {
+		t.Error(i.read(registerFile))
+	}
+	wantMisuse(t, InitAdd(t.Context(), Invocation{Args: []string{"/none", "secondary", "ns6"}}), `"/none" is none of`)
 }
 
 func TestRemove(t *testing.T) {

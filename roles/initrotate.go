@@ -41,6 +41,7 @@ func InitRotate(_ context.Context, in Invocation) error {
 }
 
 func rotate(in Invocation) error {
+	in.Args = fromFolder(in.Args)
 	if len(in.Args) < 2 {
 		return misuse("name the folder, what to rotate, and whose, for example: pdns-distribute init rotate ./installation nkey ns1")
 	}
