@@ -99,6 +99,14 @@ func (l *lanes[J]) idle() bool {
 	return len(l.background) == 0 && l.slow == 0
 }
 
+// busy tells whether a job of the zone runs at this moment.
+func (l *lanes[J]) busy(name zone.Name) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := l.lanes[name]
+	return n != nil && n.running
+}
+
 func (l *lanes[J]) wakeAll() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

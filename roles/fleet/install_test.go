@@ -109,12 +109,18 @@ func TestCluster(t *testing.T) {
 		l.goOn()
 	}
 	l.settle()
+	js := i.jetStream()
 	for _, stream := range []string{"PDNS_TOUCH", "PDNS_ZONE", "PDNS_BLOB", "PDNS_STATUS"} {
-		info, err := i.jetStream().Stream(i.ctx, stream)
-		must(t, err)
-		if n := info.CachedInfo().Config.Replicas; n != 3 {
-			t.Errorf("%s is kept on %d brokers", stream, n)
-		}
+		i.eventually(stream+" is on three brokers", func(ctx context.Context) error { // nobody answers until a leader is found
+			info, err := js.Stream(ctx, stream)
+			if err != nil {
+				return err
+			}
+			if n := info.CachedInfo().Config.Replicas; n != 3 {
+				return fmt.Errorf("it is on %d", n)
+			}
+			return nil
+		})
 	}
 }
 

@@ -41,6 +41,22 @@ func TestChangesThatNoSerialShows(t *testing.T) {
 	}
 }
 
+// A scrub that reads a zone while it changes takes nothing for somebody else's work.
+func TestScrubAmidChanges(t *testing.T) {
+	t.Parallel()
+	i := start(t, fleet.Options{Set: map[string]string{"secondary.scrub_rate": "60000"}})
+	l := i.load("amid")
+	for range 20 {
+		l.goOn()
+	}
+	l.settle()
+	for _, s := range i.Secondaries {
+		if n := i.metric(s.ID, "pdns_distribute_secondary_mended_total"); n != 0 {
+			t.Errorf("%s mended %v zones that nobody had touched", s.ID, n)
+		}
+	}
+}
+
 // inSQL is how PowerDNS writes a name in its database.
 func inSQL(name zone.Name) string { return fmt.Sprintf("'%s'", strings.TrimSuffix(name.String(), ".")) }
 
