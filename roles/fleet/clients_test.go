@@ -21,6 +21,7 @@ import (
 // Clients that know nothing of this project, and cannot be told to wait, find that what they changed is served
 // everywhere when they are done.
 func TestClients(t *testing.T) {
+	t.Parallel()
 	i := start(t, fleet.Options{Set: map[string]string{"proxy.wait": "30s"}})
 	// They end their changes of a zone of this kind with `notify`.
 	a := i.prefer("", "POST", zonesPath, `{"name":"example.org.","kind":"Master","nameservers":["ns1.example.net."]}`)

@@ -130,6 +130,7 @@ func TestStoreLost(t *testing.T) {
 
 // A deletion that the broker lost with its disk arrives all the same.
 func TestBrokerWipedAfterDeletion(t *testing.T) {
+	t.Parallel()
 	i := start(t, fleet.Options{})
 	must(t, createMany(i.ctx, i.api, "wiped", 20, 4))
 	i.eventually("created", i.allSame)

@@ -85,8 +85,12 @@ func patchText(name zone.Name, content string) string {
 
 // What an answer that was held says is true: every secondary answers with the change, or a later one, from then on.
 func TestHeldUntilServed(t *testing.T) {
+	t.Parallel()
 	for name, settings := range cacheSettings {
-		t.Run(name, func(t *testing.T) { testHeldUntilServed(t, fleet.Options{Settings: settings}) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testHeldUntilServed(t, fleet.Options{Settings: settings})
+		})
 	}
 }
 
@@ -166,13 +170,14 @@ func TestManyHeld(t *testing.T) {
 
 // A secondary that is away is named when the time is up, and the write has happened all the same.
 func TestHeldInVain(t *testing.T) {
+	t.Parallel()
 	i := start(t, fleet.Options{})
 	name := zone.MustParseName("vain.example")
 	path := zonesPath + "/" + name.ID()
 	i.prefer("wait=60", "POST", zonesPath, fmt.Sprintf(`{"name":%q,"kind":"Native","nameservers":["ns1.example.net."]}`, name))
 	away := i.Secondaries[1].ID
 	must(t, i.StopRole(away))
-	a := i.prefer("wait=1", "PATCH", path, patchText(name, "1"))
+	a := i.prefer("wait=3", "PATCH", path, patchText(name, "1"))
 	a.held(t, 204, proxy.StatusPending, "1/2")
 	if got := a.header.Get(proxy.HeaderMissing); got != away {
 		t.Errorf("missing is %q, want %q", got, away)
@@ -218,6 +223,7 @@ func (i *installation) change(preference, id string) (c changeStatus) {
 
 // How a zone stands is told to those who may read it in PowerDNS.
 func TestStandingOfAZone(t *testing.T) {
+	t.Parallel()
 	i := start(t, fleet.Options{})
 	name := zone.MustParseName("0/25.2.0.192.in-addr.arpa")
 	created := i.prefer("wait=60", "POST", zonesPath, fmt.Sprintf(`{"name":%q,"kind":"Native","nameservers":["ns1.example.net."]}`, name))
