@@ -27,7 +27,10 @@ func (v Version) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, v[
 
 // UnmarshalText reads it.
 func (v *Version) UnmarshalText(text []byte) error {
-	if n, err := hex.Decode(v[:], text); err != nil || n != len(v) || len(text) != 2*len(v) {
+	if len(text) != 2*len(v) {
+		return fmt.Errorf("a version of a zone has %d digits, and not %d", 2*len(v), len(text))
+	}
+	if _, err := hex.Decode(v[:], text); err != nil {
 		return fmt.Errorf("%q is no version of a zone", text)
 	}
 	return nil
