@@ -36,7 +36,7 @@ type target struct {
 func newTarget(t *testing.T) *target {
 	t.Helper()
 	b := brokertest.Start(t, brokertest.Options{
-		Core: []string{"primary1", "health1"}, Proxies: []string{"proxy1", "proxy2"}, Secondaries: []string{"sec1", "sec2"},
+		Core: []string{"primary1", "health1"}, Health: []string{"health2"}, Proxies: []string{"proxy1", "proxy2"}, Secondaries: []string{"sec1", "sec2"},
 	})
 	g := &target{t: t, broker: b, core: b.Connect("primary1"), inHand: map[string]string{}, ears: map[string]*nats.Subscription{}}
 	ensure(t, g.core)
@@ -51,7 +51,7 @@ func newTarget(t *testing.T) *target {
 	for _, id := range []string{"primary1", "proxy1", "proxy2", "sec1", "sec2"} {
 		must(t, b.Connect(id).PublishStatus(t.Context(), []byte(`"`+id+`"`)))
 	}
-	leases, err := g.core.JetStream().KeyValue(t.Context(), "pdns_lease")
+	leases, err := b.Connect("health2").JetStream().KeyValue(t.Context(), "pdns_lease")
 	must(t, err)
 	_, err = leases.Put(t.Context(), "health", []byte("health1"))
 	must(t, err)
@@ -457,8 +457,6 @@ func TestAttacksWouldBeSeen(t *testing.T) {
 		{subject: "pdns.settled", data: "forged"},
 		{subject: "pdns.leader"},
 		{subject: "pdns.forget", data: "sec2"},
-		{subject: "$KV.pdns_lease.health", data: "forged"},
-		{subject: "_INBOX_health1.x", data: "forged"},
 		{subject: "pdns.status.primary1", header: nats.Header{"Nats-Trace-Dest": {"pdns.applied.sec2"}}},
 		{subject: g.inHand["PDNS_ZONE"], data: "-NAK"},
 		{subject: g.inHand["PDNS_ZONE"], data: "+ACK"},
@@ -476,6 +474,8 @@ func TestAttacksWouldBeSeen(t *testing.T) {
 		// The server sends the answer, and doesn't ask who wanted it.
 		{subject: "$JS.API.STREAM.INFO.PDNS_ZONE", reply: "pdns.zone.example.a"},
 		{subject: "$JS.API.STREAM.INFO.PDNS_ZONE", reply: "pdns.applied.sec2"},
+		{subject: "$JS.API.STREAM.INFO.PDNS_ZONE", reply: "_INBOX_health1.x"},
+		{subject: "$JS.API.STREAM.INFO.PDNS_ZONE", reply: "$KV.pdns_lease.health"},
 	} {
 		before := g.picture(somebody)
 		if m.reply == "" {

@@ -228,6 +228,8 @@ func (r register) serverConf(m member) broker.ServerConf {
 	listen := "0.0.0.0"
 	if ip := net.ParseIP(m.host()); ip != nil && ip.IsLoopback() {
 		listen = m.host()
+	} else if m.host() == "localhost" {
+		listen = "127.0.0.1"
 	}
 	conf := broker.ServerConf{
 		ServerName: m.ID, Listen: net.JoinHostPort(listen, strconv.Itoa(m.port())), StoreDir: r.home(m.ID, "store"),
