@@ -251,11 +251,12 @@ func configFlags() []cli.Flag {
 // checkArguments refuses arguments that nobody asked for, and their lack.
 func checkArguments(c *cli.Context, wanted string) error {
 	given := c.Args().Slice()
+	needed := slices.DeleteFunc(strings.Fields(wanted), func(word string) bool { return strings.HasPrefix(word, "[") })
 	switch {
 	case len(given) > 0 && wanted == "":
 		return wrongUsage(c, "unexpected argument %q", given[0])
-	case len(given) == 0 && wanted != "" && !strings.HasPrefix(wanted, "["):
-		return wrongUsage(c, "%s is missing", wanted)
+	case len(given) == 0 && len(needed) > 0:
+		return wrongUsage(c, "%s is missing", strings.Join(needed, " "))
 	}
 	return nil
 }

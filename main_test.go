@@ -64,7 +64,7 @@ func TestWrongUsage(t *testing.T) {
 		{"proxy --set log.level", "--set log.level: there is no value: write --set SECTION.KEY=VALUE\nsee pdns-distribute proxy --help"},
 		{"init", "DIR is missing\nsee pdns-distribute init --help"},
 		{"init dir --brokre x", "unknown flag \"--brokre\", did you mean \"--broker\"?\nsee pdns-distribute init --help"},
-		{"init add", "DIR ROLE NODE... is missing\nsee pdns-distribute init add --help"},
+		{"init add", "ROLE NODE... is missing\nsee pdns-distribute init add --help"},
 		{"init add dir secondary ns1 --broker x", "unknown flag \"--broker\"\nsee pdns-distribute init add --help"},
 		{"demo --once=perhaps", "invalid boolean value \"perhaps\" for -once: parse error\nsee pdns-distribute demo --help"},
 		{"demo --config x", "unknown flag \"--config\"\nsee pdns-distribute demo --help"},

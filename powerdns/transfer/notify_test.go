@@ -90,12 +90,16 @@ func tell(t *testing.T, listener *transfer.NotifyListener, m *dns.Msg) *dns.Msg 
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	client := dns.Client{Timeout: 5 * time.Second}
-	answer, _, err := client.ExchangeWithConn(m, &dns.Conn{Conn: conn})
-	if err != nil {
-		t.Fatal(err)
+	client := dns.Client{Timeout: time.Second}
+	for attempt := 1; ; attempt++ { // a packet can get lost
+		answer, _, err := client.ExchangeWithConn(m, &dns.Conn{Conn: conn})
+		if err == nil {
+			return answer
+		}
+		if attempt == 10 {
+			t.Fatal(err)
+		}
 	}
-	return answer
 }
 
 // control runs pdns_control.
