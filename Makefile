@@ -41,12 +41,12 @@ lint: ## formatting, go vet, staticcheck, direction of imports
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (1m)
-	@for package in $$(go list ./...); do \
+	@failed=; for package in $$(go list ./...); do \
 		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
 			echo "$$package $$target"; \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package || failed+=" $$target"; \
 		done; \
-	done
+	done; [ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
 
 .PHONY: clean
 clean: ## remove what was built
