@@ -108,7 +108,11 @@ func (s *Store) Put(state *zone.State, z *zone.Zone, fresh map[zone.Chunk][]byte
 // graveAge is how long a deleted zone is remembered: a state from before its deletion must not bring it back.
 const graveAge = 366 * 24 * time.Hour
 
+// note keeps the latest time: an older state with the content of the newest must not make room for those in between.
 func note(tx *bbolt.Tx, state *zone.State) error {
+	if !state.Published.After(noted(tx.Bucket(newestBucket).Get([]byte(state.Name)))) {
+		return nil
+	}
 	at := binary.BigEndian.AppendUint64(nil, uint64(state.Published.UnixMilli()))
 	return tx.Bucket(newestBucket).Put([]byte(state.Name), at)
 }

@@ -409,3 +409,36 @@ func must(t testing.TB, err error) {
 		t.Fatal(err)
 	}
 }
+
+// Nothing that is older makes room for what is between it and the newest, and a deleted zone is remembered for a year.
+func TestNewest(t *testing.T) {
+	s := open(t)
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	at := func(after time.Duration) *zone.State {
+		state, _ := zone.NewState(version(t, example, 1, 1, 1), 1, now.Add(after))
+		return state
+	}
+	wantNewest := func(what string, want time.Time) {
+		t.Helper()
+		if got, err := s.Newest(example); err != nil || !got.Equal(want) {
+			t.Errorf("%s: %v, %v, want %v", what, got, err, want)
+		}
+	}
+	wantNewest("unknown", time.Time{})
+	p := publish(version(t, example, 1, 1, 1))
+	must(t, s.Put(at(2*time.Hour), p.zone, nil, false))
+	must(t, s.Confirm(at(time.Hour)))
+	must(t, s.Put(at(time.Hour), p.zone, nil, false))
+	wantNewest("older ones", now.Add(2*time.Hour))
+	must(t, s.Confirm(at(3*time.Hour)))
+	wantNewest("confirmed", now.Add(3*time.Hour))
+	must(t, s.Bury(zone.NewTombstone(example, now)))
+	wantNewest("buried", now.Add(3*time.Hour))
+	for after, want := range map[time.Duration]time.Time{graveAge: now.Add(3 * time.Hour), graveAge + 4*time.Hour: {}} {
+		must(t, s.db.Update(func(tx *bbolt.Tx) error {
+			must(t, note(tx, at(3*time.Hour)))
+			return dropGraves(tx, now.Add(after))
+		}))
+		wantNewest(after.String(), want)
+	}
+}
