@@ -40,7 +40,7 @@ func (p *Primary) keepStreams(ctx context.Context) error {
 func (p *Primary) ensureStreams(ctx context.Context) error {
 	if _, err := p.conn.EnsureStreams(ctx, p.cfg.Replicas); err != nil {
 		if p.conn.Connected() {
-			p.log.Error().Err(err).Msg("the broker's streams are not as they must be")
+			p.log.Error().Err(err).Msg("the broker's streams are not as they must be, or it did not say; looked at again soon")
 		}
 		return err
 	}
