@@ -455,7 +455,11 @@ func (p *Primary) reconcile(ctx context.Context, name zone.Name, e errand) (stri
 	if err := p.lag.check(time.Now(), name, z.Serial(), before, e.reason); err != nil {
 		return "", err
 	}
-	state, contents := zone.NewState(z, stored, before.after(time.Now()))
+	at, err := p.dated(ctx, name, before)
+	if err != nil {
+		return "", err
+	}
+	state, contents := zone.NewState(z, stored, at)
 	if before.stands() && e.again == "" && !p.signer.lacks(before.header) && unchanged(z, state, before.header, e.hidden) {
 		return resultUnchanged, nil
 	}

@@ -232,7 +232,10 @@ func (p *Primary) retract(ctx context.Context, name zone.Name, e errand, before 
 			return "", err
 		}
 	}
-	at := before.after(time.Now())
+	at, err := p.dated(ctx, name, before)
+	if err != nil {
+		return "", err
+	}
 	tombstone := zone.NewTombstone(name, at)
 	data, err := tombstone.MarshalBinary()
 	if err != nil {

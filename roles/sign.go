@@ -1,8 +1,11 @@
 package roles
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"pdns-distribute/broker"
 	"pdns-distribute/powerdns/zone"
@@ -54,6 +57,42 @@ func (s *signer) sign(state []byte, header *broker.StateHeader) []byte {
 
 // lacks tells whether a published state is to be signed. One that another primary signed is not.
 func (s *signer) lacks(h broker.StateHeader) bool { return s != nil && h.Signer == "" }
+
+// farAhead is more than clocks differ by that a clock signal keeps.
+const farAhead = time.Hour
+
+// dated is when the zone's next state is published: later than the one before, whatever the clock says, because secondaries
+// take nothing older. The time of that one is the broker's word, though. One far ahead is believed only where this primary
+// signed it: else a broker could have it sign times that no true state reaches in years.
+func (p *Primary) dated(ctx context.Context, name zone.Name, before published) (time.Time, error) {
+	now := time.Now()
+	at := before.after(now)
+	if p.signer == nil || at.Sub(now) < farAhead {
+		return at, nil
+	}
+	last, err := p.conn.LastState(ctx, name)
+	switch {
+	case errors.Is(err, broker.ErrNotFound):
+		return now, nil
+	case err != nil:
+		return at, err
+	case last.Header.Published.Equal(before.header.Published) && p.signer.made(last):
+		return at, nil
+	}
+	p.log.Error().Stringer("zone", name).Time("published", before.header.Published).
+		Msg("the state on the broker is dated far ahead, and this primary did not sign it: somebody else writes there, or another primary's clock is wrong")
+	return now, nil
+}
+
+// made tells whether it signed the state, with the time in its header.
+func (s *signer) made(m broker.StateMsg) bool {
+	encoded, err := zone.Verify(m.Data, []zone.TrustedKey{s.key.Public()})
+	if err != nil {
+		return false
+	}
+	state, err := zone.UnmarshalState(encoded)
+	return err == nil && state.Name == m.Zone && state.Published.Equal(m.Header.Published)
+}
 
 // decodePublished decodes a state for a primary, which believes the broker in what it published.
 func decodePublished(data []byte) (*zone.State, error) {

@@ -75,6 +75,10 @@ func TestForgedStates(t *testing.T) {
 			old.Header.Published = now.Header.Published.Add(time.Second)
 			f.publish(name, old.Data, old.Header)
 		},
+		"ahead": func(name, _ zone.Name, now, _ broker.StateMsg) { // so that the primary dates its own ones even later
+			now.Header.Published = now.Header.Published.AddDate(100, 0, 0)
+			f.publish(name, f.unsigned(now.Data), now.Header)
+		},
 		"buried": func(name, _ zone.Name, now, _ broker.StateMsg) { // by a tombstone of the forger's own
 			at := now.Header.Published.Add(time.Second)
 			data, err := zone.NewTombstone(name, at).MarshalBinary()
@@ -141,6 +145,11 @@ func TestForgedStates(t *testing.T) {
 	})
 	i.eventually("nothing is left of it", func(context.Context) error { return i.untroubled() })
 	must(t, i.allSame(i.ctx))
+	for name := range old {
+		if at := f.published(name).Header.Published; time.Until(at) > time.Hour {
+			t.Errorf("%s is dated %s", name, at)
+		}
+	}
 }
 
 // set changes a setting of a role from its next start on.
