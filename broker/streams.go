@@ -22,6 +22,7 @@ const (
 const (
 	maxContent = 640 << 10        // bytes of a state or blob with its headers; the program makes them up to 512 KB
 	maxNote    = 4 << 10          // bytes of a touch
+	maxTouches = 512 << 20        // bytes of all: more than a million of them, and no proxy can fill the disk that states need
 	maxStatus  = 256 << 10        // bytes of a status
 	statusAge  = 2 * time.Minute  // a node silent for longer is not present
 	ackWait    = 15 * time.Second // a message not acknowledged in this time is delivered again: so long a killed role is missed
@@ -111,7 +112,7 @@ func wantedStreams(replicas int) []jetstream.StreamConfig {
 		// One pending touch per zone: a newer one replaces an older one, whatever becomes of that.
 		Name: touchStream, Description: "zones that may have changed",
 		Subjects:  []string{touchPrefix + ">", sweepSubject, wordSubject},
-		Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardOld,
+		Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew,
 		MaxMsgsPerSubject: 1, MaxMsgSize: maxNote,
 	}, {
 		// DiscardNew: a full store must be an error, not a zone that silently vanishes.
@@ -135,6 +136,7 @@ func wantedStreams(replicas int) []jetstream.StreamConfig {
 		s.Replicas, s.Duplicates = max(replicas, 1), dedupWindow
 		s.MaxMsgs, s.MaxBytes, s.MaxConsumers = -1, -1, -1
 	}
+	streams[0].MaxBytes = maxTouches
 	return streams
 }
 

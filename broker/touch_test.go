@@ -28,6 +28,33 @@ func TestTouchesCollapse(t *testing.T) {
 	}
 }
 
+// Whoever floods the queue of touches fills that alone, and states have all of the disk besides.
+func TestTouchesAreBounded(t *testing.T) {
+	b, primary := start(t)
+	stream, err := primary.JetStream().Stream(t.Context(), "PDNS_TOUCH")
+	must(t, err)
+	config := stream.CachedInfo().Config
+	if config.MaxBytes <= 0 || config.MaxBytes > 1<<30 {
+		t.Errorf("it may have %d bytes", config.MaxBytes)
+	}
+	config.MaxBytes = 64 << 10
+	_, err = primary.JetStream().UpdateStream(t.Context(), config)
+	must(t, err)
+	proxy := b.Connect("proxy1")
+	touch(t, proxy, "first.example", "edited")
+	for n := 0; err == nil; n++ {
+		if n == 1000 {
+			t.Fatal("it takes everything")
+		}
+		_, err = proxy.PublishTouch(t.Context(), zone.MustParseName(fmt.Sprintf("z%d.example", n)), broker.Touch{Reason: "flood"})
+	}
+	got, _ := touches(t, primary, nil)
+	if m := receive(t, got); m.Zone != zone.MustParseName("first.example") {
+		t.Errorf("the first touch was lost: got %+v", m)
+	}
+	publish(t, primary, "first.example", "state")
+}
+
 func TestTouchCarries(t *testing.T) {
 	b, primary := start(t)
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6789, time.UTC)
