@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -196,7 +197,7 @@ func (s *Secondary) confirm(ctx context.Context, state *zone.State, thorough boo
 		}
 	}
 	if err == nil {
-		return h, s.store.Put(state, z, nil, false) // published anew
+		return h, s.republished(state, z)
 	}
 	if errors.Is(err, transfer.ErrNotServed) {
 		s.metrics.mended.Inc()
@@ -204,6 +205,19 @@ func (s *Secondary) confirm(ctx context.Context, state *zone.State, thorough boo
 	s.log.Info().Err(err).Stringer("zone", state.Name).Msg("the zone is taken again")
 	s.unsure(state.Name)
 	return h, err
+}
+
+// republished has the store keep a state with the content that it has. Where another primary packed that differently the store
+// keeps the former state: it has only the chunks of that one.
+func (s *Secondary) republished(state *zone.State, z *zone.Zone) error {
+	held, err := s.store.State(state.Name)
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(held.Chunks(), state.Chunks()) {
+		return s.confirmed(state)
+	}
+	return s.store.Put(state, z, nil, false)
 }
 
 func notHeld(state *zone.State, ok bool) error {
