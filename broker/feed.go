@@ -71,6 +71,9 @@ func newFeedMsg(d delivery) (FeedMsg, error) {
 		return FeedMsg{}, err
 	}
 	state, err := newState(d.Subject(), meta.Sequence.Stream, d.Headers(), d.Data())
+	if errors.Is(err, errHeader) { // the zone is known, and whoever takes the state sees that its header belongs to no other
+		err = nil
+	}
 	return FeedMsg{Message: hold, StateMsg: state}, err
 }
 

@@ -153,9 +153,23 @@ func newState(subject string, seq uint64, h nats.Header, data []byte) (StateMsg,
 	}
 	hdr, err := decodeHeader(h)
 	if err != nil {
-		return StateMsg{}, fmt.Errorf("headers of the state of zone %s: %w", name, err)
+		return StateMsg{Zone: name, Seq: seq, Data: data}, fmt.Errorf("%w of the state of zone %s: %w", errHeader, name, err)
 	}
 	return StateMsg{Zone: name, Seq: seq, Header: hdr, Data: data}, nil
+}
+
+var errHeader = errors.New("unreadable headers")
+
+// replaceable is newState for those who publish: what cannot be read is the state of a zone that nobody has, so that it is
+// replaced. An error would keep the zone from ever being published again.
+func (c *Conn) replaceable(subject string, seq uint64, h nats.Header, data []byte) (StateMsg, error) {
+	state, err := newState(subject, seq, h, data)
+	if errors.Is(err, errHeader) {
+		c.log.Warn().Err(err).Msg("somebody else wrote a state that cannot be read; it is to be replaced")
+		state.Header = StateHeader{Kind: KindZone}
+		return state, nil
+	}
+	return state, err
 }
 
 // LastState reads a zone's newest state from the stream's leader, so it sees every state that was stored before.
@@ -186,9 +200,6 @@ func (c *Conn) lastState(ctx context.Context, subject string) (StateMsg, error) 
 	if err := c.call(ctx, "STREAM.MSG.GET."+stateStream, question, &answer); err != nil {
 		return StateMsg{}, err
 	}
-	header, err := nats.DecodeHeadersMsg(answer.Message.Headers)
-	if err != nil {
-		return StateMsg{}, err
-	}
-	return newState(answer.Message.Subject, answer.Message.Seq, header, answer.Message.Data)
+	header, _ := nats.DecodeHeadersMsg(answer.Message.Headers) // what cannot be read is as good as none
+	return c.replaceable(answer.Message.Subject, answer.Message.Seq, header, answer.Message.Data)
 }

@@ -5,9 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"pdns-distribute/broker"
 	"pdns-distribute/powerdns/zone"
@@ -128,6 +131,30 @@ func expectEvent(t *testing.T, ch <-chan watched, event string) watched {
 		t.Fatalf("told %+v, want %s", w, event)
 	}
 	return w
+}
+
+// A state that cannot be read keeps nobody from publishing the zone again, nor from knowing that it is to be published.
+func TestUnreadableStateIsReplaced(t *testing.T) {
+	_, primary := start(t)
+	name := zone.MustParseName("a.example")
+	for what, header := range map[string]nats.Header{
+		"none": nil, "other": {"X": {"y"}}, "long": {"Pdns-Serial": {strings.Repeat("1", 10_000)}}, "time": {"Pdns-Published": {"10000-01-01T00:00:00Z"}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			_, err := primary.JetStream().PublishMsg(t.Context(), &nats.Msg{Subject: "pdns.zone.example.a", Header: header, Data: []byte("?")})
+			must(t, err)
+			last, err := primary.LastState(t.Context(), name)
+			must(t, err)
+			if last.Zone != name || last.Header != (broker.StateHeader{Kind: broker.KindZone}) {
+				t.Errorf("%+v", last)
+			}
+			if seen := expectEvent(t, watch(t, primary), "state").state; seen.Seq != last.Seq || seen.Header != last.Header {
+				t.Errorf("seen as %+v", seen)
+			}
+			_, err = primary.PublishState(t.Context(), name, []byte("true"), broker.StateHeader{Kind: broker.KindZone, Serial: 1}, last.Seq)
+			must(t, err)
+		})
+	}
 }
 
 func TestWatchStates(t *testing.T) {

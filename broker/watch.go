@@ -88,7 +88,7 @@ func (w *stateWatch) handle(ctx context.Context, d delivery) {
 		return
 	}
 	w.next = meta.Sequence.Stream + 1
-	if state, err := newState(d.Subject(), meta.Sequence.Stream, d.Headers(), nil); err != nil {
+	if state, err := w.conn.replaceable(d.Subject(), meta.Sequence.Stream, d.Headers(), nil); err != nil {
 		w.conn.log.Error().Err(err).Msg("unreadable state skipped")
 	} else {
 		w.State(state)

@@ -79,6 +79,10 @@ func TestForgedStates(t *testing.T) {
 			now.Header.Published = now.Header.Published.AddDate(100, 0, 0)
 			f.publish(name, f.unsigned(now.Data), now.Header)
 		},
+		"unreadable": func(name, _ zone.Name, now, _ broker.StateMsg) {
+			now.Header.Published = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
+			f.publish(name, now.Data, now.Header)
+		},
 		"buried": func(name, _ zone.Name, now, _ broker.StateMsg) { // by a tombstone of the forger's own
 			at := now.Header.Published.Add(time.Second)
 			data, err := zone.NewTombstone(name, at).MarshalBinary()
