@@ -32,7 +32,7 @@ func (c Config) security() ([]nats.Option, error) {
 	if c.CertFile != "" {
 		options = append(options, nats.ClientCert(c.CertFile, c.KeyFile))
 	}
-	return options, nil
+	return append(options, bounded), nil
 }
 
 func (c Config) userOption() (nats.Option, error) {
