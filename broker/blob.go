@@ -55,6 +55,8 @@ func (c *Conn) PutBlobs(ctx context.Context, blobs [][]byte) ([]Hash, error) {
 // HasBlob tells whether a blob is stored, without reading it. CORE account only. A blob that no published state refers
 // to may be collected at any time: put it rather than rely on it.
 func (c *Conn) HasBlob(ctx context.Context, hash Hash) (has bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	err = c.ask(ctx, func(ctx context.Context) error {
 		has, err = c.hasBlob(ctx, hash)
 		return err

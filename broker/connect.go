@@ -19,7 +19,7 @@ const (
 	reconnectWait  = 250 * time.Millisecond // between two attempts at one URL; recovery is at most this late
 	reconnectSpray = 500 * time.Millisecond // added at random, so that a fleet doesn't shake hands at one instant
 	pingInterval   = 20 * time.Second       // a dead peer is noticed after two unanswered pings
-	requestTimeout = 5 * time.Second        // for an answer of the broker, when the caller's context sets none; as in nats.go
+	requestTimeout = 5 * time.Second        // for an answer of the broker: in a cluster it can be lost though the connection stands
 )
 
 // Options is what Connect needs beside the configuration file.
@@ -253,16 +253,10 @@ func (c *Conn) lost(link context.Context) error {
 	}
 }
 
-// within gives ctx a deadline if it has none. Methods of jetstream.JetStream do that themselves.
-func within(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
-	if _, ok := ctx.Deadline(); ok {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeout(ctx, limit)
-}
-
 // publish stores a message in a stream and returns its sequence.
 func (c *Conn) publish(ctx context.Context, stream string, msg *nats.Msg, options ...jetstream.PublishOpt) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	var ack *jetstream.PubAck
 	err := c.ask(ctx, func(ctx context.Context) (err error) {
 		ack, err = c.js.PublishMsg(ctx, msg, append(options, jetstream.WithExpectStream(stream))...)
@@ -276,7 +270,7 @@ func (c *Conn) publish(ctx context.Context, stream string, msg *nats.Msg, option
 
 // request asks the JetStream API.
 func (c *Conn) request(ctx context.Context, subject string, body []byte) (*nats.Msg, error) {
-	ctx, cancel := within(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	var answer *nats.Msg
 	err := c.ask(ctx, func(ctx context.Context) (err error) {

@@ -183,7 +183,7 @@ func diverted(msg *nats.Msg) bool {
 
 // settle waits until the broker knows of a new subscription. Without a connection it will when there is one.
 func (c *Conn) settle(ctx context.Context) {
-	ctx, cancel := within(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	if err := c.ask(ctx, c.nc.FlushWithContext); err != nil {
 		c.log.Debug().Err(err).Msg("subscription waits for the connection")

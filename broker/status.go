@@ -44,7 +44,7 @@ func (c *Conn) ForgetStatus(ctx context.Context, node string) error {
 
 // Statuses returns the stored status of each node, at most 1,024 of them (a limit of NATS). CORE and API accounts.
 func (c *Conn) Statuses(ctx context.Context) (statuses map[string]StatusMsg, err error) {
-	ctx, cancel := within(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	err = c.ask(ctx, func(ctx context.Context) error {
 		statuses, err = c.statuses(ctx)

@@ -69,7 +69,7 @@ func (c *Conn) PendingTouch(ctx context.Context, name zone.Name) (pending bool, 
 	if err != nil {
 		return false, 0, err
 	}
-	ctx, cancel := within(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	err = c.ask(ctx, func(ctx context.Context) error {
 		stream, err := c.js.Stream(ctx, touchStream)
