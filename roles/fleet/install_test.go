@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/local"
@@ -111,7 +112,9 @@ func TestCluster(t *testing.T) {
 	l.settle()
 	js := i.jetStream()
 	for _, stream := range []string{"PDNS_TOUCH", "PDNS_ZONE", "PDNS_BLOB", "PDNS_STATUS"} {
-		i.eventually(stream+" is on three brokers", func(ctx context.Context) error { // nobody answers until a leader is found
+		i.eventually(stream+" is on three brokers", func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, 2*time.Second) // nobody answers until a leader is found
+			defer cancel()
 			info, err := js.Stream(ctx, stream)
 			if err != nil {
 				return err
