@@ -7,6 +7,7 @@
 package health
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -64,11 +65,11 @@ const MaxNodes = 1024
 func (p *Presence) Bound() {
 	p.Problems, p.Warnings = bounded(p.Problems), bounded(p.Warnings)
 	p.Addresses = bounded(p.Addresses[:min(len(p.Addresses), maxAddresses)])
-	p.Failing = p.Failing[:min(len(p.Failing), MaxFailures)]
+	p.Failing = slices.Clone(p.Failing[:min(len(p.Failing), MaxFailures)]) // the rest must not be kept
 	for i := range p.Failing {
 		p.Failing[i].Reason = cut(p.Failing[i].Reason)
 	}
-	p.Alarms = p.Alarms[:min(len(p.Alarms), MaxAlarms)]
+	p.Alarms = slices.Clone(p.Alarms[:min(len(p.Alarms), MaxAlarms)])
 	for i := range p.Alarms {
 		a := &p.Alarms[i]
 		a.Kind, a.Node, a.What, a.Remedy = cut(a.Kind), cut(a.Node), cut(a.What), cut(a.Remedy)
