@@ -88,7 +88,8 @@ const (
 
 var errFrame = errors.New("the broker does not keep to the protocol")
 
-// frames follows what a NATS server sends, line by line and message by message.
+// frames follows what a NATS server sends, line by line and message by message. It takes only what nats-server writes, less
+// than nats.go does: the two must never differ on where a message begins.
 type frames struct {
 	line    []byte // begun, and not ended yet
 	payload int    // bytes of the message that are still to come

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -111,9 +112,10 @@ func wantedStreams(replicas int) []jetstream.StreamConfig {
 	streams := []jetstream.StreamConfig{{
 		// One pending touch per zone: a newer one replaces an older one, whatever becomes of that.
 		Name: touchStream, Description: "zones that may have changed",
-		Subjects:  []string{touchPrefix + ">", sweepSubject, wordSubject},
+		Subjects: []string{touchPrefix + ">", sweepSubject, wordSubject},
+		// What does not fit is refused, and waits at the proxy: nothing that was taken is dropped.
 		Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew,
-		MaxMsgsPerSubject: 1, MaxMsgSize: maxNote,
+		MaxMsgsPerSubject: 1, MaxMsgSize: maxNote, MaxBytes: maxTouches,
 	}, {
 		// DiscardNew: a full store must be an error, not a zone that silently vanishes.
 		Name: stateStream, Description: "newest published state of each zone",
@@ -134,9 +136,8 @@ func wantedStreams(replicas int) []jetstream.StreamConfig {
 	for i := range streams {
 		s := &streams[i]
 		s.Replicas, s.Duplicates = max(replicas, 1), dedupWindow
-		s.MaxMsgs, s.MaxBytes, s.MaxConsumers = -1, -1, -1
+		s.MaxMsgs, s.MaxBytes, s.MaxConsumers = -1, cmp.Or(s.MaxBytes, -1), -1
 	}
-	streams[0].MaxBytes = maxTouches
 	return streams
 }
 
