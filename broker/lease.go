@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -122,13 +124,13 @@ func (c *Conn) takeLease(ctx context.Context, name string) (l *Lease, err error)
 		if l.bucket, err = c.js.KeyValue(ctx, leaseBucket); err != nil {
 			return err
 		}
-		status, err := l.bucket.Status(ctx)
+		generation, err := generationOf(ctx, l.bucket)
 		if err != nil {
 			return err
 		}
 		l.extend(time.Now())
 		l.revision, err = l.bucket.Create(ctx, name, []byte(c.node))
-		l.Term = Term{generation: status.(*jetstream.KeyValueBucketStatus).StreamInfo().Created.UnixNano(), revision: l.revision}
+		l.Term = Term{generation.UnixNano(), l.revision}
 		return err
 	})
 	return l, err
@@ -169,7 +171,7 @@ func (c *Conn) renewLease(ctx context.Context, l *Lease) error {
 	defer cancel()
 	asked := time.Now()
 	return c.ask(ctx, func(ctx context.Context) error {
-		revision, err := l.bucket.Update(ctx, l.key, []byte(c.node), l.revision)
+		revision, err := l.bucket.Update(ctx, l.key, []byte(Holder{c.node, l.Term}.entry()), l.revision)
 		if err == nil {
 			l.revision = revision
 			l.extend(asked)
@@ -193,10 +195,36 @@ func (c *Conn) returnLease(ctx context.Context, l *Lease) {
 	}
 }
 
-// LeaseHolder is the node that holds a lease, "" when none does. Only nodes that may campaign can write it. CORE account.
-func (c *Conn) LeaseHolder(ctx context.Context, name string) (node string, err error) {
+// Holder is the node that holds a lease, and since which term. The zero value: nobody does.
+type Holder struct {
+	Node string
+	Term Term
+}
+
+// entry is what the bucket holds once the lease was renewed. Before that it is the node alone: the term is not known until
+// the entry is stored, with the revision that it is named after.
+func (h Holder) entry() string { return fmt.Sprintf("%s %d", h.Node, h.Term.revision) }
+
+func readHolder(generation time.Time, entry jetstream.KeyValueEntry) Holder {
+	h := Holder{Node: string(entry.Value()), Term: Term{generation.UnixNano(), entry.Revision()}}
+	if node, first, renewed := strings.Cut(h.Node, " "); renewed {
+		if revision, err := strconv.ParseUint(first, 10, 64); err == nil {
+			h.Node, h.Term.revision = node, revision
+		}
+	}
+	return h
+}
+
+// LeaseHolder tells who holds a lease at this moment. Only nodes that may campaign can write it. CORE account.
+func (c *Conn) LeaseHolder(ctx context.Context, name string) (holder Holder, err error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	err = c.ask(ctx, func(ctx context.Context) error {
 		bucket, err := c.js.KeyValue(ctx, leaseBucket)
+		if err != nil {
+			return err
+		}
+		generation, err := generationOf(ctx, bucket)
 		if err != nil {
 			return err
 		}
@@ -205,14 +233,23 @@ func (c *Conn) LeaseHolder(ctx context.Context, name string) (node string, err e
 			return nil
 		}
 		if err == nil {
-			node = string(entry.Value())
+			holder = readHolder(generation, entry)
 		}
 		return err
 	})
 	if errors.Is(err, ErrGone) { // there is no bucket yet
-		return "", nil
+		return Holder{}, nil
 	}
-	return node, err
+	return holder, err
+}
+
+// generationOf is when the bucket was created.
+func generationOf(ctx context.Context, bucket jetstream.KeyValue) (time.Time, error) {
+	status, err := bucket.Status(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return status.(*jetstream.KeyValueBucketStatus).StreamInfo().Created, nil
 }
 
 // ensureLeases creates the bucket of leases where it is missing.

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"pdns-distribute/broker"
 	"pdns-distribute/broker/brokertest"
 )
@@ -91,6 +93,32 @@ func TestLeaseEndsInTime(t *testing.T) {
 	_, err = bucket.Put(t.Context(), "health", []byte("by hand"))
 	must(t, err)
 	receive(t, next.over)
+}
+
+// Who leads can be asked for at any time, and is the same, with the same term, after the lease was renewed.
+func TestLeaseHolder(t *testing.T) {
+	t.Parallel()
+	_, primary, one, _ := startLeases(t)
+	holder, err := primary.LeaseHolder(t.Context(), "health")
+	if err != nil || holder != (broker.Holder{}) {
+		t.Errorf("nobody leads: %+v, %v", holder, err)
+	}
+	bucket, err := primary.JetStream().KeyValue(t.Context(), "pdns_lease")
+	must(t, err)
+	stored, err := bucket.Watch(t.Context(), "health", jetstream.UpdatesOnly())
+	must(t, err)
+	terms, stop := campaign(t, one)
+	leader := receive(t, terms)
+	for _, when := range []string{"begun", "renewed", "renewed again"} {
+		receive(t, stored.Updates())
+		if holder, err := primary.LeaseHolder(t.Context(), "health"); err != nil || holder != (broker.Holder{Node: "health1", Term: leader.lease.Term}) {
+			t.Errorf("%s: %+v, %v; its term is %s", when, holder, err, leader.lease.Term)
+		}
+	}
+	stop()
+	if holder, err := primary.LeaseHolder(t.Context(), "health"); err != nil || holder != (broker.Holder{}) {
+		t.Errorf("it was given back: %+v, %v", holder, err)
+	}
 }
 
 // A term of before a broker lost its disk is over, though counting begins anew.

@@ -201,7 +201,7 @@ func (h *Health) watchFeeds(ctx context.Context) error {
 		}
 		if holder, err := h.conn.LeaseHolder(ctx, leaseName); err == nil {
 			h.mu.Lock()
-			h.holder = holder
+			h.holder = holder.Node
 			h.mu.Unlock()
 		}
 		select {

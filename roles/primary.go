@@ -49,7 +49,7 @@ type Primary struct {
 	metrics  primaryMetrics
 
 	mu       sync.Mutex
-	term     broker.Term // the latest of health roles whose orders came
+	term     broker.Term // of the health role that led when an order last came
 	swept    bool        // since the broker was last found new
 	refilled bool        // and what that has found was looked at
 }
@@ -202,7 +202,7 @@ func (p *Primary) takeTouches(ctx context.Context) error {
 			p.orderSweep(t)
 			return
 		}
-		if p.overruled(t) {
+		if p.overruled(ctx, t) {
 			t.Again = "" // and the zone is looked at all the same: the touch may have replaced another one
 		}
 		if e := (errand{reason: t.Reason, msg: &t, hidden: true, live: t.Again == "", again: t.Again}); !p.submit(ctx, t.Zone, e) {
@@ -211,20 +211,30 @@ func (p *Primary) takeTouches(ctx context.Context) error {
 	}, nil)
 }
 
-// overruled tells of an order by a health role that led before the one that leads now. A process that was stopped may send
-// it long after.
-func (p *Primary) overruled(t broker.TouchMsg) bool {
-	if t.Term.IsZero() {
+// overruled tells of an order by a health role that leads no more. A process that was stopped may send it long after. A term
+// is not believed by itself, because proxies can name any: a new one is compared with that of who leads now.
+func (p *Primary) overruled(ctx context.Context, t broker.TouchMsg) bool {
+	if t.Term.IsZero() || t.Term == p.leading() {
+		return false
+	}
+	holder, err := p.conn.LeaseHolder(ctx, leaseName)
+	if err != nil || holder.Term.IsZero() { // not known, or nobody: the order does no harm
 		return false
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if t.Term.Before(p.term) {
-		p.log.Warn().Stringer("zone", t.Zone).Stringer("term", t.Term).Msg("an order by a health role that leads no more was not followed")
-		return true
+	p.term = holder.Term
+	if t.Term != p.term {
+		p.log.Debug().Stringer("zone", t.Zone).Stringer("term", t.Term).Msg("an order by a health role that does not lead was not followed")
 	}
-	p.term = t.Term
-	return false
+	return t.Term != p.term
+}
+
+// leading is the term of the health role that led when it was last asked.
+func (p *Primary) leading() broker.Term {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.term
 }
 
 // restarted notes that the broker is not the one it was, and has to be filled again.

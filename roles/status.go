@@ -165,10 +165,10 @@ func readStatus(ctx context.Context, conn *broker.Conn, cfg health.Config) (stat
 	}
 	board := health.NewBoard(now, cfg, seen, feeds)
 	alarms := []health.Alarm{}
-	if r := leader(board, holder); r != nil {
+	if r := leader(board, holder.Node); r != nil {
 		alarms = append(alarms, r.Alarms...)
 	}
-	return statusOf(board, holder, alarms), nil
+	return statusOf(board, holder.Node, alarms), nil
 }
 
 // printBoard prints a line a node, and below what is wrong, but for what is told otherwise.
