@@ -252,7 +252,7 @@ func (h *Health) watchStates(ctx context.Context) error {
 		State: func(s broker.StateMsg) {
 			h.index.set(s.Zone, s.Seq, s.Header)
 			if h.complete.Load() {
-				h.events.Published(time.Now(), s.Seq, newSettled(s.Zone, published{s.Seq, s.Header}))
+				h.events.Published(time.Now(), s.Seq, newSettled(s.Zone, published{seq: s.Seq, header: s.Header}))
 			}
 		},
 		Reset: func() {

@@ -24,6 +24,7 @@ type index struct {
 type published struct {
 	seq    uint64
 	header broker.StateHeader
+	ours   bool // this process has seen that PowerDNS has the zone, as one that is to be distributed; headers are not signed
 }
 
 // stands tells whether the broker has content of the zone, and remembered whether secondaries may have some.
@@ -41,14 +42,36 @@ func (x *index) get(name zone.Name) published {
 	return x.zones[name]
 }
 
+// maxZones is how many zones a role knows of. More a broker could make up; those that PowerDNS has are published all the
+// same, and compared with what the broker has one by one.
+const maxZones = 1 << 22
+
 // set notes a state unless a newer one is known.
 func (x *index) set(name zone.Name, seq uint64, header broker.StateHeader) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if seq > x.zones[name].seq {
-		x.changes++
+	before, known := x.zones[name]
+	if !known && len(x.zones) >= maxZones {
+		return
+	}
+	if seq > before.seq {
 		x.last = max(x.last, seq)
-		x.zones[name] = published{seq, header}
+		x.put(name, seq, header)
+	}
+}
+
+func (x *index) put(name zone.Name, seq uint64, header broker.StateHeader) {
+	x.changes++
+	x.zones[name] = published{seq, header, x.zones[name].ours && header.Kind == broker.KindZone}
+}
+
+// own notes whether the zone, if it is published, is one that PowerDNS has and that is to be distributed.
+func (x *index) own(name zone.Name, ours bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if p, known := x.zones[name]; known && p.ours != ours {
+		p.ours = ours
+		x.zones[name] = p
 	}
 }
 
@@ -56,8 +79,7 @@ func (x *index) set(name zone.Name, seq uint64, header broker.StateHeader) {
 func (x *index) replace(name zone.Name, seq uint64, header broker.StateHeader) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.changes++
-	x.zones[name] = published{seq, header}
+	x.put(name, seq, header)
 }
 
 // reset notes that the broker has nothing any more.

@@ -63,9 +63,9 @@ func TestPublishedTimesOnlyGrow(t *testing.T) {
 
 func TestLowerSerialIsBelievedAfterAWhile(t *testing.T) {
 	l, name := lagging{zones: map[zone.Name]lag{}}, named("a")
-	at10 := published{5, broker.StateHeader{Kind: broker.KindZone, Serial: 10}}
-	at11 := published{6, broker.StateHeader{Kind: broker.KindZone, Serial: 11}}
-	gone := published{7, broker.StateHeader{Kind: broker.KindGone, Serial: 10}}
+	at10 := published{seq: 5, header: broker.StateHeader{Kind: broker.KindZone, Serial: 10}}
+	at11 := published{seq: 6, header: broker.StateHeader{Kind: broker.KindZone, Serial: 11}}
+	gone := published{seq: 7, header: broker.StateHeader{Kind: broker.KindGone, Serial: 10}}
 	for _, step := range []struct {
 		what    string
 		after   time.Duration
@@ -76,7 +76,7 @@ func TestLowerSerialIsBelievedAfterAWhile(t *testing.T) {
 	}{
 		{"newer", 0, 11, at10, false, true},
 		{"the same", 0, 10, at10, false, true},
-		{"wrapped around", 0, 10, published{1, broker.StateHeader{Kind: broker.KindZone, Serial: 1<<32 - 1}}, false, true},
+		{"wrapped around", 0, 10, published{seq: 1, header: broker.StateHeader{Kind: broker.KindZone, Serial: 1<<32 - 1}}, false, true},
 		{"lower", 0, 9, at10, false, false},
 		{"lower for long", lagPatience - 1, 9, at10, false, false},
 		{"caught up", lagPatience, 10, at10, false, true},

@@ -457,6 +457,7 @@ func (p *Primary) reconcile(ctx context.Context, name zone.Name, e errand) (stri
 	before := p.index.get(name)
 	z, stored, err := p.read(ctx, name, before, e.thorough)
 	if errors.Is(err, errNotHere) {
+		p.index.own(name, false)
 		return p.retract(ctx, name, e, before, err)
 	}
 	if err != nil {

@@ -29,10 +29,10 @@ var (
 )
 
 // read takes the zone's content and the serial that PowerDNS stores for it, which is never newer than the content: a
-// sweep relies on it to find edits. Of a zone that is published and has no SOA-EDIT the content says it all; its
-// settings are looked at a little later, see checkSettings, because the API takes as long as the transfer.
+// sweep relies on it to find edits. Of a zone that is published, is known to be distributed and has no SOA-EDIT the content
+// says it all; its settings are looked at a little later, see checkSettings, because the API takes as long as the transfer.
 func (p *Primary) read(ctx context.Context, name zone.Name, before published, thorough bool) (*zone.Zone, uint32, error) {
-	if thorough || !before.stands() || before.header.Stored != before.header.Serial {
+	if thorough || !before.stands() || !before.ours || before.header.Stored != before.header.Serial {
 		return p.readThoroughly(ctx, name)
 	}
 	z, err := p.transfer(ctx, name)
@@ -149,6 +149,7 @@ func (p *Primary) publish(ctx context.Context, z *zone.Zone, s *zone.State, cont
 	if err := p.store(ctx, s.Name, data, header, before); err != nil {
 		return err
 	}
+	p.index.own(s.Name, true)
 	if p.turnable(s.Name) {
 		p.turning.suggest(s.Name, time.Now())
 	}

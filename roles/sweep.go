@@ -121,6 +121,7 @@ func (p *Primary) sweep(ctx context.Context, regular bool) (listing time.Duratio
 		if !p.distributes(info.Kind) {
 			continue
 		}
+		p.index.own(info.Name, true)
 		switch before := missing[info.Name]; {
 		case !before.stands() || before.header.Stored != info.Serial:
 			p.submit(ctx, info.Name, errand{reason: reasonSweep, thorough: true, hidden: true})

@@ -77,7 +77,7 @@ func (p *Primary) answer(ctx context.Context, name zone.Name) error {
 	state, err := p.conn.LastState(ctx, name)
 	switch {
 	case err == nil:
-		now = published{state.Seq, state.Header}
+		now = published{seq: state.Seq, header: state.Header}
 	case !errors.Is(err, broker.ErrNotFound):
 		return err
 	}

@@ -2,6 +2,7 @@ package fleet_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -152,6 +153,41 @@ func TestForgedStates(t *testing.T) {
 	for name := range old {
 		if at := f.published(name).Header.Published; time.Until(at) > time.Hour {
 			t.Errorf("%s is dated %s", name, at)
+		}
+	}
+}
+
+// A header is not signed: whoever has the broker cannot have the primary sign a zone that is not to be distributed.
+func TestForgedHeader(t *testing.T) {
+	t.Parallel()
+	i := start(t, fleet.Options{})
+	f := &forger{installation: i, conn: i.connect(fleet.Primary)}
+	model, internal := zone.MustParseName("model.example"), zone.MustParseName("internal.example")
+	must(t, i.api.CreateZoneWith(i.ctx, spec(model)))
+	hidden := spec(internal)
+	hidden.Kind = powerdns.Slave
+	must(t, i.api.CreateZoneWith(i.ctx, hidden))
+	i.eventually("created", i.these(model))
+	i.eventually("the touch is done with", i.untouched(f.conn, internal))
+
+	forged := f.published(model)
+	seq, err := f.conn.PublishState(f.ctx, internal, forged.Data, forged.Header, 0)
+	must(t, err)
+	i.eventually("it shows", func(context.Context) error { return i.failing("ns1", internal) })
+	_, err = f.conn.PublishTouch(i.ctx, internal, broker.Touch{Reason: "PATCH"})
+	must(t, err)
+	i.eventually("the touch is done with", i.untouched(f.conn, internal))
+	for m := f.published(internal); m.Seq != seq; m = f.published(internal) { // by sequence, so that none is left out
+		if m.Header.Kind != broker.KindGone {
+			t.Fatalf("the primary published it, serial %d", m.Header.Serial)
+		}
+		seq = m.Seq
+	}
+	for _, s := range i.Secondaries {
+		edge, err := s.Client()
+		must(t, err)
+		if _, err := edge.Zone(i.ctx, internal); !errors.Is(err, powerdns.ErrNotFound) {
+			t.Errorf("%s has it: %v", s.ID, err)
 		}
 	}
 }
