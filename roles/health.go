@@ -117,7 +117,7 @@ func NewHealth(cfg Config, deps Deps) (*Health, error) {
 
 // Run works until ctx ends.
 func (h *Health) Run(ctx context.Context) error {
-	parts := []func(context.Context) error{h.watchNodes, h.watchFeeds, h.watchStates, h.watchApplied, h.watchForgotten, h.keepJudging, h.campaign}
+	parts := []func(context.Context) error{h.watchNodes, h.watchFeeds, h.watchStates, h.watchApplied, h.watchForgotten, h.keepJudging, h.campaign, h.index.dropGraves}
 	if h.hook != nil {
 		parts = append(parts, h.hook.run)
 	}

@@ -1,6 +1,7 @@
 package roles
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -117,6 +118,29 @@ func (x *index) buried() (names []zone.Name) {
 		}
 	}
 	return names
+}
+
+// graveInterval is how often the index looks for graves that are to be forgotten.
+const graveInterval = time.Hour
+
+// dropGraves forgets tombstones that are over, of which the broker tells nothing, until ctx ends.
+func (x *index) dropGraves(ctx context.Context) error {
+	for wait(ctx, graveInterval) {
+		x.forget(time.Now().Add(-tombstoneTTL))
+	}
+	return nil
+}
+
+// forget forgets the zones that are gone since before that time.
+func (x *index) forget(before time.Time) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for name, p := range x.zones {
+		if p.header.Kind == broker.KindGone && p.header.Published.Before(before) {
+			x.changes++
+			delete(x.zones, name)
+		}
+	}
 }
 
 // newest is the highest sequence that is known.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"pdns-distribute/broker"
 	"pdns-distribute/health"
@@ -42,6 +43,82 @@ func TestIndexKeepsTheNewest(t *testing.T) {
 	want(0, 90, 0, 1)
 	x.set(name, 1, zoneOf(91)) // sequences begin anew
 	want(1, 91, 1, 1)
+}
+
+// Zones that were deleted are forgotten when their tombstones are, and those that are there never.
+func TestIndexForgetsGraves(t *testing.T) {
+	x := newIndex()
+	x.set(named("there"), 1, broker.StateHeader{Kind: broker.KindZone, Published: noon})
+	x.set(named("gone"), 2, broker.StateHeader{Kind: broker.KindGone, Published: noon})
+	for _, test := range []struct {
+		before time.Time
+		graves int
+	}{{noon, 1}, {noon.Add(time.Second), 0}} {
+		x.reset()
+		x.forget(test.before)
+		if x.get(named("there")).header.Kind != broker.KindZone || len(x.buried()) != test.graves {
+			t.Errorf("before %s: %d graves are known, want %d", test.before, len(x.buried()), test.graves)
+		}
+	}
+}
+
+// What PowerDNS is not seen to have is not ours, whatever the broker says of it.
+func TestIndexKeepsWhatIsOurs(t *testing.T) {
+	x, name := newIndex(), named("a")
+	there, gone := broker.StateHeader{Kind: broker.KindZone}, broker.StateHeader{Kind: broker.KindGone}
+	for step, test := range []struct {
+		do   func()
+		ours bool
+	}{
+		{func() { x.own(name, true) }, false}, // it is not published
+		{func() { x.set(name, 1, there) }, false},
+		{func() { x.own(name, true) }, true},
+		{func() { x.set(name, 2, there) }, true},
+		{func() { x.replace(name, 3, there) }, true},
+		{func() { x.reset() }, true},
+		{func() { x.set(name, 1, gone) }, false},
+		{func() { x.set(name, 2, there) }, false},
+		{func() { x.own(name, true) }, true},
+		{func() { x.own(name, false) }, false},
+	} {
+		if test.do(); x.get(name).ours != test.ours {
+			t.Errorf("step %d: ours is %v", step, !test.ours)
+		}
+	}
+}
+
+// Zones that nobody has heard of get tombstones, because a primary may not remember, but not without end.
+func TestMayBeServed(t *testing.T) {
+	const budget = 2
+	there, gone := broker.StateHeader{Kind: broker.KindZone}, broker.StateHeader{Kind: broker.KindGone}
+	deleted, changed := errand{reason: proxy.ReasonDelete}, errand{reason: proxy.ReasonChange}
+	again, led := errand{reason: reasonResync, again: "ns1"}, errand{reason: reasonHealth, again: "ns1", led: true}
+	for what, test := range map[string]struct {
+		before published
+		e      errand
+		want   int // of five
+	}{
+		"published":                  {published{seq: 1, header: there}, changed, 5},
+		"published before a wipe":    {published{header: there}, changed, 5},
+		"gone before a wipe":         {published{header: gone}, changed, 5},
+		"gone":                       {published{seq: 1, header: gone}, deleted, 0},
+		"gone, to be told again":     {published{seq: 1, header: gone}, again, 5},
+		"unheard of":                 {published{}, changed, 0},
+		"unheard of, deleted":        {published{}, deleted, budget},
+		"unheard of, told again":     {published{}, again, budget},
+		"unheard of, health's order": {published{}, led, 5},
+	} {
+		p := &Primary{unheard: rate.NewLimiter(0, budget)}
+		got := 0
+		for range 5 {
+			if p.mayBeServed(test.before, test.e) {
+				got++
+			}
+		}
+		if got != test.want {
+			t.Errorf("%s: %d of 5 may be served, want %d", what, got, test.want)
+		}
+	}
 }
 
 func TestPublishedTimesOnlyGrow(t *testing.T) {

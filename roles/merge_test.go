@@ -22,7 +22,7 @@ func TestMergedReason(t *testing.T) {
 	p := &Primary{node: &node{log: zerolog.Nop()}}
 	touch := &broker.TouchMsg{}
 	touched := func(reason string) errand { return errand{reason: reason, msg: touch, hidden: true, live: true} }
-	ordered := errand{reason: reasonHealth, msg: touch, hidden: true, again: "ns1"}
+	ordered := errand{reason: reasonHealth, msg: touch, hidden: true, again: "ns1", led: true}
 	own := func(reason string) errand { return errand{reason: reason, thorough: true} }
 	for what, test := range map[string]struct {
 		waiting, newer errand
@@ -39,7 +39,7 @@ func TestMergedReason(t *testing.T) {
 		"create after delete":  {touched(proxy.ReasonDelete), touched(proxy.ReasonCreate), proxy.ReasonCreate},
 	} {
 		w, n := test.waiting, test.newer
-		want := errand{reason: test.reason, msg: cmp.Or(n.msg, w.msg), hidden: w.hidden || n.hidden, thorough: w.thorough || n.thorough, live: w.live || n.live, again: n.again}
+		want := errand{reason: test.reason, msg: cmp.Or(n.msg, w.msg), hidden: w.hidden || n.hidden, thorough: w.thorough || n.thorough, live: w.live || n.live, again: n.again, led: n.led}
 		if got := p.mergeErrands(w, n); got != want {
 			t.Errorf("%s: %+v, want %+v", what, got, want)
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"pdns-distribute/broker"
 	"pdns-distribute/dnssec"
@@ -32,6 +33,7 @@ type Primary struct {
 	index    *index
 	signer   *signer
 	brake    *health.Brake
+	unheard  *rate.Limiter // of tombstones for zones that nobody has heard of
 	lanes    *lanes[errand]
 	lag      lagging
 	checks   *agenda                  // zones whose settings are still to be looked at
@@ -61,6 +63,7 @@ type errand struct {
 	hidden   bool             // an edit without a new serial is possible: compare signatures, too
 	live     bool             // somebody made a change and may wait for it; all else stands behind that everywhere
 	again    string           // the secondary that is to take the zone again, broker.ToAll for all
+	led      bool             // the health role that acts ordered it
 	thorough bool             // the zone's settings are to be looked at before its content is published
 }
 
@@ -77,6 +80,7 @@ const (
 	laneLimit     = 4096 // touches that may wait in memory; each is some 200 bytes
 	deleteWindow  = time.Hour
 	tombstoneTTL  = 90 * 24 * time.Hour // longer than the longest absence of a secondary that heals by itself
+	maxUnheard    = 1000                // tombstones a day: after a broker was lost, those that health orders come besides
 	transferAlive = broker.AckWait / 3  // how often a long transfer tells the queue that it is being worked on
 )
 
@@ -106,7 +110,7 @@ func NewPrimary(cfg Config, deps Deps) (*Primary, error) {
 	p := &Primary{
 		node: n, cfg: cfg.Primary, dnssec: cfg.DNSSEC, dns: cfg.PowerDNS.DNSAddress, api: api,
 		index: newIndex(), signer: signer, brake: health.NewBrake(cfg.Primary.MaxDeletePercent, deleteWindow),
-		lag:    lagging{zones: map[zone.Name]lag{}},
+		unheard: rate.NewLimiter(rate.Every(24*time.Hour/maxUnheard), maxUnheard), lag: lagging{zones: map[zone.Name]lag{}},
 		checks: newAgenda(), hints: newAgenda(), retries: newAgenda(), moved: newAgenda(), turning: newAgenda(),
 		beat: time.Tick(time.Second / time.Duration(cfg.DNSSEC.RenewRate)), sweeps: make(chan struct{}, 1), caughtUp: make(chan struct{}),
 	}
@@ -153,7 +157,7 @@ func newPrimaryMetrics(reg prometheus.Registerer, x *index, b *health.Brake) pri
 func (p *Primary) Run(ctx context.Context) error {
 	parts := []func(context.Context) error{
 		p.powerdns.watch, p.keepStreams, p.watchStates, p.provisionFeeds, p.lanes.run,
-		p.takeTouches, p.keepSweeping, p.checkSettings, p.keepRenewing, p.watchSignatures, p.lookAtMoved, p.lookAtTurning, p.scrub, p.collectBlobs,
+		p.takeTouches, p.keepSweeping, p.checkSettings, p.keepRenewing, p.watchSignatures, p.lookAtMoved, p.lookAtTurning, p.scrub, p.collectBlobs, p.index.dropGraves,
 		func(ctx context.Context) error {
 			return p.lookAtDue(ctx, p.hints, errand{reason: reasonNotify, hidden: true, thorough: true, live: true})
 		},
@@ -202,32 +206,45 @@ func (p *Primary) takeTouches(ctx context.Context) error {
 			p.orderSweep(t)
 			return
 		}
-		if p.overruled(ctx, t) {
+		rank := p.rank(ctx, t)
+		if rank == deposed {
 			t.Again = "" // and the zone is looked at all the same: the touch may have replaced another one
 		}
-		if e := (errand{reason: t.Reason, msg: &t, hidden: true, live: t.Again == "", again: t.Again}); !p.submit(ctx, t.Zone, e) {
+		if e := (errand{reason: t.Reason, msg: &t, hidden: true, live: t.Again == "", again: t.Again, led: rank == leads}); !p.submit(ctx, t.Zone, e) {
 			p.handBack(e)
 		}
 	}, nil)
 }
 
-// overruled tells of an order by a health role that leads no more. A process that was stopped may send it long after. A term
-// is not believed by itself, because proxies can name any: a new one is compared with that of who leads now.
-func (p *Primary) overruled(ctx context.Context, t broker.TouchMsg) bool {
-	if t.Term.IsZero() || t.Term == p.leading() {
-		return false
+// rank is what is known of whoever ordered a touch.
+type rank int
+
+const (
+	anybody rank = iota
+	leads        // it is the health role that acts
+	deposed      // it is a health role that acts no more: a process that was stopped may send its orders long after
+)
+
+// rank does not believe a term by itself, because proxies can name any: a new one is compared with that of who leads now.
+func (p *Primary) rank(ctx context.Context, t broker.TouchMsg) rank {
+	if t.Term.IsZero() {
+		return anybody
+	}
+	if t.Term == p.leading() {
+		return leads
 	}
 	holder, err := p.conn.LeaseHolder(ctx, leaseName)
 	if err != nil || holder.Term.IsZero() { // not known, or nobody: the order does no harm
-		return false
+		return anybody
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.term = holder.Term
-	if t.Term != p.term {
-		p.log.Debug().Stringer("zone", t.Zone).Stringer("term", t.Term).Msg("an order by a health role that does not lead was not followed")
+	if t.Term == p.term {
+		return leads
 	}
-	return t.Term != p.term
+	p.log.Debug().Stringer("zone", t.Zone).Stringer("term", t.Term).Msg("an order by a health role that does not lead was not followed")
+	return deposed
 }
 
 // leading is the term of the health role that led when it was last asked.
@@ -272,6 +289,7 @@ func (p *Primary) mergeErrands(waiting, newer errand) errand {
 	merged.hidden = waiting.hidden || newer.hidden
 	merged.thorough = waiting.thorough || newer.thorough
 	merged.live = waiting.live || newer.live
+	merged.led = waiting.led || newer.led
 	merged.again = cmp.Or(newer.again, waiting.again)
 	if waiting.again != "" && waiting.again != merged.again {
 		merged.again = broker.ToAll

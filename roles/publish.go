@@ -209,8 +209,7 @@ func (p *Primary) storedChunks(ctx context.Context, name zone.Name, before publi
 	return stored, nil
 }
 
-// retract publishes that the zone is gone, if secondaries may have it. One that was deleted through the proxy existed,
-// whatever this primary and the broker remember.
+// retract publishes that the zone is gone, if secondaries may have it.
 //
 // What only a scrub looks at is left to the sweep, which sees how many zones are gone: one by one each of them would seem
 // to be the only one.
@@ -219,13 +218,13 @@ func (p *Primary) retract(ctx context.Context, name zone.Name, e errand, before 
 	if before.remembered() && reason == reasonScrub {
 		return resultUnchanged, nil
 	}
-	known := e.again != "" || before.remembered() || before.buried() || reason == proxy.ReasonDelete && before.seq == 0
-	if !known && reason == proxy.ReasonCreate && !errors.Is(why, errOtherKind) {
-		if err := p.lag.suspect(time.Now(), name, "it was created, and is not there"); err != nil {
-			return "", err
+	if !p.mayBeServed(before, e) {
+		if reason == proxy.ReasonCreate && !errors.Is(why, errOtherKind) {
+			if err := p.lag.suspect(time.Now(), name, "it was created, and is not there"); err != nil {
+				return "", err
+			}
 		}
-	}
-	if !known {
+		p.lag.clear(name)
 		return resultUnchanged, nil
 	}
 	if before.remembered() && reason != proxy.ReasonDelete && reason != reasonGone { // nobody told of its deletion
@@ -244,6 +243,21 @@ func (p *Primary) retract(ctx context.Context, name zone.Name, e errand, before 
 	}
 	header := broker.StateHeader{Kind: broker.KindGone, Published: tombstone.Published, TTL: tombstoneTTL, Again: e.again, Background: !e.live}
 	return resultGone, p.store(ctx, name, data, header, before)
+}
+
+// mayBeServed tells whether secondaries may have a zone that PowerDNS has not. One that was deleted through the proxy, or is
+// to be taken again, existed, whatever this primary and the broker remember: but each tombstone is kept for long, and a proxy
+// may name as many zones as it likes.
+func (p *Primary) mayBeServed(before published, e errand) bool {
+	switch {
+	case before.remembered(), before.buried():
+		return true
+	case before.seq > 0: // its tombstone is there
+		return e.again != ""
+	case e.led:
+		return e.again != ""
+	}
+	return (e.again != "" || e.reason == proxy.ReasonDelete) && p.unheard.Allow()
 }
 
 // allow asks the brake for deletions that nobody ordered.

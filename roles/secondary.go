@@ -124,9 +124,19 @@ func NewSecondary(cfg Config, deps Deps) (*Secondary, error) {
 
 // Run works until ctx ends. The store is closed when nothing uses it any more.
 func (s *Secondary) Run(ctx context.Context) error {
-	err := s.run(ctx, s.describe, s.server.Run, s.powerdns.watch, s.lanes.run, s.follow, s.orderAhead, s.keepReviewing, s.refillDue, s.scrub,
+	err := s.run(ctx, s.describe, s.server.Run, s.powerdns.watch, s.lanes.run, s.follow, s.orderAhead, s.keepReviewing, s.refillDue, s.scrub, s.dropGraves,
 		func(ctx context.Context) error { return s.answerAsks(ctx, s.answer) }, s.answerChecks)
 	return errors.Join(err, s.store.Close())
+}
+
+// dropGraves has the store forget zones that were deleted long ago, daily.
+func (s *Secondary) dropGraves(ctx context.Context) error {
+	for wait(ctx, 24*time.Hour) {
+		if err := s.store.DropGraves(time.Now()); err != nil {
+			s.log.Error().Err(err).Msg("the store cannot forget zones that were deleted long ago; is its disk full?")
+		}
+	}
+	return nil
 }
 
 func (s *Secondary) describe(p *health.Presence) {

@@ -117,6 +117,11 @@ func note(tx *bbolt.Tx, state *zone.State) error {
 	return tx.Bucket(newestBucket).Put([]byte(state.Name), at)
 }
 
+// DropGraves forgets zones that were deleted more than a year ago, as Open does: call it about once a day.
+func (s *Store) DropGraves(now time.Time) error {
+	return s.db.Update(func(tx *bbolt.Tx) error { return dropGraves(tx, now) })
+}
+
 // dropGraves forgets zones that were deleted long ago.
 func dropGraves(tx *bbolt.Tx, now time.Time) error {
 	newest, states := tx.Bucket(newestBucket), tx.Bucket(statesBucket)

@@ -435,10 +435,8 @@ func TestNewest(t *testing.T) {
 	must(t, s.Bury(zone.NewTombstone(example, now)))
 	wantNewest("buried", now.Add(3*time.Hour))
 	for after, want := range map[time.Duration]time.Time{graveAge: now.Add(3 * time.Hour), graveAge + 4*time.Hour: {}} {
-		must(t, s.db.Update(func(tx *bbolt.Tx) error {
-			must(t, note(tx, at(3*time.Hour)))
-			return dropGraves(tx, now.Add(after))
-		}))
+		must(t, s.Confirm(at(3*time.Hour)))
+		must(t, s.DropGraves(now.Add(after)))
 		wantNewest(after.String(), want)
 	}
 }
