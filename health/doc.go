@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"pdns-distribute/powerdns/zone"
 )
@@ -88,10 +89,21 @@ func bounded(texts []string) (cuts []string) {
 }
 
 func cut(text string) string {
-	if len(text) <= maxText {
-		return text
+	if len(text) > maxText {
+		text = strings.ToValidUTF8(text[:maxText], "") + " …"
 	}
-	return strings.ToValidUTF8(text[:maxText], "") + " …"
+	return Printable(text)
+}
+
+// Printable puts a space for what would do something to a terminal rather than be seen there: texts of other nodes are
+// printed.
+func Printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, text)
 }
 
 // MaxFailures bounds Presence.Failing, so that a presence always fits a message.

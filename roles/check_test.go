@@ -1,6 +1,7 @@
 package roles
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
@@ -98,8 +100,7 @@ func TestSightings(t *testing.T) {
 	p := health.Presence{Node: "health1", Role: roleSecondary, Leads: true, Alarms: []health.Alarm{{Kind: "none"}}, Problems: []string{strings.Repeat("x", 100_000)}, Addresses: make([]string, 1000)}
 	text, err := json.Marshal(p)
 	must(t, err)
-	s, err := newSighting("ns2", broker.StatusMsg{Data: text})
-	must(t, err)
+	s := newSighting("ns2", broker.StatusMsg{Data: text})
 	if s.Node != "ns2" || s.Leads || s.Alarms != nil || len(s.Problems[0]) > 500 || len(s.Addresses) > 10 {
 		t.Errorf("%.300s", fmt.Sprintf("%+v", s))
 	}
@@ -107,12 +108,22 @@ func TestSightings(t *testing.T) {
 	p.Role, p.Node = "health", "ns2" // one that lies
 	text, err = json.Marshal(p)
 	must(t, err)
-	s, err = newSighting("ns2", broker.StatusMsg{Data: text})
-	must(t, err)
+	s = newSighting("ns2", broker.StatusMsg{Data: text})
 	s.At = time.Now()
 	board := health.NewBoard(time.Now(), health.Config{InactiveAfter: time.Minute}, map[string]health.Sighting{"ns2": s}, []health.Feed{{Node: "ns2"}})
 	if r := board.Nodes[0]; r.Role != roleSecondary || leader(board, "ns2") != nil {
 		t.Errorf("a secondary passes for %s", r.Role)
+	}
+}
+
+// A node that nobody understands is shown as such, and the others all the same.
+func TestUnreadableSighting(t *testing.T) {
+	for what, text := range map[string]string{"empty": "", "no JSON": "{", "another type": `{"role":"primary","leads":true,"zones":"many"}`} {
+		s := newSighting("ns1", broker.StatusMsg{Data: []byte(text), At: time.Now()})
+		b := health.NewBoard(time.Now(), health.Config{InactiveAfter: time.Minute}, map[string]health.Sighting{"ns1": s}, nil)
+		if r := b.Nodes[0]; r.Node != "ns1" || r.State != health.StateNotReady || r.Role != "" || r.Leads || len(r.Problems) != 1 {
+			t.Errorf("%s: %+v", what, r)
+		}
 	}
 }
 
@@ -127,8 +138,7 @@ func TestSightingIsBounded(t *testing.T) {
 	}
 	text, err := json.Marshal(p)
 	must(t, err)
-	s, err := newSighting("health1", broker.StatusMsg{Data: text})
-	must(t, err)
+	s := newSighting("health1", broker.StatusMsg{Data: text})
 	text, err = json.Marshal(s)
 	must(t, err)
 	if len(text) > 512<<10 {
@@ -137,8 +147,8 @@ func TestSightingIsBounded(t *testing.T) {
 	p.Role = long
 	text, err = json.Marshal(p)
 	must(t, err)
-	if s, err := newSighting("ns1", broker.StatusMsg{Data: text}); err != nil || len(s.Role) > 500 {
-		t.Errorf("a role of %d bytes, %v", len(s.Role), err)
+	if s := newSighting("ns1", broker.StatusMsg{Data: text}); len(s.Role) > 500 {
+		t.Errorf("a role of %d bytes", len(s.Role))
 	}
 }
 
@@ -159,16 +169,20 @@ func TestNodesAreBounded(t *testing.T) {
 func FuzzSighting(f *testing.F) {
 	f.Add([]byte(`{"node":"ns1","role":"secondary","load":1,"failing":[{"zone":"example.","reason":"x"}],"alarms":[{"kind":"x"}],"signed_until":{}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		s, err := newSighting("ns1", broker.StatusMsg{Data: text, At: time.Now()})
-		if err != nil {
-			return
-		}
+		s := newSighting("ns1", broker.StatusMsg{Data: text, At: time.Now()})
 		b := health.NewBoard(time.Now(), health.Config{InactiveAfter: time.Minute}, map[string]health.Sighting{"ns1": s}, []health.Feed{{Node: "ns1"}})
 		if b.Nodes[0].Node != "ns1" || b.Nodes[0].Role != roleSecondary || b.Nodes[0].Leads {
 			t.Fatalf("it passes for another: %+v", b.Nodes[0])
 		}
 		if _, err := json.Marshal(b); err != nil {
 			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		if err := printBoard(&out, b, func(string, string) bool { return false }); err != nil {
+			t.Fatal(err)
+		}
+		if i := strings.IndexFunc(out.String(), func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }); i >= 0 {
+			t.Fatalf("%q does something to the terminal", out.String()[i])
 		}
 	})
 }

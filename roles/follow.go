@@ -69,7 +69,7 @@ func newTracker(conn *broker.Conn, cfg Config, hearing time.Duration) *proxy.Tra
 }
 
 func seen(t *proxy.Tracker, id string, status broker.StatusMsg) {
-	if s, err := newSighting(id, status); err == nil && s.Role == roleSecondary {
+	if s := newSighting(id, status); s.Role == roleSecondary {
 		t.Seen(id, s.At)
 	}
 }

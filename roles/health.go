@@ -140,12 +140,7 @@ func (h *Health) leads() bool {
 
 func (h *Health) watchNodes(ctx context.Context) error {
 	return h.conn.WatchStatuses(ctx, func(id string, status broker.StatusMsg) {
-		sighting, err := newSighting(id, status)
-		if err != nil {
-			h.log.Warn().Err(err).Str("node", id).Msg("its status cannot be read")
-			return
-		}
-		h.heard(id, sighting)
+		h.heard(id, newSighting(id, status))
 	})
 }
 
@@ -160,15 +155,16 @@ func (h *Health) heard(id string, sighting health.Sighting) {
 	h.seen[id] = sighting
 }
 
-// newSighting reads a presence. Who it is of says the broker, not the message.
-func newSighting(id string, status broker.StatusMsg) (s health.Sighting, err error) {
-	s.At = status.At
-	if err = json.Unmarshal(status.Data, &s.Presence); err != nil {
-		return s, err
+// newSighting reads a presence. Who it is of says the broker, not the message. A node whose presence cannot be read is there,
+// and not in order.
+func newSighting(id string, status broker.StatusMsg) health.Sighting {
+	s := health.Sighting{At: status.At}
+	if err := json.Unmarshal(status.Data, &s.Presence); err != nil {
+		s.Presence = health.Presence{Problems: []string{"what it says of itself cannot be read: " + err.Error()}}
 	}
 	s.Node = id
 	s.Bound()
-	return s, nil
+	return s
 }
 
 // watchForgotten forgets nodes that an operator removed for good.

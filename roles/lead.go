@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"pdns-distribute/broker"
+	"pdns-distribute/health"
 	"pdns-distribute/powerdns/zone"
 )
 
@@ -203,8 +204,21 @@ func askLeader(ctx context.Context, conn *broker.Conn, r leaderRequest) (answer 
 	if err := json.Unmarshal(text, &answer); err != nil {
 		return answer, err
 	}
+	answer.clean()
 	if answer.Fault != "" {
 		err = errors.New(answer.Fault)
 	}
 	return answer, err
+}
+
+// clean makes the texts fit to be printed, whoever answered.
+func (a *leaderAnswer) clean() {
+	a.Fault = health.Printable(a.Fault)
+	for i := range a.Nodes {
+		n := &a.Nodes[i]
+		n.Node, n.Held, n.Fault = health.Printable(n.Node), health.Printable(n.Held), health.Printable(n.Fault)
+		for j := range n.Found {
+			n.Found[j] = health.Printable(n.Found[j])
+		}
+	}
 }

@@ -155,9 +155,7 @@ func readStatus(ctx context.Context, conn *broker.Conn, cfg health.Config) (stat
 	}
 	seen := map[string]health.Sighting{}
 	for id, status := range statuses {
-		if seen[id], err = newSighting(id, status); err != nil {
-			return statusDocument{}, fmt.Errorf("status of node %s: %w", id, err)
-		}
+		seen[id] = newSighting(id, status)
 	}
 	holder, err := conn.LeaseHolder(ctx, leaseName)
 	if err != nil {
@@ -176,7 +174,7 @@ func printBoard(out io.Writer, b health.Board, told func(kind, node string) bool
 	table := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(table, "ROLE\tNODE\tSTATE\tZONES\tBEHIND\tFAILING\tLAST APPLIED\tSEEN\tPOWERDNS\tVERSION")
 	for _, r := range b.Nodes {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%d\t%s\t%s\t%s\t%s\n", r.Role, r.Node, r.State, r.Zones,
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%d\t%s\t%s\t%s\t%s\n", dash(r.Role), r.Node, r.State, r.Zones,
 			behind(r), r.Failures, ago(b.At, r.LastApplied), ago(b.At, r.Seen), dash(r.PowerDNS), dash(r.Version))
 	}
 	if err := table.Flush(); err != nil {
