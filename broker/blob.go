@@ -147,6 +147,11 @@ type storedBlob struct {
 	seq  uint64
 }
 
+// maxCollect is how many blobs are looked at for one collection; the next one goes on, as the oldest come first.
+const maxCollect = 1 << 20
+
+var errEnough = errors.New("enough blobs for now")
+
 func (c *Conn) blobsBefore(ctx context.Context, limit time.Time) ([]storedBlob, error) {
 	stream, err := c.js.Stream(ctx, blobStream)
 	if err != nil {
@@ -155,11 +160,18 @@ func (c *Conn) blobsBefore(ctx context.Context, limit time.Time) ([]storedBlob, 
 	var blobs []storedBlob
 	err = scan(ctx, stream, func(subject string, meta *jetstream.MsgMetadata) error {
 		hash, err := subjectHash(subject)
-		if err == nil && meta.Timestamp.Before(limit) {
+		switch {
+		case err != nil:
+		case len(blobs) == maxCollect:
+			err = errEnough
+		case meta.Timestamp.Before(limit):
 			blobs = append(blobs, storedBlob{hash, meta.Sequence.Stream})
 		}
 		return err
 	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
 	return blobs, err
 }
 

@@ -37,6 +37,7 @@ type Conn struct {
 	node      string
 	apiPrefix string
 	log       zerolog.Logger
+	strange   zerolog.Logger // of messages that nobody of ours sends: whoever floods the broker with them must not fill logs
 	done      chan struct{}
 	connected signals
 
@@ -71,7 +72,7 @@ func newConn(cfg Config, opt Options) (*Conn, []nats.Option, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	c := &Conn{node: opt.Node, log: opt.Log, done: make(chan struct{})}
+	c := &Conn{node: opt.Node, log: opt.Log, strange: opt.Log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Minute}), done: make(chan struct{})}
 	c.link, c.unlink = context.WithCancelCause(context.Background())
 	c.unlink(ErrDisconnected) // until there is a connection
 	c.apiPrefix = cmp.Or(cfg.APIPrefix, defaultAPIPrefix)

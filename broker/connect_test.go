@@ -236,10 +236,14 @@ func (l *logBuffer) Write(p []byte) (int, error) {
 	return l.buf.Write(p)
 }
 
-func (l *logBuffer) contains(parts ...string) bool {
+func (l *logBuffer) all() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for line := range strings.Lines(l.buf.String()) {
+	return l.buf.String()
+}
+
+func (l *logBuffer) contains(parts ...string) bool {
+	for line := range strings.Lines(l.all()) {
 		found := true
 		for _, p := range parts {
 			found = found && strings.Contains(line, p)

@@ -151,6 +151,9 @@ func (c *Conn) Feeds(ctx context.Context) (feeds []FeedInfo, err error) {
 	return feeds, nil
 }
 
+// maxFeeds bounds what a broker can make up.
+const maxFeeds = 1 << 14
+
 func (c *Conn) feeds(ctx context.Context) ([]FeedInfo, error) {
 	stream, err := c.js.Stream(ctx, stateStream)
 	if err != nil {
@@ -159,7 +162,10 @@ func (c *Conn) feeds(ctx context.Context) ([]FeedInfo, error) {
 	var feeds []FeedInfo
 	list := stream.ListConsumers(ctx)
 	for info := range list.Info() {
-		if info.Config.Durable != "" { // watches aren't
+		if len(feeds) == maxFeeds {
+			return feeds, nil
+		}
+		if info.Config.Durable != "" && CheckNodeID(info.Name) == nil { // watches aren't, nor what others make
 			feeds = append(feeds, newFeedInfo(info))
 		}
 	}

@@ -2,10 +2,12 @@ package broker_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 
 	"pdns-distribute/broker"
 	"pdns-distribute/broker/brokertest"
@@ -160,6 +162,39 @@ func TestAskLeader(t *testing.T) {
 	if _, err := primary.AskLeader(t.Context(), nil); err != broker.ErrNoLeader {
 		t.Errorf("when it leads no more: %v", err)
 	}
+}
+
+// Who puts more requests than are answered at a time does not make the leader begin more, and it goes on when they are done.
+func TestLeaderRequestsAreBounded(t *testing.T) {
+	_, primary, one, _ := startLeases(t)
+	began, end := make(chan struct{}, 1000), make(chan struct{})
+	stop, err := one.ServeLeader(t.Context(), func(_ context.Context, request []byte) []byte {
+		began <- struct{}{}
+		<-end
+		return request
+	})
+	must(t, err)
+	defer stop()
+	const most = 64
+	var waiting errgroup.Group
+	for range most {
+		waiting.Go(func() error {
+			_, err := primary.AskLeader(t.Context(), []byte("hello"))
+			return err
+		})
+	}
+	for range most {
+		receive(t, began)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if _, err := primary.AskLeader(ctx, nil); !errors.Is(err, context.DeadlineExceeded) || len(began) > 0 {
+		t.Errorf("one more: %v, %d began", err, len(began))
+	}
+	close(end)
+	must(t, waiting.Wait())
+	_, err = primary.AskLeader(t.Context(), nil)
+	must(t, err)
 }
 
 // Each secondary hears the questions to itself, and answers in its own name.

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 
 	"pdns-distribute/powerdns/zone"
 )
@@ -107,15 +107,20 @@ func (c *Conn) AskLeader(ctx context.Context, request []byte) (answer []byte, er
 	return answer, nil
 }
 
+// maxLeaderRequests is how many are answered at a time. More are not heard.
+const maxLeaderRequests = 64
+
 // ServeLeader answers such requests, each in a goroutine of its own, until stop is called, which waits for them.
 func (c *Conn) ServeLeader(ctx context.Context, answer func(ctx context.Context, request []byte) []byte) (stop func(), err error) {
 	ctx, cancel := context.WithCancel(ctx)
-	var wg sync.WaitGroup
+	var requests errgroup.Group
+	requests.SetLimit(maxLeaderRequests)
 	unsubscribe, err := c.listen(ctx, leaderSubject, func(msg *nats.Msg) {
-		wg.Go(func() {
+		requests.TryGo(func() error {
 			if err := msg.Respond(answer(ctx, msg.Data)); err != nil {
 				c.log.Debug().Err(err).Msg("a request was not answered")
 			}
+			return nil
 		})
 	})
 	return func() {
@@ -123,7 +128,7 @@ func (c *Conn) ServeLeader(ctx context.Context, answer func(ctx context.Context,
 		if err == nil {
 			unsubscribe()
 		}
-		wg.Wait()
+		_ = requests.Wait() // none returns an error
 	}, err
 }
 

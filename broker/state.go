@@ -165,7 +165,7 @@ var errHeader = errors.New("unreadable headers")
 func (c *Conn) replaceable(subject string, seq uint64, h nats.Header, data []byte) (StateMsg, error) {
 	state, err := newState(subject, seq, h, data)
 	if errors.Is(err, errHeader) {
-		c.log.Warn().Err(err).Msg("somebody else wrote a state that cannot be read; it is to be replaced")
+		c.strange.Warn().Err(err).Msg("somebody else wrote a state that cannot be read; it is to be replaced")
 		state.Header = StateHeader{Kind: KindZone}
 		return state, nil
 	}

@@ -72,6 +72,9 @@ func (c *Conn) Now(ctx context.Context) (now time.Time, err error) {
 	return now, nil
 }
 
+// maxStatuses is how many answers a nats-server gives (2.14).
+const maxStatuses = 1024
+
 // statuses makes a batched Direct Get (ADR-31): one request, one answer per subject, and one with status 204 at the
 // end.
 func (c *Conn) statuses(ctx context.Context) (map[string]StatusMsg, error) {
@@ -95,6 +98,9 @@ func (c *Conn) statuses(ctx context.Context) (map[string]StatusMsg, error) {
 		case "":
 			if err := addStatus(found, msg.Header, msg.Data); err != nil {
 				return nil, err
+			}
+			if len(found) > maxStatuses {
+				return nil, fmt.Errorf("the broker tells of more than %d nodes", maxStatuses)
 			}
 		case "204", "404":
 			return found, nil

@@ -163,7 +163,7 @@ func take[M any](ctx context.Context, c *Conn, d delivery, read func(delivery) (
 	}
 	m, err := read(d)
 	if err != nil {
-		c.log.Error().Err(err).Str("subject", d.Subject()).Msg("unreadable message dropped")
+		c.strange.Error().Err(err).Str("subject", d.Subject()).Msg("unreadable message dropped")
 		_ = d.TermWithReason("unreadable") // if that is lost, it is dropped again
 		return m, false
 	}

@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/rs/zerolog"
+
 	"pdns-distribute/broker"
 	"pdns-distribute/powerdns/zone"
 )
@@ -261,5 +264,32 @@ func TestTouchYields(t *testing.T) {
 	}
 	if m := receive(t, got); m.Reason != "order" || m.Again != "sec1" {
 		t.Errorf("%+v", m)
+	}
+}
+
+// What nobody of ours sends is dropped, the first of it with a line in the log, and the rest goes on.
+func TestUnreadableTouchesAreQuiet(t *testing.T) {
+	b, _ := start(t)
+	var log logBuffer
+	primary, err := broker.Connect(b.Config("primary1"), broker.Options{Node: "primary1", Log: zerolog.New(&log)})
+	must(t, err)
+	defer func() { must(t, primary.Close(context.Background())) }()
+	reconnect(t, primary)
+	proxy := b.Connect("proxy1")
+	for n := range 100 {
+		msg := nats.NewMsg(fmt.Sprintf("pdns.touch.example.z%d", n))
+		msg.Header.Set("Pdns-At", "yesterday")
+		_, err := proxy.JetStream().PublishMsg(t.Context(), msg)
+		must(t, err)
+	}
+	name := zone.MustParseName("good.example")
+	_, err = proxy.PublishTouch(t.Context(), name, broker.Touch{Reason: "good"})
+	must(t, err)
+	got, _ := touches(t, primary, nil)
+	if m := receive(t, got); m.Zone != name {
+		t.Errorf("%s came", m.Zone)
+	}
+	if n := strings.Count(log.all(), "unreadable message dropped"); n == 0 || n > 10 {
+		t.Errorf("%d lines tell of it", n)
 	}
 }

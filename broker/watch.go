@@ -82,14 +82,17 @@ func (w *stateWatch) adopt(s *jetstream.StreamInfo) {
 	}
 }
 
+// maxSequence is more than any stream of ours comes to; what counts on from there must not begin at 0 again.
+const maxSequence = 1 << 62
+
 func (w *stateWatch) handle(ctx context.Context, d delivery) {
 	meta, err := d.Metadata()
-	if err != nil || ctx.Err() != nil {
+	if err != nil || ctx.Err() != nil || meta.Sequence.Stream > maxSequence {
 		return
 	}
 	w.next = meta.Sequence.Stream + 1
 	if state, err := w.conn.replaceable(d.Subject(), meta.Sequence.Stream, d.Headers(), nil); err != nil {
-		w.conn.log.Error().Err(err).Msg("unreadable state skipped")
+		w.conn.strange.Error().Err(err).Msg("unreadable state skipped")
 	} else {
 		w.State(state)
 	}

@@ -68,14 +68,14 @@ func (p *Presence) Bound() {
 	p.Addresses = bounded(p.Addresses[:min(len(p.Addresses), maxAddresses)])
 	p.Failing = slices.Clone(p.Failing[:min(len(p.Failing), MaxFailures)]) // the rest must not be kept
 	for i := range p.Failing {
-		p.Failing[i].Reason = cut(p.Failing[i].Reason)
+		p.Failing[i].Reason = Cut(p.Failing[i].Reason)
 	}
 	p.Alarms = slices.Clone(p.Alarms[:min(len(p.Alarms), MaxAlarms)])
 	for i := range p.Alarms {
 		a := &p.Alarms[i]
-		a.Kind, a.Node, a.What, a.Remedy = cut(a.Kind), cut(a.Node), cut(a.What), cut(a.Remedy)
+		a.Kind, a.Node, a.What, a.Remedy = Cut(a.Kind), Cut(a.Node), Cut(a.What), Cut(a.Remedy)
 	}
-	p.Role, p.Host, p.Version, p.PowerDNS, p.Instance = cut(p.Role), cut(p.Host), cut(p.Version), cut(p.PowerDNS), cut(p.Instance)
+	p.Role, p.Host, p.Version, p.PowerDNS, p.Instance = Cut(p.Role), Cut(p.Host), Cut(p.Version), Cut(p.PowerDNS), Cut(p.Instance)
 	if p.Role != roleHealth {
 		p.Leads, p.Alarms = false, nil
 	}
@@ -83,12 +83,13 @@ func (p *Presence) Bound() {
 
 func bounded(texts []string) (cuts []string) {
 	for _, text := range texts[:min(len(texts), maxTexts)] {
-		cuts = append(cuts, cut(text))
+		cuts = append(cuts, Cut(text))
 	}
 	return cuts
 }
 
-func cut(text string) string {
+// Cut is as much of a text of another node as is taken, fit to be printed.
+func Cut(text string) string {
 	if len(text) > maxText {
 		text = strings.ToValidUTF8(text[:maxText], "") + " …"
 	}

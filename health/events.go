@@ -74,16 +74,22 @@ func NewEvents(wait time.Duration) *Events {
 	return &Events{wait: wait, open: map[zone.Name]*event{}}
 }
 
+// maxOpen is how many states are followed at a time; checks see to more.
+const maxOpen = 1 << 20
+
 // Published begins to follow a state. Of a zone that is followed already only what is waited for changes, not since when:
 // else one that changes all the time would never be overdue.
 func (e *Events) Published(now time.Time, seq uint64, state Settled) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	known := e.open[state.Zone]
-	if known == nil {
+	switch {
+	case known == nil && len(e.open) >= maxOpen:
+		return
+	case known == nil:
 		known = &event{since: now, due: now.Add(e.wait), told: map[string]bool{}}
 		e.open[state.Zone] = known
-	} else if known.state.Gone != state.Gone || known.state.Digest != state.Digest || known.state.Stable != state.Stable {
+	case known.state.Gone != state.Gone || known.state.Digest != state.Digest || known.state.Stable != state.Stable:
 		clear(known.told)
 	}
 	known.seq, known.state = seq, state
@@ -94,7 +100,9 @@ func (e *Events) Applied(node string, a Applied) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if known := e.open[a.Zone]; known != nil && a.Has(known.state) {
-		known.told[node] = true
+		if len(known.told) < MaxNodes {
+			known.told[node] = true
+		}
 	}
 }
 

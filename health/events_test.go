@@ -173,6 +173,18 @@ func TestEachTimeAnother(t *testing.T) {
 }
 
 // A burst costs what it holds; questions are put some at a time.
+// Whoever may name secondaries may name many: those that tell of a state are remembered, up to a bound.
+func TestTellersAreBounded(t *testing.T) {
+	f := follow(t)
+	s := f.publish("a.example", "d", 1)
+	for n := range 2 * MaxNodes {
+		f.applied(fmt.Sprintf("ns%d", n), s)
+	}
+	if n := len(f.events.open[s.Zone].told); n != MaxNodes {
+		t.Errorf("%d are remembered", n)
+	}
+}
+
 func TestBurst(t *testing.T) {
 	f := follow(t)
 	for n := range 10_000 {

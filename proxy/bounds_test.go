@@ -53,6 +53,14 @@ func TestSecondariesAreBounded(t *testing.T) {
 	}
 	later := time.Now().Add(time.Minute)
 	tracker.Seen("ns0", later)
+	w := tracker.watch(zone.Root)
+	for i := range 2 * health.MaxNodes {
+		tracker.Applied(fmt.Sprintf("ns%d", i), health.Applied{Zone: zone.Root, Serial: 1})
+	}
+	tracker.Applied("ns0", health.Applied{Zone: zone.Root, Serial: 2})
+	if n := len(w.applied); n != health.MaxNodes || w.applied["ns0"].Serial != 2 {
+		t.Errorf("%d told of a zone, ns0 of serial %d", n, w.applied["ns0"].Serial)
+	}
 	if n := len(tracker.secondaries); n != health.MaxNodes || !tracker.secondaries["ns0"].Equal(later) {
 		t.Errorf("%d secondaries are known, ns0 from %s", n, tracker.secondaries["ns0"])
 	}

@@ -91,7 +91,7 @@ func (t *Tracker) Settled(s health.Settled) {
 func (t *Tracker) Applied(secondary string, a health.Applied) {
 	t.note(a.Zone, func(w *watch) {
 		before, told := w.applied[secondary]
-		if told && a.Gone == before.Gone && a.Published.Before(before.Published) {
+		if told && a.Gone == before.Gone && a.Published.Before(before.Published) || !told && len(w.applied) >= health.MaxNodes {
 			return
 		}
 		a.Mended = a.Mended || before.Mended && a.Published.Equal(before.Published)

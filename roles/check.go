@@ -101,17 +101,22 @@ func (c *checker) ready() (nodes []string) {
 	return nodes
 }
 
-// now checks one secondary, or all, because somebody asked for it.
-func (c *checker) now(ctx context.Context, node string) (answer leaderAnswer) {
-	nodes := c.ready()
+// checkable are the secondaries that somebody means who names one, or none for all of them; fault is why there is none.
+func (c *checker) checkable(node string) (nodes []string, fault string) {
+	nodes = c.ready()
 	switch {
 	case len(nodes) == 0:
-		return leaderAnswer{Fault: "no secondary can be checked: none is active, or no primary is"}
-	case node != "" && !slices.Contains(nodes, node):
-		return leaderAnswer{Fault: fmt.Sprintf("no active secondary is called %q", node)}
-	case node != "":
-		nodes = []string{node}
+		return nil, "no secondary can be checked: none is active, or no primary is"
+	case node == "":
+		return nodes, ""
+	case !slices.Contains(nodes, node):
+		return nil, fmt.Sprintf("no active secondary is called %q", node)
 	}
+	return []string{node}, ""
+}
+
+// now checks secondaries because somebody asked for it.
+func (c *checker) now(ctx context.Context, nodes []string) (answer leaderAnswer) {
 	for _, node := range nodes {
 		answer.Nodes = append(answer.Nodes, c.one(ctx, node))
 	}

@@ -28,16 +28,25 @@ func newFailures(reg prometheus.Registerer) *failures {
 	return f
 }
 
+// maxFailing is how many zones in trouble are known. More are tried again all the same, as if for the sixth time.
+const (
+	maxFailing      = 100_000
+	attemptsUnknown = 6
+)
+
 // add notes one more failed attempt and returns how many there were in a row.
 func (f *failures) add(name zone.Name, reason error) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	failure, known := f.zones[name]
-	if !known {
+	switch {
+	case !known && len(f.zones) >= maxFailing:
+		return attemptsUnknown
+	case !known:
 		failure = health.Failure{Zone: name, Since: time.Now().UTC()}
 	}
 	failure.Attempts++
-	failure.Reason, failure.Refused = reason.Error(), errors.As(reason, new(refusedError))
+	failure.Reason, failure.Refused = health.Cut(reason.Error()), errors.As(reason, new(refusedError))
 	f.zones[name] = failure
 	return failure.Attempts
 }

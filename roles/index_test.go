@@ -3,6 +3,7 @@ package roles
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -118,6 +119,39 @@ func TestMayBeServed(t *testing.T) {
 		if got != test.want {
 			t.Errorf("%s: %d of 5 may be served, want %d", what, got, test.want)
 		}
+	}
+}
+
+// Whoever floods the queue with orders to sweep has no more remembered, and those that wait are fulfilled.
+func TestSweepOrdersAreBounded(t *testing.T) {
+	var o sweepOrders
+	for n := range 2 * maxSweepOrders {
+		if o.add(broker.TouchMsg{Seq: uint64(n)}) != (n < maxSweepOrders) {
+			t.Errorf("order %d", n)
+		}
+	}
+	if taken := o.take(); len(taken) != maxSweepOrders || taken[0].Seq != 0 || !o.add(broker.TouchMsg{}) {
+		t.Errorf("%d orders were taken", len(taken))
+	}
+}
+
+func TestFailuresAreBounded(t *testing.T) {
+	f := newFailures(prometheus.NewRegistry())
+	long := errors.New(strings.Repeat("x", 10_000))
+	for n := range maxFailing {
+		if attempts := f.add(zoneOf(n), long); attempts != 1 {
+			t.Fatalf("zone %d: attempt %d", n, attempts)
+		}
+	}
+	if attempts := f.add(named("more"), long); attempts != attemptsUnknown || f.len() != maxFailing || f.has(named("more")) {
+		t.Errorf("one more: attempt %d, %d zones", attempts, f.len())
+	}
+	if attempts := f.add(zoneOf(1), long); attempts != 2 {
+		t.Errorf("one that is known: attempt %d", attempts)
+	}
+	f.clear(zoneOf(1))
+	if attempts := f.add(named("more"), long); attempts != 1 || len(f.zones[named("more")].Reason) > 500 {
+		t.Errorf("in the place of another: attempt %d", attempts)
 	}
 }
 

@@ -180,15 +180,17 @@ func (h *Health) serveRequest(ctx context.Context, c *checker, request []byte) l
 	if err := json.Unmarshal(request, &r); err != nil {
 		return leaderAnswer{Fault: err.Error()}
 	}
-	switch r.Do {
-	case doCheck:
-		return c.now(ctx, r.Node)
-	case doConfirm:
+	nodes, fault := c.checkable(r.Node)
+	switch {
+	case fault != "":
+		return leaderAnswer{Fault: fault}
+	case r.Do == doConfirm && r.Node != "":
 		c.brake(r.Node).Release(time.Now(), confirmed)
 		h.log.Warn().Str("secondary", r.Node).Dur("for", confirmed).Msg("the operator allows all deletions there")
-		return c.now(ctx, r.Node)
+	case r.Do != doCheck:
+		return leaderAnswer{Fault: fmt.Sprintf("this version does not know how to %q", r.Do)}
 	}
-	return leaderAnswer{Fault: fmt.Sprintf("this version does not know how to %q", r.Do)}
+	return c.now(ctx, nodes)
 }
 
 // askLeader has the health role that leads do something.

@@ -19,10 +19,18 @@ type sweepOrders struct {
 	waiting []broker.TouchMsg
 }
 
-func (o *sweepOrders) add(t broker.TouchMsg) {
+// maxSweepOrders is how many wait: some of other operators, and those of before whose acknowledgement was lost.
+const maxSweepOrders = 16
+
+// add tells whether there is room for the order.
+func (o *sweepOrders) add(t broker.TouchMsg) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if len(o.waiting) == maxSweepOrders {
+		return false
+	}
 	o.waiting = append(o.waiting, t)
+	return true
 }
 
 func (o *sweepOrders) take() []broker.TouchMsg {
@@ -42,7 +50,9 @@ func (p *Primary) orderSweep(t broker.TouchMsg) {
 		p.log.Warn().Dur("for", confirmed).Msg("the operator allows all deletions")
 		p.brake.Release(time.Now(), confirmed)
 	}
-	p.ordered.add(t)
+	if !p.ordered.add(t) { // the sweep of those that wait is the one that this asks for
+		p.acknowledge(t)
+	}
 	notify(p.sweeps, struct{}{})
 }
 
