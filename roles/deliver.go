@@ -31,7 +31,7 @@ func (s *Secondary) deliver(ctx context.Context, name zone.Name, d delivery) (re
 	if err != nil {
 		return "", err
 	}
-	if s.outdated(name, d.msg) {
+	if s.outdated(state, d.msg) {
 		return resultHeld, nil
 	}
 	if !s.stored(state) { // what is stored already cannot be a step back

@@ -9,12 +9,13 @@ import (
 
 // holding is a version that PowerDNS was proven, or said, to have.
 type holding struct {
-	digest zone.Digest
-	stable zone.StableDigest // covers what the digest leaves out: the apex ZONEMD
-	serial uint32
-	since  time.Time
-	proven bool         // over DNS, by this process; else PowerDNS only says the same serial
-	place  broker.Place // zero when it was not applied by this process
+	digest    zone.Digest
+	stable    zone.StableDigest // covers what the digest leaves out: the apex ZONEMD
+	serial    uint32
+	published time.Time
+	since     time.Time
+	proven    bool         // over DNS, by this process; else PowerDNS only says the same serial
+	place     broker.Place // zero when it was not applied by this process
 }
 
 func (h holding) is(state *zone.State) bool {
@@ -63,16 +64,18 @@ func (s *Secondary) confirmed(state *zone.State) error {
 	return s.store.Confirm(state)
 }
 
-// outdated tells whether a newer state than this one has been applied.
-func (s *Secondary) outdated(name zone.Name, m *broker.FeedMsg) bool {
+// outdated tells whether a newer state than this one has been applied. That this one was published later the primary's key
+// says for sure; how the broker counts only the broker says.
+func (s *Secondary) outdated(state *zone.State, m *broker.FeedMsg) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h, ok := s.held[name]
-	return ok && h.place.Newer(m.Place())
+	h, ok := s.held[state.Name]
+	later := len(s.trusted) > 0 && state.Published.After(h.published)
+	return ok && !later && h.place.Newer(m.Place())
 }
 
 func (s *Secondary) served(state *zone.State, place broker.Place) {
-	h := holding{digest: state.Digest, stable: state.Stable, serial: state.Serial, since: time.Now(), proven: true, place: place}
+	h := holding{digest: state.Digest, stable: state.Stable, serial: state.Serial, published: state.Published, since: time.Now(), proven: true, place: place}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.held[state.Name] = h

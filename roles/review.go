@@ -138,7 +138,7 @@ func (s *Secondary) compare(serials map[zone.Name]uint32, parked map[zone.Name]b
 		case serial == state.Serial && was:
 			held[state.Name] = h
 		case serial == state.Serial:
-			held[state.Name] = holding{digest: state.Digest, stable: state.Stable, serial: state.Serial, since: begin}
+			held[state.Name] = holding{digest: state.Digest, stable: state.Stable, serial: state.Serial, published: state.Published, since: begin}
 		}
 	}
 	s.mu.Lock()
