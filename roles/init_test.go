@@ -115,10 +115,13 @@ func TestUnits(t *testing.T) {
 	} {
 		dir := filepath.Join(t.TempDir(), "installation")
 		must(t, initInto(dir, home, io.Discard))
-		for _, id := range []string{"broker1", "primary1", "proxy1", "health1", "ns1"} {
+		for id, role := range map[string]string{"broker1": "broker", "primary1": "primary", "proxy1": "proxy", "health1": "health", "ns1": "secondary"} {
 			unit := filepath.Join(dir, id, unitOf(id))
 			text, err := os.ReadFile(unit)
 			must(t, err)
+			if user := strings.ReplaceAll("\nUser=pdns-distribute-ROLE\nGroup=pdns-distribute-ROLE\n", "ROLE", role); !strings.Contains(string(text), user) {
+				t.Errorf("%s does not say %s:%s", unit, user, text)
+			}
 			if want := strings.ReplaceAll(c.writable, "NODE", id); !strings.Contains(string(text), want) || strings.Contains(string(text), c.other) {
 				t.Errorf("%s has not, or has also %s:%s%s", unit, c.other, want, text)
 			}

@@ -261,9 +261,10 @@ func (p Installation) explain(out io.Writer) error {
 		fmt.Fprintf(out, "  %-12s pdns-distribute %s --config %s\n", m.ID, m.Role, r.home(m.ID, nodeFile))
 	}
 	_, err = fmt.Fprintf(out, "\nWhere there is a pdns.conf in the folder, add its lines to the configuration of the PowerDNS on that host.\n"+
-		"For systemd there is a unit in each folder, such as %s/%s.\n"+
+		"For systemd there is a unit in each folder, such as %s/%s, which runs the role\n"+
+		"as the user pdns-distribute-ROLE, such as pdns-distribute-%s: the folder has to be that user's.\n"+
 		"Keep %s to yourself, and %s most of all: it signs certificates for brokers,\n"+
 		"and no host needs it. Nodes are added, removed and given new keys there: see pdns-distribute init --help.\n",
-		r.Nodes[0].ID, unitOf(r.Nodes[0].ID), p.Dir, filepath.Join(p.Dir, caKeyFile))
+		r.Nodes[0].ID, unitOf(r.Nodes[0].ID), r.Nodes[0].Role, p.Dir, filepath.Join(p.Dir, caKeyFile))
 	return err
 }
