@@ -36,17 +36,41 @@ func (p Installation) Write(now time.Time) (err error) {
 	return nil
 }
 
+// writeAll has all files on the disk when it returns nil: a power failure must not leave keys that are registered and empty.
 func writeAll(dir string, files []initFile) error {
 	for _, f := range files {
 		path := filepath.Join(dir, f.name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return err
 		}
-		if err := os.WriteFile(path, f.content, f.mode); err != nil {
+		if err := writeFile(path, f.content, f.mode); err != nil {
 			return err
 		}
 	}
-	return nil
+	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() {
+			err = syncFolder(path)
+		}
+		return err
+	})
+}
+
+func writeFile(path string, content []byte, mode fs.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// syncFolder has the names in a folder on the disk.
+func syncFolder(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // The files of a change stand below the installation's folder in one of these before they are put in their places.
@@ -138,6 +162,9 @@ func (c *change) commit() error {
 	if err := os.Rename(stage, filepath.Join(c.dir, decided)); err != nil {
 		return err
 	}
+	if err := syncFolder(c.dir); err != nil {
+		return err
+	}
 	return carryThrough(c.dir)
 }
 
@@ -147,6 +174,7 @@ func carryThrough(dir string) error {
 	if _, err := os.Stat(root); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	var folders []string
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -156,11 +184,15 @@ func carryThrough(dir string) error {
 		case err != nil:
 			return err
 		case entry.IsDir():
+			folders = append(folders, place)
 			return os.MkdirAll(place, 0o700)
 		default:
 			return os.Rename(path, place)
 		}
 	})
+	for _, folder := range folders { // before what is left of the change is gone
+		err = errors.Join(err, syncFolder(folder))
+	}
 	if err != nil {
 		return err
 	}
