@@ -1,10 +1,17 @@
 package roles
 
 import (
+	"crypto/sha256"
+	"fmt"
+	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"pdns-distribute/broker"
+	"pdns-distribute/powerdns/store"
 	"pdns-distribute/powerdns/zone"
 )
 
@@ -40,6 +47,68 @@ func TestOutdated(t *testing.T) {
 		m := published(noon.Add(test.after), test.seq)
 		if got := s.outdated(zone.NewTombstone(zoneOf(1), noon.Add(test.after)), &m); got != test.want {
 			t.Errorf("%s: %v", what, got)
+		}
+	}
+}
+
+// largeZone is one that is published in chunks.
+func largeZone(t *testing.T, name zone.Name) *zone.Zone {
+	t.Helper()
+	b := zone.NewBuilder(name, 0)
+	add := func(format string, args ...any) {
+		rr, err := dns.NewRR(fmt.Sprintf(format, args...))
+		must(t, err)
+		r, err := zone.NewRecord(rr)
+		must(t, err)
+		must(t, b.Add(r))
+	}
+	add("%s 3600 SOA ns.example. hostmaster.example. 1 1 1 1 1", name)
+	add("%s 3600 NS ns.example.", name)
+	for n := range 5000 {
+		add("h%d.%s 60 TXT %x", n, name, sha256.Sum256(fmt.Append(nil, n)))
+	}
+	z, err := b.Zone()
+	must(t, err)
+	return z
+}
+
+// A state that says the same does not replace one whose chunks the store has where it is packed otherwise: its own chunks are
+// not there. That it was published is remembered all the same.
+func TestRepublished(t *testing.T) {
+	z := largeZone(t, zoneOf(1))
+	opened, err := store.Open(filepath.Join(t.TempDir(), "state", "zones.db"))
+	must(t, err)
+	defer opened.Close()
+	s := &Secondary{store: opened}
+
+	state, contents := zone.NewState(z, 1, noon)
+	chunks := map[zone.Chunk][]byte{}
+	for i, c := range state.Chunks() {
+		chunks[c] = contents[i]
+	}
+	must(t, opened.Put(state, z, chunks, false))
+	alike, _ := zone.NewState(z, 1, noon.Add(time.Second))
+	otherwise, _ := zone.NewState(z, 1, noon.Add(2*time.Second))
+	encoded, err := otherwise.MarshalBinary()
+	must(t, err)
+	encoded[len(encoded)-1] ^= 1 // of the last chunk's hash
+	otherwise, err = zone.UnmarshalState(encoded)
+	must(t, err)
+
+	for step, test := range []struct{ published, kept *zone.State }{{alike, alike}, {otherwise, alike}, {alike, alike}} {
+		must(t, s.republished(test.published, z))
+		held, err := opened.State(z.Name())
+		must(t, err)
+		if !slices.Equal(held.Chunks(), test.kept.Chunks()) || !held.Published.Equal(test.kept.Published) {
+			t.Errorf("step %d: the store has the state of %s", step, held.Published)
+		}
+		again, err := opened.Zone(z.Name())
+		if err != nil || again.Digest() != z.Digest() {
+			t.Errorf("step %d: its content is lost: %v", step, err)
+		}
+		newest, err := opened.Newest(z.Name())
+		if want := []*zone.State{alike, otherwise, otherwise}[step].Published; err != nil || !newest.Equal(want) {
+			t.Errorf("step %d: the newest known is of %s, want %s, %v", step, newest, want, err)
 		}
 	}
 }
