@@ -35,6 +35,9 @@ func (p published) remembered() bool { return p.header.Kind == broker.KindZone }
 // buried tells that the zone is gone, and that the broker does not know.
 func (p published) buried() bool { return p.seq == 0 && p.header.Kind == broker.KindGone }
 
+// unheard tells that neither the broker nor this process knows anything of the zone.
+func (p published) unheard() bool { return p.seq == 0 && p.header.Kind == "" }
+
 func newIndex() *index { return &index{zones: map[zone.Name]published{}} }
 
 func (x *index) get(name zone.Name) published {
@@ -70,16 +73,21 @@ func (x *index) put(name zone.Name, seq uint64, header broker.StateHeader) {
 func (x *index) own(name zone.Name, ours bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if p, known := x.zones[name]; known && p.ours != ours {
+	if p := x.zones[name]; p.remembered() && p.ours != ours {
 		p.ours = ours
 		x.zones[name] = p
 	}
 }
 
-// replace notes what the broker says is the newest state; seq 0 when it has none.
+// replace notes what the broker says is the newest state; seq 0 when it has none. Names that nobody has heard of leave
+// nothing.
 func (x *index) replace(name zone.Name, seq uint64, header broker.StateHeader) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if p := (published{seq: seq, header: header}); p.unheard() {
+		delete(x.zones, name)
+		return
+	}
 	x.put(name, seq, header)
 }
 

@@ -78,6 +78,7 @@ func TestIndexKeepsWhatIsOurs(t *testing.T) {
 		{func() { x.replace(name, 3, there) }, true},
 		{func() { x.reset() }, true},
 		{func() { x.set(name, 1, gone) }, false},
+		{func() { x.own(name, true) }, false}, // a listing that is older than its deletion
 		{func() { x.set(name, 2, there) }, false},
 		{func() { x.own(name, true) }, true},
 		{func() { x.own(name, false) }, false},
@@ -85,6 +86,20 @@ func TestIndexKeepsWhatIsOurs(t *testing.T) {
 		if test.do(); x.get(name).ours != test.ours {
 			t.Errorf("step %d: ours is %v", step, !test.ours)
 		}
+	}
+}
+
+// Asking the broker for a zone that nobody has heard of leaves nothing behind.
+func TestIndexForgetsStrangers(t *testing.T) {
+	x := newIndex()
+	x.replace(named("a"), 0, x.get(named("a")).header)
+	if len(x.zones) != 0 || !x.get(named("a")).unheard() {
+		t.Errorf("%d are known", len(x.zones))
+	}
+	x.set(named("a"), 1, broker.StateHeader{Kind: broker.KindGone})
+	x.replace(named("a"), 0, x.get(named("a")).header)
+	if p := x.get(named("a")); !p.buried() {
+		t.Errorf("the deletion is forgotten: %+v", p)
 	}
 }
 

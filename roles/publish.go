@@ -218,6 +218,12 @@ func (p *Primary) retract(ctx context.Context, name zone.Name, e errand, before 
 	if before.remembered() && reason == reasonScrub {
 		return resultUnchanged, nil
 	}
+	if before.unheard() && e.tells() { // perhaps another primary has published it a moment ago
+		if err := p.refresh(ctx, name); err != nil {
+			return "", err
+		}
+		before = p.index.get(name)
+	}
 	if !p.mayBeServed(before, e) {
 		if reason == proxy.ReasonCreate && !errors.Is(why, errOtherKind) {
 			if err := p.lag.suspect(time.Now(), name, "it was created, and is not there"); err != nil {
@@ -254,11 +260,12 @@ func (p *Primary) mayBeServed(before published, e errand) bool {
 		return true
 	case before.seq > 0: // its tombstone is there
 		return e.again != ""
-	case e.led:
-		return e.again != ""
 	}
-	return (e.again != "" || e.reason == proxy.ReasonDelete) && p.unheard.Allow()
+	return e.tells() && (e.led || p.unheard.Allow())
 }
+
+// tells tells whether the errand itself says that secondaries may have the zone.
+func (e errand) tells() bool { return e.again != "" || e.reason == proxy.ReasonDelete }
 
 // allow asks the brake for deletions that nobody ordered.
 func (p *Primary) allow(now time.Time, gone []zone.Name) error {
