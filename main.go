@@ -112,7 +112,7 @@ func (p *program) report(err error) int {
 	if err == nil {
 		return exitClean
 	}
-	fmt.Fprintf(p.stderr, "%s: %v\n", programName, err)
+	fmt.Fprintf(p.stderr, "%s: %s\n", programName, roles.Printable(err.Error()))
 	var (
 		faults settings.Faults
 		usage  usageError

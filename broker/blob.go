@@ -108,12 +108,12 @@ func directError(msg *nats.Msg) error {
 }
 
 // CollectBlobs deletes the blobs that nothing refers to and that are older than the given age, by the broker's
-// clock. referenced is asked right before each deletion. The age must cover the time from putting the blobs of a
+// clock. referenced is asked again right before each deletion. The age must cover the time from putting the blobs of a
 // state to publishing it; an hour does. A blob put again meanwhile stays. CORE account only.
 func (c *Conn) CollectBlobs(ctx context.Context, referenced func(Hash) bool, olderThan time.Duration) (removed int, err error) {
 	var old []storedBlob
 	err = c.ask(ctx, func(ctx context.Context) error {
-		old, err = c.blobsBefore(ctx, time.Now().Add(-olderThan))
+		old, err = c.blobsBefore(ctx, referenced, time.Now().Add(-olderThan))
 		return err
 	})
 	if err != nil {
@@ -147,12 +147,12 @@ type storedBlob struct {
 	seq  uint64
 }
 
-// maxCollect is how many blobs are looked at for one collection; the next one goes on, as the oldest come first.
+// maxCollect is how many blobs one collection deletes; the next one goes on.
 const maxCollect = 1 << 20
 
 var errEnough = errors.New("enough blobs for now")
 
-func (c *Conn) blobsBefore(ctx context.Context, limit time.Time) ([]storedBlob, error) {
+func (c *Conn) blobsBefore(ctx context.Context, referenced func(Hash) bool, limit time.Time) ([]storedBlob, error) {
 	stream, err := c.js.Stream(ctx, blobStream)
 	if err != nil {
 		return nil, err
@@ -164,7 +164,7 @@ func (c *Conn) blobsBefore(ctx context.Context, limit time.Time) ([]storedBlob, 
 		case err != nil:
 		case len(blobs) == maxCollect:
 			err = errEnough
-		case meta.Timestamp.Before(limit):
+		case meta.Timestamp.Before(limit) && !referenced(hash):
 			blobs = append(blobs, storedBlob{hash, meta.Sequence.Stream})
 		}
 		return err

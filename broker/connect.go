@@ -145,7 +145,7 @@ func (c *Conn) onRetry(_ *nats.Conn, err error) {
 
 // onError gets what has no caller to return to. Permission violations appear here only; the call just times out.
 func (c *Conn) onError(_ *nats.Conn, sub *nats.Subscription, err error) {
-	event := c.log.Error().Err(err)
+	event := c.strange.Error().Err(err)
 	if sub != nil {
 		event = event.Str("subject", sub.Subject)
 	}

@@ -151,8 +151,8 @@ func (c *Conn) Feeds(ctx context.Context) (feeds []FeedInfo, err error) {
 	return feeds, nil
 }
 
-// maxFeeds bounds what a broker can make up.
-const maxFeeds = 1 << 14
+// maxFeeds bounds what a broker can make up. There are no more than nodes that it tells of.
+const maxFeeds = maxStatuses
 
 func (c *Conn) feeds(ctx context.Context) ([]FeedInfo, error) {
 	stream, err := c.js.Stream(ctx, stateStream)
@@ -160,14 +160,20 @@ func (c *Conn) feeds(ctx context.Context) ([]FeedInfo, error) {
 		return nil, err
 	}
 	var feeds []FeedInfo
-	list := stream.ListConsumers(ctx)
-	for info := range list.Info() {
-		if len(feeds) == maxFeeds {
-			return feeds, nil
+	ctx, enough := context.WithCancel(ctx)
+	defer enough()
+	list, listed := stream.ListConsumers(ctx), 0
+	for info := range list.Info() { // to its end: nats.go 1.55 goes on sending to whoever stops listening
+		if listed++; listed > maxFeeds {
+			enough()
+			continue
 		}
 		if info.Config.Durable != "" && CheckNodeID(info.Name) == nil { // watches aren't, nor what others make
 			feeds = append(feeds, newFeedInfo(info))
 		}
+	}
+	if listed > maxFeeds {
+		return feeds, nil
 	}
 	return feeds, list.Err()
 }

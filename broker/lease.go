@@ -195,24 +195,22 @@ func (c *Conn) returnLease(ctx context.Context, l *Lease) {
 	}
 }
 
-// Holder is the node that holds a lease, and since which term. The zero value: nobody does.
+// Holder is the node that holds a lease, and its term, if that is known. The zero value: nobody does.
 type Holder struct {
 	Node string
 	Term Term
 }
 
-// entry is what the bucket holds once the lease was renewed. Before that it is the node alone: the term is not known until
-// the entry is stored, with the revision that it is named after.
+// entry is what the bucket holds once the lease was renewed. In its first seconds that is the node alone, because the term is
+// named after the revision under which it is stored, and nobody can tell the term.
 func (h Holder) entry() string { return fmt.Sprintf("%s %d", h.Node, h.Term.revision) }
 
 func readHolder(generation time.Time, entry jetstream.KeyValueEntry) Holder {
-	h := Holder{Node: string(entry.Value()), Term: Term{generation.UnixNano(), entry.Revision()}}
-	if node, first, renewed := strings.Cut(h.Node, " "); renewed {
-		if revision, err := strconv.ParseUint(first, 10, 64); err == nil {
-			h.Node, h.Term.revision = node, revision
-		}
+	node, first, _ := strings.Cut(string(entry.Value()), " ")
+	if revision, err := strconv.ParseUint(first, 10, 64); err == nil {
+		return Holder{node, Term{generation.UnixNano(), revision}}
 	}
-	return h
+	return Holder{Node: node}
 }
 
 // LeaseHolder tells who holds a lease at this moment. Only nodes that may campaign can write it. CORE account.

@@ -110,6 +110,9 @@ func (h StateHeader) encode() nats.Header {
 // those who keep headers of all zones, nor logs.
 const maxHeader = 256
 
+// maxDigest is how many bytes a digest of ours has in hex (SHA-384), and none of the other headers that are kept is longer.
+const maxDigest = 96
+
 func checkHeader(h nats.Header) error {
 	for key, values := range h {
 		for _, v := range values {
@@ -131,9 +134,13 @@ func decodeHeader(h nats.Header) (StateHeader, error) {
 	ttl, err4 := parseTTL(h.Get(jetstream.MsgTTLHeader))
 	chunks, err5 := strconv.ParseUint(h.Get(chunksHeader), 10, 31)
 	expires, err6 := strconv.ParseUint(h.Get(expiresHeader), 10, 32)
+	kind, digest, stable, again := h.Get(kindHeader), h.Get(digestHeader), h.Get(stableHeader), h.Get(againHeader)
+	if longest := max(len(kind), len(digest), len(stable), len(again)); longest > maxDigest {
+		return StateHeader{}, fmt.Errorf("a header of %d bytes", longest)
+	}
 	return StateHeader{
-		Kind: h.Get(kindHeader), Serial: uint32(serial), Stored: uint32(stored),
-		Digest: h.Get(digestHeader), Stable: h.Get(stableHeader), Published: published, Chunks: int(chunks), Expires: uint32(expires), TTL: ttl, Again: h.Get(againHeader),
+		Kind: kind, Serial: uint32(serial), Stored: uint32(stored),
+		Digest: digest, Stable: stable, Published: published, Chunks: int(chunks), Expires: uint32(expires), TTL: ttl, Again: again,
 		NSEC: h.Get(nsecHeader) == yes, Background: h.Get(backgroundHeader) == yes,
 		Signer: intern.Make(h.Get(signerHeader)).Value(), // kept for each zone, and the same for all
 	}, errors.Join(err1, err2, err3, err4, err5, err6)

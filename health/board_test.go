@@ -106,3 +106,13 @@ func TestConfig(t *testing.T) {
 		t.Errorf("error is %v, want %s", err, want)
 	}
 }
+
+func TestPrintable(t *testing.T) {
+	const hostile = "a\x1b[2Jb\x07\u202ec\u009bd\r\nAlarm: né …\t\x00"
+	if got, want := Printable(hostile), "a [2Jb  c d \nAlarm: né …\t "; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := Cut(hostile + strings.Repeat("é", 1000)); strings.ContainsAny(got, "\n\x1b") || len(got) > 500 {
+		t.Errorf("%q", got)
+	}
+}

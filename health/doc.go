@@ -88,19 +88,19 @@ func bounded(texts []string) (cuts []string) {
 	return cuts
 }
 
-// Cut is as much of a text of another node as is taken, fit to be printed.
+// Cut is as much of a text of another node as is taken, in one line that is fit to be printed.
 func Cut(text string) string {
 	if len(text) > maxText {
 		text = strings.ToValidUTF8(text[:maxText], "") + " …"
 	}
-	return Printable(text)
+	return Printable(strings.ReplaceAll(text, "\n", " "))
 }
 
-// Printable puts a space for what would do something to a terminal rather than be seen there: texts of other nodes are
-// printed.
+// Printable puts a space for what would do something to a terminal rather than be seen there, but for the ends of lines: texts
+// of others are printed.
 func Printable(text string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
+		if unicode.IsPrint(r) || r == '\n' || r == '\t' {
 			return r
 		}
 		return ' '

@@ -14,8 +14,9 @@ import (
 type Events struct {
 	wait time.Duration
 
-	mu   sync.Mutex
-	open map[zone.Name]*event
+	mu      sync.Mutex
+	open    map[zone.Name]*event
+	tellers int // of all of these
 }
 
 // event is one state on its way.
@@ -74,8 +75,11 @@ func NewEvents(wait time.Duration) *Events {
 	return &Events{wait: wait, open: map[zone.Name]*event{}}
 }
 
-// maxOpen is how many states are followed at a time; checks see to more.
-const maxOpen = 1 << 20
+// Only so many states are followed at a time, by what so many secondaries told of them in all; checks see to more.
+const (
+	maxOpen    = 1 << 20
+	maxTellers = 1 << 22
+)
 
 // Published begins to follow a state. Of a zone that is followed already only what is waited for changes, not since when:
 // else one that changes all the time would never be overdue.
@@ -90,6 +94,7 @@ func (e *Events) Published(now time.Time, seq uint64, state Settled) {
 		known = &event{since: now, due: now.Add(e.wait), told: map[string]bool{}}
 		e.open[state.Zone] = known
 	case known.state.Gone != state.Gone || known.state.Digest != state.Digest || known.state.Stable != state.Stable:
+		e.tellers -= len(known.told)
 		clear(known.told)
 	}
 	known.seq, known.state = seq, state
@@ -100,8 +105,9 @@ func (e *Events) Applied(node string, a Applied) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if known := e.open[a.Zone]; known != nil && a.Has(known.state) {
-		if len(known.told) < MaxNodes {
+		if !known.told[node] && len(known.told) < MaxNodes && e.tellers < maxTellers {
 			known.told[node] = true
+			e.tellers++
 		}
 	}
 }
@@ -119,6 +125,7 @@ func (e *Events) Reset() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	clear(e.open)
+	e.tellers = 0
 }
 
 // forgetAfter is when a state is followed no more though no secondary was there to tell of it.
@@ -134,6 +141,7 @@ func (e *Events) Retire(now time.Time, active []Active) (served []zone.Name) {
 		case now.Before(event.due), len(active) == 0 && now.Sub(event.since) < forgetAfter:
 		default:
 			if lost, waiting := event.missing(now, e.wait, active); len(lost) == 0 && !waiting {
+				e.tellers -= len(event.told)
 				delete(e.open, name)
 				served = append(served, name)
 			}

@@ -172,7 +172,6 @@ func TestEachTimeAnother(t *testing.T) {
 	}
 }
 
-// A burst costs what it holds; questions are put some at a time.
 // Whoever may name secondaries may name many: those that tell of a state are remembered, up to a bound.
 func TestTellersAreBounded(t *testing.T) {
 	f := follow(t)
@@ -185,6 +184,7 @@ func TestTellersAreBounded(t *testing.T) {
 	}
 }
 
+// A burst costs what it holds; questions are put some at a time.
 func TestBurst(t *testing.T) {
 	f := follow(t)
 	for n := range 10_000 {

@@ -71,10 +71,10 @@ func (h *Health) report(told *health.Told) {
 		return
 	}
 	for _, a := range raised {
-		h.log.Warn().Str("alarm", a.Kind).Str("of", a.Node).Str("remedy", a.Remedy).Msg(a.What)
+		h.each.Warn().Str("alarm", a.Kind).Str("of", a.Node).Str("remedy", a.Remedy).Msg(a.What)
 	}
 	for _, a := range cleared {
-		h.log.Info().Str("alarm", a.Kind).Str("of", a.Node).Msg("over: " + a.What)
+		h.each.Info().Str("alarm", a.Kind).Str("of", a.Node).Msg("over: " + a.What)
 	}
 	h.announceSoon()
 	if h.hook != nil {

@@ -242,7 +242,7 @@ func (c *checker) mend(node string, found health.Comparison, published int, repo
 	}
 	report.Found = real.Count()
 	if len(report.Found) > 0 {
-		c.h.log.Warn().Str("secondary", node).Strs("found", report.Found).Msg("it has not what is published: having it mended")
+		c.h.each.Warn().Str("secondary", node).Strs("found", report.Found).Msg("it has not what is published: having it mended")
 	}
 	more := 0
 	if found.More {

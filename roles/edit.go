@@ -75,7 +75,7 @@ func (s *Secondary) bring(ctx context.Context, state *zone.State, o *offer) erro
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		s.log.Info().Err(err).Stringer("zone", state.Name).Msg("the zone could not be edited; it is transferred")
+		s.each.Info().Err(err).Stringer("zone", state.Name).Msg("the zone could not be edited; it is transferred")
 		s.unsure(state.Name)
 	}
 	return s.apply.apply(ctx, o, s.before(state.Name))

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
 	"golang.org/x/time/rate"
 
 	"pdns-distribute/broker"
@@ -105,7 +106,7 @@ func TestIndexForgetsStrangers(t *testing.T) {
 
 // Zones that nobody has heard of get tombstones, because a primary may not remember, but not without end.
 func TestMayBeServed(t *testing.T) {
-	const budget = 2
+	const budget = 2 // of five
 	there, gone := broker.StateHeader{Kind: broker.KindZone}, broker.StateHeader{Kind: broker.KindGone}
 	deleted, changed := errand{reason: proxy.ReasonDelete}, errand{reason: proxy.ReasonChange}
 	again, led := errand{reason: reasonResync, again: "ns1"}, errand{reason: reasonHealth, again: "ns1", led: true}
@@ -124,10 +125,10 @@ func TestMayBeServed(t *testing.T) {
 		"unheard of, told again":     {published{}, again, budget},
 		"unheard of, health's order": {published{}, led, 5},
 	} {
-		p := &Primary{unheard: rate.NewLimiter(0, budget)}
+		p := &Primary{node: &node{each: zerolog.Nop()}, unheard: rate.NewLimiter(0, budget*unheardPrice)}
 		got := 0
 		for range 5 {
-			if p.mayBeServed(test.before, test.e) {
+			if p.mayBeServed(named("a"), test.before, test.e) {
 				got++
 			}
 		}
@@ -137,16 +138,17 @@ func TestMayBeServed(t *testing.T) {
 	}
 }
 
-// Whoever floods the queue with orders to sweep has no more remembered, and those that wait are fulfilled.
-func TestSweepOrdersAreBounded(t *testing.T) {
-	var o sweepOrders
-	for n := range 2 * maxSweepOrders {
-		if o.add(broker.TouchMsg{Seq: uint64(n)}) != (n < maxSweepOrders) {
-			t.Errorf("order %d", n)
+// Zones that looked old once and were not looked at again are forgotten.
+func TestLaggingForgets(t *testing.T) {
+	l := lagging{zones: map[zone.Name]lag{}}
+	for n := range 100 {
+		if err := l.suspect(noon, zoneOf(n), "it was created, and is not there"); !errors.Is(err, errLagging) {
+			t.Error(err)
 		}
 	}
-	if taken := o.take(); len(taken) != maxSweepOrders || taken[0].Seq != 0 || !o.add(broker.TouchMsg{}) {
-		t.Errorf("%d orders were taken", len(taken))
+	later := noon.Add(3 * lagPatience)
+	if err := l.suspect(later, zoneOf(7), "it was created, and is not there"); !errors.Is(err, errLagging) || len(l.zones) != 1 {
+		t.Errorf("%v, %d zones are suspected", err, len(l.zones))
 	}
 }
 

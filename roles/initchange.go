@@ -33,7 +33,7 @@ func (p Installation) Write(now time.Time) (err error) {
 	if err := os.Rename(stage, p.Dir); err != nil {
 		return errors.Join(err, os.RemoveAll(stage))
 	}
-	return nil
+	return syncFolder(filepath.Dir(p.Dir))
 }
 
 // writeAll has all files on the disk when it returns nil: a power failure must not leave keys that are registered and empty.
@@ -64,13 +64,19 @@ func writeFile(path string, content []byte, mode fs.FileMode) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// syncFolder has the names in a folder on the disk.
+// syncFolder has the names in a folder on the disk, where it may be opened and the file system can do that.
 func syncFolder(path string) error {
 	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Sync(), f.Close())
+	if err = f.Sync(); errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
+		err = nil
+	}
+	return errors.Join(err, f.Close())
 }
 
 // The files of a change stand below the installation's folder in one of these before they are put in their places.

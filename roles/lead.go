@@ -59,7 +59,7 @@ func (h *Health) remind(ctx context.Context, m *mender) error {
 		}
 		for name, nodes := range orders.Retake {
 			h.metrics.orders.WithLabelValues("late").Inc()
-			h.log.Warn().Stringer("zone", name).Strs("secondaries", nodes).Msg("they have not told that they serve the zone as published: telling them again")
+			h.each.Warn().Stringer("zone", name).Strs("secondaries", nodes).Msg("they have not told that they serve the zone as published: telling them again")
 			for _, node := range nodes {
 				m.add(name, node)
 			}
@@ -184,9 +184,11 @@ func (h *Health) serveRequest(ctx context.Context, c *checker, request []byte) l
 	switch {
 	case fault != "":
 		return leaderAnswer{Fault: fault}
-	case r.Do == doConfirm && r.Node != "":
+	case r.Do == doConfirm && r.Node == "":
+		return leaderAnswer{Fault: "it is not said at which secondary"}
+	case r.Do == doConfirm:
 		c.brake(r.Node).Release(time.Now(), confirmed)
-		h.log.Warn().Str("secondary", r.Node).Dur("for", confirmed).Msg("the operator allows all deletions there")
+		h.each.Warn().Str("secondary", r.Node).Dur("for", confirmed).Msg("the operator allows all deletions there")
 	case r.Do != doCheck:
 		return leaderAnswer{Fault: fmt.Sprintf("this version does not know how to %q", r.Do)}
 	}
@@ -215,12 +217,12 @@ func askLeader(ctx context.Context, conn *broker.Conn, r leaderRequest) (answer 
 
 // clean makes the texts fit to be printed, whoever answered.
 func (a *leaderAnswer) clean() {
-	a.Fault = health.Printable(a.Fault)
+	a.Fault = health.Cut(a.Fault)
 	for i := range a.Nodes {
 		n := &a.Nodes[i]
-		n.Node, n.Held, n.Fault = health.Printable(n.Node), health.Printable(n.Held), health.Printable(n.Fault)
+		n.Node, n.Held, n.Fault = health.Cut(n.Node), health.Cut(n.Held), health.Cut(n.Fault)
 		for j := range n.Found {
-			n.Found[j] = health.Printable(n.Found[j])
+			n.Found[j] = health.Cut(n.Found[j])
 		}
 	}
 }

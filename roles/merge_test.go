@@ -187,3 +187,28 @@ func publishState(t *testing.T, c *broker.Conn, name zone.Name) {
 	_, err := c.PublishState(t.Context(), name, []byte("a state"), broker.StateHeader{Kind: broker.KindZone}, 0)
 	must(t, err)
 }
+
+// Whoever floods the queue with orders to sweep has no more remembered; one that is delivered again takes no second place.
+func TestSweepOrdersAreBounded(t *testing.T) {
+	primary, _ := startBroker(t)
+	for n := range maxSweepOrders + 1 {
+		_, err := primary.PublishTouch(t.Context(), zoneOf(n), broker.Touch{})
+		must(t, err)
+	}
+	orders := inHand(t, touchesOf(primary))
+	var o sweepOrders
+	var last broker.TouchMsg
+	for n := range maxSweepOrders {
+		last = receive(t, orders)
+		if !o.add(last) {
+			t.Errorf("there is no room for order %d", n)
+		}
+	}
+	beyond := receive(t, orders)
+	if o.add(beyond) || !o.add(last) {
+		t.Error("one more is kept, or one that is known is not")
+	}
+	if taken := o.take(); len(taken) != maxSweepOrders || !o.add(beyond) {
+		t.Errorf("%d orders were taken", len(taken))
+	}
+}

@@ -35,6 +35,7 @@ type node struct {
 	version  string
 	started  time.Time
 	log      zerolog.Logger
+	each     zerolog.Logger // of single zones and nodes: whoever makes up many must not fill logs
 	registry *prometheus.Registry
 	ready    *observe.Readiness
 	observe  *observe.Server
@@ -42,6 +43,9 @@ type node struct {
 	failures *failures
 	wake     chan struct{} // has the node announced now
 }
+
+// maxEach is how many lines about single zones and nodes are written a minute; status and metrics count them all.
+const maxEach = 100
 
 // condBroker is the readiness condition of the connection.
 const condBroker = "broker"
@@ -55,6 +59,7 @@ func newNode(cfg Config, role string, deps Deps, conditions ...string) (*node, e
 		ready:    observe.NewReadiness(append(conditions, condBroker)...),
 		wake:     make(chan struct{}, 1),
 	}
+	n.each = n.log.Sample(&zerolog.BurstSampler{Burst: maxEach, Period: time.Minute})
 	n.failures = newFailures(n.registry)
 	var err error
 	if n.observe, err = observe.New(cfg.Observe, n.registry, n.ready, n.log); err != nil {

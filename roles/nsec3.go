@@ -65,7 +65,7 @@ func (p *Primary) setNSEC3(ctx context.Context, info powerdns.ZoneInfo) error {
 		if err := p.api.SetNSEC3Param(ctx, info.Name, dnssec.NSEC3Param); err != nil {
 			return err
 		}
-		p.log.Info().Stringer("zone", info.Name).Msg("turned from NSEC to NSEC3 " + dnssec.NSEC3Param)
+		p.each.Info().Stringer("zone", info.Name).Msg("turned from NSEC to NSEC3 " + dnssec.NSEC3Param)
 	}
 	return p.api.Rectify(ctx, info.Name)
 }

@@ -51,7 +51,8 @@ type Primary struct {
 	metrics  primaryMetrics
 
 	mu       sync.Mutex
-	term     broker.Term // of the health role that led when an order last came
+	term     broker.Term // of the health role that leads ...
+	termAt   time.Time   // ... as it was told then
 	swept    bool        // since the broker was last found new
 	refilled bool        // and what that has found was looked at
 }
@@ -80,7 +81,8 @@ const (
 	laneLimit     = 4096 // touches that may wait in memory; each is some 200 bytes
 	deleteWindow  = time.Hour
 	tombstoneTTL  = 90 * 24 * time.Hour // longer than the longest absence of a secondary that heals by itself
-	maxUnheard    = 1000                // tombstones a day: after a broker was lost, those that health orders come besides
+	maxUnheard    = 100_000             // tombstones a day, and at once, for zones that nobody has heard of; those that ...
+	unheardPrice  = 100                 // ... the health role did not order count as so many
 	transferAlive = broker.AckWait / 3  // how often a long transfer tells the queue that it is being worked on
 )
 
@@ -225,32 +227,42 @@ const (
 	deposed      // it is a health role that acts no more: a process that was stopped may send its orders long after
 )
 
-// rank does not believe a term by itself, because proxies can name any: a new one is compared with that of who leads now.
+// rank does not believe a term by itself, because proxies can name any: it is compared with that of who leads. What is not
+// known for sure is anybody's, which does no harm: so are orders of a leader that has only just begun.
 func (p *Primary) rank(ctx context.Context, t broker.TouchMsg) rank {
 	if t.Term.IsZero() {
 		return anybody
 	}
-	if t.Term == p.leading() {
+	switch term := p.leading(ctx); {
+	case t.Term == term:
 		return leads
+	case t.Term.Before(term):
+		p.log.Debug().Stringer("zone", t.Zone).Stringer("term", t.Term).Msg("an order by a health role that leads no more was not followed")
+		return deposed
 	}
-	holder, err := p.conn.LeaseHolder(ctx, leaseName)
-	if err != nil || holder.Term.IsZero() { // not known, or nobody: the order does no harm
-		return anybody
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.term = holder.Term
-	if t.Term == p.term {
-		return leads
-	}
-	p.log.Debug().Stringer("zone", t.Zone).Stringer("term", t.Term).Msg("an order by a health role that does not lead was not followed")
-	return deposed
+	return anybody
 }
 
-// leading is the term of the health role that led when it was last asked.
-func (p *Primary) leading() broker.Term {
+// leadingAge is how long it is believed who leads; whoever names terms must not have the broker asked at each touch.
+const leadingAge = time.Second
+
+// leading is the term of the health role that leads, the zero one if that is not known.
+func (p *Primary) leading(ctx context.Context) broker.Term {
+	p.mu.Lock()
+	term, known := p.term, time.Since(p.termAt) < leadingAge
+	p.mu.Unlock()
+	if known {
+		return term
+	}
+	ctx, cancel := context.WithTimeout(ctx, leadingAge)
+	defer cancel()
+	holder, err := p.conn.LeaseHolder(ctx, leaseName)
+	if err != nil {
+		p.log.Debug().Err(err).Msg("it is not known which health role leads")
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.term, p.termAt = holder.Term, time.Now()
 	return p.term
 }
 
@@ -258,7 +270,7 @@ func (p *Primary) leading() broker.Term {
 func (p *Primary) restarted() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.term, p.swept, p.refilled = broker.Term{}, false, false
+	p.termAt, p.swept, p.refilled = time.Time{}, false, false
 }
 
 // sweptOnce notes that all zones were compared.
@@ -364,7 +376,7 @@ func (p *Primary) work(ctx context.Context, name zone.Name, e errand) {
 		p.metrics.took.Observe(time.Since(begin).Seconds())
 	}
 	if p.failures.clear(name) {
-		p.log.Info().Stringer("zone", name).Msg("the zone's trouble is over")
+		p.each.Info().Stringer("zone", name).Msg("the zone's trouble is over")
 	}
 	if e.msg != nil {
 		p.settled(name, e.msg.Seq)
@@ -395,7 +407,7 @@ func (p *Primary) postpone(name zone.Name, e errand, err error) {
 		}
 		attempts := p.failures.add(name, err)
 		if attempts == 1 {
-			p.log.Warn().Stringer("zone", name).Err(err).Msg("the zone cannot be published; trying again with growing pauses")
+			p.each.Warn().Stringer("zone", name).Err(err).Msg("the zone cannot be published; trying again with growing pauses")
 		}
 		pause = retryPause(attempts)
 	}
@@ -481,6 +493,7 @@ func (p *Primary) reconcile(ctx context.Context, name zone.Name, e errand) (stri
 	if err != nil {
 		return "", err
 	}
+	p.index.own(name, true)
 	if err := p.lag.check(time.Now(), name, z.Serial(), before, e.reason); err != nil {
 		return "", err
 	}

@@ -2,8 +2,8 @@ package roles
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"pdns-distribute/broker"
@@ -51,43 +51,52 @@ func (p *Primary) ensureStreams(ctx context.Context) error {
 // provisionFeeds makes the feed of each secondary that announces itself and has none. Only roles of the core account
 // may: who can create consumers could read everything.
 func (p *Primary) provisionFeeds(ctx context.Context) error {
-	known := map[string]bool{}
+	known, renewed := map[string]bool{}, map[string]time.Time{}
 	return p.conn.WatchStatuses(ctx, func(id string, status broker.StatusMsg) {
-		var pr health.Presence
-		if err := json.Unmarshal(status.Data, &pr); err != nil || pr.Role != roleSecondary {
+		pr := newSighting(id, status).Presence
+		if pr.Role != roleSecondary || !known[id] && len(known) >= health.MaxNodes {
 			return
 		}
 		if !pr.Refeed.IsZero() {
-			p.renewFeed(ctx, id, pr.Refeed)
+			if time.Since(renewed[id]) > renewPause {
+				renewed[id] = time.Now()
+				p.renewFeed(ctx, id, pr.Refeed)
+			}
+			known[id] = true
 			return
 		}
 		if known[id] && len(pr.Problems) == 0 {
 			return
 		}
 		if err := p.conn.ProvisionFeed(ctx, id); err != nil {
-			p.log.Warn().Err(err).Str("secondary", id).Msg("its feed cannot be provisioned; tried again when it next announces itself")
+			p.each.Warn().Err(err).Str("secondary", id).Msg("its feed cannot be provisioned; tried again when it next announces itself")
 			return
 		}
 		if !known[id] {
-			p.log.Info().Str("secondary", id).Msg("feed provisioned")
+			p.each.Info().Str("secondary", id).Msg("feed provisioned")
 		}
 		known[id] = true
 	})
 }
 
+// renewPause is how often a secondary may have its feed renewed: it may be one that was stolen, and has nothing else to do.
+const renewPause = time.Minute
+
 // renewFeed has all states delivered again to a secondary that lost its store.
 func (p *Primary) renewFeed(ctx context.Context, id string, created time.Time) {
 	if err := p.conn.RenewFeed(ctx, id, created); err != nil {
-		p.log.Warn().Err(err).Str("secondary", id).Msg("its feed cannot be renewed; tried again when it next announces itself")
+		p.each.Warn().Err(err).Str("secondary", id).Msg("its feed cannot be renewed; tried again when it next announces itself")
 		return
 	}
-	p.log.Info().Str("secondary", id).Msg("its store is new: it gets all zones again")
+	p.each.Info().Str("secondary", id).Msg("its store is new: it gets all zones again")
 }
 
 // Blobs are collected at this interval when they are older than this and no state refers to them.
 const (
 	collectInterval = time.Hour
 	collectAge      = time.Hour
+
+	maxReferenced = 1 << 24 // chunks that published states refer to: a terabyte of zones
 )
 
 // collectBlobs removes chunks of versions that are published no more.
@@ -126,8 +135,11 @@ func (p *Primary) collect(ctx context.Context) (removed int, err error) {
 		for _, c := range state.Chunks() {
 			referenced[c.Hash] = true
 		}
+		if len(referenced) > maxReferenced {
+			return 0, fmt.Errorf("the states refer to more than %d chunks", maxReferenced)
+		}
 		if err := p.restore(ctx, state); err != nil {
-			p.log.Warn().Err(err).Stringer("zone", name).Msg("chunks that the broker lost cannot be stored again; tried again later")
+			p.each.Warn().Err(err).Stringer("zone", name).Msg("chunks that the broker lost cannot be stored again; tried again later")
 		}
 	}
 	return p.conn.CollectBlobs(ctx, func(h broker.Hash) bool { return referenced[h] }, collectAge)
@@ -160,7 +172,7 @@ func (p *Primary) restore(ctx context.Context, state *zone.State) error {
 			missing = append(missing, contents[i])
 		}
 	}
-	p.log.Warn().Stringer("zone", state.Name).Int("lost", len(lost)).Int("restored", len(missing)).Msg("the broker lost chunks of the zone")
+	p.each.Warn().Stringer("zone", state.Name).Int("lost", len(lost)).Int("restored", len(missing)).Msg("the broker lost chunks of the zone")
 	_, err = p.conn.PutBlobs(ctx, missing)
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -224,7 +225,7 @@ func (p *Primary) retract(ctx context.Context, name zone.Name, e errand, before 
 		}
 		before = p.index.get(name)
 	}
-	if !p.mayBeServed(before, e) {
+	if !p.mayBeServed(name, before, e) {
 		if reason == proxy.ReasonCreate && !errors.Is(why, errOtherKind) {
 			if err := p.lag.suspect(time.Now(), name, "it was created, and is not there"); err != nil {
 				return "", err
@@ -254,14 +255,25 @@ func (p *Primary) retract(ctx context.Context, name zone.Name, e errand, before 
 // mayBeServed tells whether secondaries may have a zone that PowerDNS has not. One that was deleted through the proxy, or is
 // to be taken again, existed, whatever this primary and the broker remember: but each tombstone is kept for long, and a proxy
 // may name as many zones as it likes.
-func (p *Primary) mayBeServed(before published, e errand) bool {
+func (p *Primary) mayBeServed(name zone.Name, before published, e errand) bool {
 	switch {
 	case before.remembered(), before.buried():
 		return true
 	case before.seq > 0: // its tombstone is there
 		return e.again != ""
 	}
-	return e.tells() && (e.led || p.unheard.Allow())
+	if !e.tells() {
+		return false
+	}
+	price := unheardPrice
+	if e.led {
+		price = 1
+	}
+	may := p.unheard.AllowN(time.Now(), price)
+	if !may {
+		p.each.Warn().Stringer("zone", name).Str("reason", e.reason).Msg("a zone that nobody has heard of is not told to be gone: there were too many of these; if secondaries have it, the comparison by the health role finds it")
+	}
+	return may
 }
 
 // tells tells whether the errand itself says that secondaries may have the zone.
@@ -280,8 +292,9 @@ func (p *Primary) allow(now time.Time, gone []zone.Name) error {
 // lagging remembers since when PowerDNS gives something older than it should: behind a replica that lags it is soon
 // over, and a zone that was deleted and made again keeps its low serial.
 type lagging struct {
-	mu    sync.Mutex
-	zones map[zone.Name]lag
+	mu      sync.Mutex
+	zones   map[zone.Name]lag
+	expired time.Time // when it was last looked for what is over
 }
 
 type lag struct{ since, last time.Time }
@@ -293,6 +306,7 @@ const lagPatience = 5 * time.Second
 func (l *lagging) suspect(now time.Time, name zone.Name, why string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.expire(now)
 	seen, known := l.zones[name]
 	if !known || now.Sub(seen.last) > 2*lagPatience {
 		seen.since = now
@@ -304,6 +318,15 @@ func (l *lagging) suspect(now time.Time, name zone.Name, why string) error {
 	}
 	delete(l.zones, name)
 	return nil
+}
+
+// expire forgets zones that are looked at no more: another primary may have been done with them.
+func (l *lagging) expire(now time.Time) {
+	if now.Sub(l.expired) < lagPatience {
+		return
+	}
+	l.expired = now
+	maps.DeleteFunc(l.zones, func(_ zone.Name, seen lag) bool { return now.Sub(seen.last) > 2*lagPatience })
 }
 
 func (l *lagging) clear(name zone.Name) {

@@ -123,7 +123,7 @@ func (s *Secondary) compare(serials map[zone.Name]uint32, parked map[zone.Name]b
 	var signed *health.SignedUntil
 	for state, err := range s.store.States() {
 		if err != nil {
-			s.log.Error().Err(err).Msg("a state in the store cannot be read; it is replaced when the zone next changes")
+			s.each.Error().Err(err).Msg("a state in the store cannot be read; it is replaced when the zone next changes")
 			continue
 		}
 		known[state.Name] = true

@@ -99,7 +99,7 @@ func (s *Secondary) compareContent(ctx context.Context, name zone.Name) error {
 	if after, held := s.holding(state); !held || after.since != before.since {
 		return err
 	}
-	s.log.Warn().Err(err).Stringer("zone", name).Msg("PowerDNS has other content than it was given: giving it again")
+	s.each.Warn().Err(err).Stringer("zone", name).Msg("PowerDNS has other content than it was given: giving it again")
 	s.metrics.mended.Inc()
 	s.unsure(name)
 	s.refills.add(name, time.Now())

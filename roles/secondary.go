@@ -229,7 +229,7 @@ func (s *Secondary) work(ctx context.Context, name zone.Name, d delivery) {
 		s.metrics.took.Observe(time.Since(begin).Seconds())
 	}
 	if s.failures.clear(name) {
-		s.log.Info().Stringer("zone", name).Msg("the zone's trouble is over")
+		s.each.Info().Stringer("zone", name).Msg("the zone's trouble is over")
 	}
 	s.refills.done(name)
 	if d.msg != nil {
@@ -260,7 +260,7 @@ func (s *Secondary) postpone(name zone.Name, d delivery, err error) {
 		s.powerdns.doubt()
 	}
 	if attempts == 1 {
-		s.log.Warn().Stringer("zone", name).Err(err).Msg("the zone cannot be applied; trying again with growing pauses")
+		s.each.Warn().Stringer("zone", name).Err(err).Msg("the zone cannot be applied; trying again with growing pauses")
 	}
 	var parked parkedError
 	if d.msg == nil || errors.As(err, &parked) {

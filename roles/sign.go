@@ -79,7 +79,7 @@ func (p *Primary) dated(ctx context.Context, name zone.Name, before published) (
 	case last.Header.Published.Equal(before.header.Published) && p.signer.made(last):
 		return at, nil
 	}
-	p.log.Error().Stringer("zone", name).Time("published", before.header.Published).
+	p.each.Error().Stringer("zone", name).Time("published", before.header.Published).
 		Msg("the state on the broker is dated far ahead, and this primary did not sign it: somebody else writes there, or another primary's clock is wrong")
 	return now, nil
 }

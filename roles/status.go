@@ -72,7 +72,7 @@ func watchStatus(ctx context.Context, in Invocation, conn *broker.Conn, cfg heal
 				return err
 			}
 		} else if ctx.Err() == nil {
-			fmt.Fprintln(&picture, err)
+			fmt.Fprintln(&picture, Printable(err.Error()))
 		}
 		if inPlace {
 			lines := strings.ReplaceAll(picture.String(), "\n", "\x1b[K\n") // each erases the rest of what stood there
@@ -85,6 +85,9 @@ func watchStatus(ctx context.Context, in Invocation, conn *broker.Conn, cfg heal
 		}
 	}
 }
+
+// Printable is a text fit for a terminal: some of it may be the words of a broker that was broken into.
+func Printable(text string) string { return health.Printable(text) }
 
 func (d statusDocument) inOrder() error {
 	if d.OK && d.Leader != "" && !slices.ContainsFunc(d.Alarms, func(a health.Alarm) bool { return !a.Warning }) {
@@ -192,7 +195,7 @@ func printBoard(out io.Writer, b health.Board, told func(kind, node string) bool
 func printTrouble(out io.Writer, now time.Time, r health.Row, told func(kind, node string) bool) {
 	if !told(health.AlarmNotReady, r.Node) || len(r.Problems) > 1 {
 		for _, problem := range r.Problems {
-			fmt.Fprintf(out, "\n%s %s is not ready: %s\n", r.Role, r.Node, problem)
+			fmt.Fprintf(out, "\n%s %s is not ready: %s\n", dash(r.Role), r.Node, problem)
 		}
 	}
 	if !told(health.AlarmSettings, r.Node) || len(r.Warnings) > 1 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,13 +20,20 @@ type sweepOrders struct {
 	waiting []broker.TouchMsg
 }
 
-// maxSweepOrders is how many wait: some of other operators, and those of before whose acknowledgement was lost.
-const maxSweepOrders = 16
+// Only so many wait; those beyond come again a while later, to any primary.
+const (
+	maxSweepOrders = 16
+	sweepAgain     = time.Minute
+)
 
 // add tells whether there is room for the order.
 func (o *sweepOrders) add(t broker.TouchMsg) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if i := slices.IndexFunc(o.waiting, func(w broker.TouchMsg) bool { return w.Same(t.Message) }); i >= 0 {
+		o.waiting[i] = t // delivered again
+		return true
+	}
 	if len(o.waiting) == maxSweepOrders {
 		return false
 	}
@@ -47,11 +55,12 @@ const confirmed = 10 * time.Minute
 // orderSweep has the next sweep begin now.
 func (p *Primary) orderSweep(t broker.TouchMsg) {
 	if t.Word {
-		p.log.Warn().Dur("for", confirmed).Msg("the operator allows all deletions")
+		p.each.Warn().Dur("for", confirmed).Msg("the operator allows all deletions")
 		p.brake.Release(time.Now(), confirmed)
 	}
-	if !p.ordered.add(t) { // the sweep of those that wait is the one that this asks for
-		p.acknowledge(t)
+	if !p.ordered.add(t) {
+		_ = t.Nak(sweepAgain) // lost: it is delivered again sooner
+		return
 	}
 	notify(p.sweeps, struct{}{})
 }
@@ -128,10 +137,11 @@ func (p *Primary) sweep(ctx context.Context, regular bool) (listing time.Duratio
 	listing = time.Since(begin)
 	missing := p.index.existing() // until they are seen
 	for _, info := range zones {
-		if !p.distributes(info.Kind) {
+		ours := p.distributes(info.Kind)
+		p.index.own(info.Name, ours)
+		if !ours {
 			continue
 		}
-		p.index.own(info.Name, true)
 		switch before := missing[info.Name]; {
 		case !before.stands() || before.header.Stored != info.Serial:
 			p.submit(ctx, info.Name, errand{reason: reasonSweep, thorough: true, hidden: true})

@@ -202,7 +202,7 @@ func (s *Secondary) confirm(ctx context.Context, state *zone.State, thorough boo
 	if errors.Is(err, transfer.ErrNotServed) {
 		s.metrics.mended.Inc()
 	}
-	s.log.Info().Err(err).Stringer("zone", state.Name).Msg("the zone is taken again")
+	s.each.Info().Err(err).Stringer("zone", state.Name).Msg("the zone is taken again")
 	s.unsure(state.Name)
 	return h, err
 }

@@ -105,7 +105,7 @@ func serialWord(gone bool, serial uint32) string {
 
 // short is as much of a digest as tells two versions apart at a glance.
 func short(digest string) string {
-	return dash(health.Printable(digest[:min(len(digest), 12)]))
+	return dash(health.Cut(digest[:min(len(digest), 12)]))
 }
 
 func untilWord(expires uint32) string {

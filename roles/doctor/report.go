@@ -6,6 +6,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"pdns-distribute/roles"
 )
 
 // What came of a check.
@@ -88,7 +90,7 @@ func (r report) print(out io.Writer, asJSON bool) error {
 		}
 	}
 	fmt.Fprintf(&text, "%d ok, %s, %s\n", r.Checks.count(ok), counted(r.Checks.count(warn), "warning"), counted(r.Checks.count(fail), "failure"))
-	_, err := io.WriteString(out, text.String())
+	_, err := io.WriteString(out, roles.Printable(text.String())) // servers that are not trusted yet have their say in it
 	return err
 }
 

@@ -177,7 +177,7 @@ func TestForgedHeader(t *testing.T) {
 	_, err = f.conn.PublishTouch(i.ctx, internal, broker.Touch{Reason: "PATCH"})
 	must(t, err)
 	i.eventually("the touch is done with", i.untouched(f.conn, internal))
-	for m := f.published(internal); m.Seq != seq; m = f.published(internal) { // by sequence, so that none is left out
+	for m := f.published(internal); m.Seq != seq; m = f.published(internal) {
 		if m.Header.Kind != broker.KindGone {
 			t.Fatalf("the primary published it, serial %d", m.Header.Serial)
 		}
