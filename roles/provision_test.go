@@ -1,7 +1,9 @@
 package roles
 
 import (
+	"context"
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"os"
 	"testing"
@@ -10,6 +12,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"pdns-distribute/broker"
+	"pdns-distribute/broker/brokertest"
+	"pdns-distribute/health"
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/local"
 	"pdns-distribute/powerdns/zone"
@@ -70,4 +74,55 @@ func randomTexts(name zone.Name) []powerdns.RRset {
 		sets = append(sets, powerdns.RRset{Name: owner, Type: "TXT", TTL: 60, Content: []string{fmt.Sprintf("%q", rand.Text()+rand.Text()+rand.Text())}})
 	}
 	return sets
+}
+
+// A secondary that lost its store gets all again, and one that says so all the time does not keep the primary busy.
+func TestFeedsAreRenewedAtAPace(t *testing.T) {
+	b := brokertest.Start(t, brokertest.Options{Core: []string{"primary1"}, Secondaries: []string{"ns1", "ns2"}})
+	conn, ns1, ns2 := b.Connect("primary1"), b.Connect("ns1"), b.Connect("ns2")
+	_, err := conn.EnsureStreams(t.Context(), 1)
+	must(t, err)
+	must(t, conn.ProvisionFeed(t.Context(), "ns1"))
+	p := &Primary{node: &node{conn: conn}}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- p.provisionFeeds(ctx) }()
+	defer func() {
+		stop()
+		must(t, <-ended)
+	}()
+	created := func(node string) time.Time {
+		feeds, err := conn.Feeds(t.Context())
+		must(t, err)
+		for _, f := range feeds {
+			if f.Node == node {
+				return f.Created
+			}
+		}
+		return time.Time{}
+	}
+	say := func(refeed time.Time) {
+		text, err := json.Marshal(health.Presence{Role: roleSecondary, Refeed: refeed})
+		must(t, err)
+		must(t, ns1.PublishStatus(t.Context(), text))
+	}
+	first := created("ns1")
+	second := first
+	for deadline := time.Now().Add(patience); second.Equal(first) || second.IsZero(); second = created("ns1") {
+		if say(first); time.Now().After(deadline) {
+			t.Fatal("its feed is not renewed")
+		}
+	}
+	say(second)
+	other, err := json.Marshal(health.Presence{Role: roleSecondary}) // that it is provisioned shows that the one before was heard
+	must(t, err)
+	for deadline := time.Now().Add(patience); created("ns2").IsZero(); {
+		must(t, ns2.PublishStatus(t.Context(), other))
+		if time.Now().After(deadline) {
+			t.Fatal("the feed of another secondary is not provisioned")
+		}
+	}
+	if third := created("ns1"); !third.Equal(second) {
+		t.Errorf("it was renewed at %s, and again at %s", second, third)
+	}
 }
