@@ -273,7 +273,7 @@ func TestUnreadableTouchesAreQuiet(t *testing.T) {
 	var log logBuffer
 	primary, err := broker.Connect(b.Config("primary1"), broker.Options{Node: "primary1", Log: zerolog.New(&log)})
 	must(t, err)
-	defer func() { must(t, primary.Close(context.Background())) }()
+	t.Cleanup(func() { must(t, primary.Close(context.Background())) }) // when nothing is taken any more
 	reconnect(t, primary)
 	proxy := b.Connect("proxy1")
 	for n := range 100 {
