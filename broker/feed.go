@@ -151,8 +151,9 @@ func (c *Conn) Feeds(ctx context.Context) (feeds []FeedInfo, err error) {
 	return feeds, nil
 }
 
-// maxFeeds bounds what a broker can make up. There are no more than nodes that it tells of.
-const maxFeeds = maxStatuses
+// maxConsumers is how many the states have: a feed for each node that can be told of, and as many watches. nats-server 2.15
+// allows 1,000 to a stream that does not say how many; more than these a broker would make up.
+const maxConsumers = 2 * maxStatuses
 
 func (c *Conn) feeds(ctx context.Context) ([]FeedInfo, error) {
 	stream, err := c.js.Stream(ctx, stateStream)
@@ -164,7 +165,7 @@ func (c *Conn) feeds(ctx context.Context) ([]FeedInfo, error) {
 	defer enough()
 	list, listed := stream.ListConsumers(ctx), 0
 	for info := range list.Info() { // to its end: nats.go 1.55 goes on sending to whoever stops listening
-		if listed++; listed > maxFeeds {
+		if listed++; listed > maxConsumers {
 			enough()
 			continue
 		}
@@ -172,7 +173,7 @@ func (c *Conn) feeds(ctx context.Context) ([]FeedInfo, error) {
 			feeds = append(feeds, newFeedInfo(info))
 		}
 	}
-	if listed > maxFeeds {
+	if listed > maxConsumers {
 		return feeds, nil
 	}
 	return feeds, list.Err()

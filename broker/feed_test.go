@@ -1,13 +1,17 @@
 package broker_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"runtime/pprof"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
 	"pdns-distribute/broker"
@@ -376,4 +380,36 @@ func TestRenewFeed(t *testing.T) {
 	if !created().Equal(second) {
 		t.Error("a feed that was renewed already was renewed again")
 	}
+}
+
+// There is room for more secondaries than nats-server allows by itself, and for watches beside them. A broker that lists
+// consumers without end is listened to for a while, and leaves nothing running.
+func TestManyFeeds(t *testing.T) {
+	_, primary := start(t)
+	stream, err := primary.JetStream().Stream(t.Context(), "PDNS_ZONE")
+	must(t, err)
+	consumers := func(n int) {
+		for range n {
+			_, err := stream.CreateConsumer(t.Context(), jetstream.ConsumerConfig{MemoryStorage: true})
+			must(t, err)
+		}
+	}
+	consumers(1100)
+	must(t, primary.ProvisionFeed(t.Context(), "sec1"))
+	if feeds, err := primary.Feeds(t.Context()); err != nil || len(feeds) != 1 || feeds[0].Node != "sec1" {
+		t.Errorf("%+v, %v", feeds, err)
+	}
+
+	without := stream.CachedInfo().Config
+	without.MaxConsumers = 5000
+	_, err = primary.JetStream().UpdateStream(t.Context(), without)
+	must(t, err)
+	consumers(1400)
+	_, err = primary.Feeds(t.Context())
+	must(t, err)
+	eventually(t, func() bool {
+		var stacks bytes.Buffer
+		must(t, pprof.Lookup("goroutine").WriteTo(&stacks, 1))
+		return !strings.Contains(stacks.String(), "ListConsumers")
+	})
 }

@@ -121,7 +121,7 @@ func wantedStreams(replicas int) []jetstream.StreamConfig {
 		Name: stateStream, Description: "newest published state of each zone",
 		Subjects: []string{statePrefix + ">"},
 		Discard:  jetstream.DiscardNew, MaxMsgsPerSubject: 1, MaxMsgSize: maxContent,
-		AllowDirect: true, AllowMsgTTL: true,
+		AllowDirect: true, AllowMsgTTL: true, MaxConsumers: maxConsumers,
 	}, {
 		Name: blobStream, Description: "content of large zone states, by SHA-256",
 		Subjects: []string{blobPrefix + "*"},
@@ -136,7 +136,7 @@ func wantedStreams(replicas int) []jetstream.StreamConfig {
 	for i := range streams {
 		s := &streams[i]
 		s.Replicas, s.Duplicates = max(replicas, 1), dedupWindow
-		s.MaxMsgs, s.MaxBytes, s.MaxConsumers = -1, cmp.Or(s.MaxBytes, -1), -1
+		s.MaxMsgs, s.MaxBytes, s.MaxConsumers = -1, cmp.Or(s.MaxBytes, -1), cmp.Or(s.MaxConsumers, -1)
 	}
 	return streams
 }
