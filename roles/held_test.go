@@ -1,14 +1,10 @@
 package roles
 
 import (
-	"crypto/sha256"
-	"fmt"
 	"path/filepath"
 	"slices"
 	"testing"
 	"time"
-
-	"github.com/miekg/dns"
 
 	"pdns-distribute/broker"
 	"pdns-distribute/powerdns/store"
@@ -51,31 +47,10 @@ func TestOutdated(t *testing.T) {
 	}
 }
 
-// largeZone is one that is published in chunks.
-func largeZone(t *testing.T, name zone.Name) *zone.Zone {
-	t.Helper()
-	b := zone.NewBuilder(name, 0)
-	add := func(format string, args ...any) {
-		rr, err := dns.NewRR(fmt.Sprintf(format, args...))
-		must(t, err)
-		r, err := zone.NewRecord(rr)
-		must(t, err)
-		must(t, b.Add(r))
-	}
-	add("%s 3600 SOA ns.example. hostmaster.example. 1 1 1 1 1", name)
-	add("%s 3600 NS ns.example.", name)
-	for n := range 5000 {
-		add("h%d.%s 60 TXT %x", n, name, sha256.Sum256(fmt.Append(nil, n)))
-	}
-	z, err := b.Zone()
-	must(t, err)
-	return z
-}
-
 // A state that says the same does not replace one whose chunks the store has where it is packed otherwise: its own chunks are
 // not there. That it was published is remembered all the same.
 func TestRepublished(t *testing.T) {
-	z := largeZone(t, zoneOf(1))
+	_, z := largeZone(t)
 	opened, err := store.Open(filepath.Join(t.TempDir(), "state", "zones.db"))
 	must(t, err)
 	defer opened.Close()

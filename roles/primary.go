@@ -81,8 +81,8 @@ const (
 	laneLimit     = 4096 // touches that may wait in memory; each is some 200 bytes
 	deleteWindow  = time.Hour
 	tombstoneTTL  = 90 * 24 * time.Hour // longer than the longest absence of a secondary that heals by itself
-	maxUnheard    = 100_000             // tombstones a day, and at once, for zones that nobody has heard of; those that ...
-	unheardPrice  = 100                 // ... the health role did not order count as so many
+	maxUnheard    = 100_000             // tombstones at once, and as many a day, for zones that nobody has heard of
+	unheardPrice  = 100                 // as how many of them one counts that the health role did not order
 	transferAlive = broker.AckWait / 3  // how often a long transfer tells the queue that it is being worked on
 )
 

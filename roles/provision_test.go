@@ -16,11 +16,13 @@ import (
 	"pdns-distribute/health"
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/local"
+	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
 )
 
-// Chunks that the broker lost are stored again, and the others left as they are.
-func TestLostChunksAreRestored(t *testing.T) {
+// largeZone is one that is published in chunks, and the server that has it.
+func largeZone(t *testing.T) (*local.Server, *zone.Zone) {
+	t.Helper()
 	server := startPowerDNS(t, local.Options{Primary: true})
 	api, err := server.Client()
 	must(t, err)
@@ -28,16 +30,21 @@ func TestLostChunksAreRestored(t *testing.T) {
 	spec := nativeZone(name)
 	spec.RRsets = randomTexts(name)
 	must(t, api.CreateZoneWith(t.Context(), spec))
+	z, err := transfer.Fetch(t.Context(), transfer.FetchOptions{Address: server.DNSAddr}, name)
+	must(t, err)
+	return server, z
+}
 
+// Chunks that the broker lost are stored again, and the others left as they are.
+func TestLostChunksAreRestored(t *testing.T) {
+	server, z := largeZone(t)
 	conn, _ := startBroker(t)
 	p := &Primary{node: &node{conn: conn, log: zerolog.Nop()}, dns: server.DNSAddr, cfg: PrimaryConfig{MaxZoneMB: 64}}
-	z, err := p.transfer(t.Context(), name)
-	must(t, err)
 	state, contents := zone.NewState(z, z.Serial(), time.Now())
 	if len(contents) < 3 {
 		t.Fatalf("%d chunks are too few for this test", len(contents))
 	}
-	_, err = conn.PutBlobs(t.Context(), contents)
+	_, err := conn.PutBlobs(t.Context(), contents)
 	must(t, err)
 	kept := broker.Hash(state.Chunks()[1].Hash)
 	_, err = conn.CollectBlobs(t.Context(), func(h broker.Hash) bool { return h == kept }, 0)
