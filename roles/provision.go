@@ -58,9 +58,8 @@ func (p *Primary) provisionFeeds(ctx context.Context) error {
 			return
 		}
 		if !pr.Refeed.IsZero() {
-			if time.Since(renewed[id]) > renewPause {
+			if time.Since(renewed[id]) > renewPause && p.renewFeed(ctx, id, pr.Refeed) {
 				renewed[id] = time.Now()
-				p.renewFeed(ctx, id, pr.Refeed)
 			}
 			known[id] = true
 			return
@@ -82,13 +81,14 @@ func (p *Primary) provisionFeeds(ctx context.Context) error {
 // renewPause is how often a secondary may have its feed renewed: it may be one that was stolen, and has nothing else to do.
 const renewPause = time.Minute
 
-// renewFeed has all states delivered again to a secondary that lost its store.
-func (p *Primary) renewFeed(ctx context.Context, id string, created time.Time) {
+// renewFeed has all states delivered again to a secondary that lost its store, and tells whether that worked.
+func (p *Primary) renewFeed(ctx context.Context, id string, created time.Time) bool {
 	if err := p.conn.RenewFeed(ctx, id, created); err != nil {
 		p.each.Warn().Err(err).Str("secondary", id).Msg("its feed cannot be renewed; tried again when it next announces itself")
-		return
+		return false
 	}
 	p.each.Info().Str("secondary", id).Msg("its store is new: it gets all zones again")
+	return true
 }
 
 // Blobs are collected at this interval when they are older than this and no state refers to them.
