@@ -6,11 +6,15 @@ SHELL       := bash
 BINARY      := pdns-distribute
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+VULN        := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+SBOM        := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 FUZZTIME    ?= 1m
+DURATION    ?= 10m
+SEED        ?= $(shell date +%s)
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## install PowerDNS and the tools for tests and demo (Debian), where missing
@@ -18,24 +22,78 @@ setup: ## install PowerDNS and the tools for tests and demo (Debian), where miss
 
 .PHONY: build
 build: ## build ./pdns-distribute, one static binary
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BINARY) .
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o $(BINARY) .
 
 .PHONY: demo
 demo: setup build ## see it work: primary, secondaries and broker on this machine
 	./$(BINARY) demo
 
+# -count=1: a result out of Go's cache says nothing about the PowerDNS that is installed now.
+# The longest first, so that they do not stand alone at the end. In the tests of the pure ones nothing runs beside anything else:
+# the race detector finds nothing there, and takes ten times as long; the roles' tests use their locks under it. It also takes a
+# multiple of the memory that tests measure. A pure package whose tests start a goroutine is pure no more: take it out.
+LONG := pdns-distribute/roles/fleet pdns-distribute/broker pdns-distribute/proxy pdns-distribute/roles/installation
+PURE := pdns-distribute/powerdns/zone pdns-distribute/roles/checkpoint
+
 .PHONY: test
-test: setup ## all tests, with the race detector, against real PowerDNS
-	@go test -race -timeout 9m -parallel 8 -json ./... | go run ./.ci/count
+test: setup ## all tests, with the race detector but for pure packages, against real PowerDNS
+	@{ failed=0; \
+	go test -count=1 -race -timeout 25m -parallel 5 -json $(LONG) $$(go list ./... | grep -vxF "$$(printf '%s\n' $(LONG) $(PURE))") || failed=1; \
+	go test -count=1 -json $(PURE) || failed=1; \
+	go test -count=1 -run Memory -json ./proxy || failed=1; \
+	exit $$failed; } | go run ./.ci/count
+
+# Tests of memory want the machine for themselves.
+.PHONY: test-quick
+test-quick: ## the tests that need no PowerDNS, in less than a minute, without the race detector; the others are counted as skipped
+	@go test -short -skip '^TestMemory' -parallel 8 -json $(LONG) $$(go list ./... | grep -vxF "$$(printf '%s\n' $(LONG))") | go run ./.ci/count -quiet
+
+.PHONY: torture
+torture: setup ## 3,000 zones at once, then changes of every kind for DURATION (10m) under questions: nothing former is answered once it is said to be served
+	TORTURE=$(DURATION) go test -count=1 -timeout 0 -run '^TestEarlyAnswer$$' ./proxy
+	TORTURE=$(DURATION) go test -tags campaign -count=1 -timeout 0 -run '^(TestTorture|TestThousandsOfZones)$$' -v ./roles/fleet
+
+.PHONY: test-damage
+test-damage: ## damage each file of a broker's and a secondary's store in each way, DAMAGE_ROUNDS (2) times by seed; takes half an hour
+	DAMAGE_ROUNDS=$${DAMAGE_ROUNDS:-2} go test -timeout 3h -run '^TestDamagedStore$$' -v ./broker
+	DAMAGE_ROUNDS=$$(( $${DAMAGE_ROUNDS:-2} * 100 )) go test -timeout 3h -run '^TestDamagedFile$$' -v ./powerdns/store
+	DAMAGE_ROUNDS=1 go test -tags campaign -timeout 3h -run '^(TestBrokersAreNodes|TestDamagedCopies|TestClusterWithAFullDisk|TestClusterWithDamagedFiles)$$' -v ./roles/fleet
+
+.PHONY: test-remedies
+test-remedies: setup ## raise alarms, run what they tell an operator to run, and see them end; takes minutes
+	go test -tags campaign -race -timeout 20m -v -run '^(TestRemedies|TestRemediesThatShow|TestQueueGivesNothing|TestListedAndNotServed)$$' ./roles/fleet
+
+.PHONY: test-release
+test-release: ## what depends on the release of PowerDNS, with the pdns_server and pdnsutil in the folder PDNS, such as PDNS=/opt/pdns-5.1/bin
+	PATH="$(PDNS):$$PATH" go test -count=1 ./powerdns/origin ./powerdns/transfer
+	PATH="$(PDNS):$$PATH" go test -count=1 -run 'Spelling|Variants' ./proxy
+	PATH="$(PDNS):$$PATH" go test -count=1 -run TestEditsAreTransfers ./roles/secondary
+	PATH="$(PDNS):$$PATH" go test -count=1 -run 'TestAnotherServer|TestMappedView|TestKindChangedAway' ./roles/fleet
+
+.PHONY: test-databases
+test-databases: ## two primaries on replicated PostgreSQL and MariaDB, and on a Galera cluster; takes ten minutes
+	@packaging/setup.sh databases
+	go test -tags databases -timeout 40m -v -run '^TestPrimaryBesideAReplica$$|^TestPromotion$$|^TestSplit$$|^TestSecondaryBackends$$|^TestActingPrimaryIsKilled$$|^TestGalera$$' ./roles/fleet
+
+.PHONY: man
+man: ## write the manual pages to packaging/man, and docs/settings.md, from what the source says of commands and settings
+	go run ./roles/reference
+	go run . man > packaging/man/$(BINARY).1
 
 .PHONY: bench
 bench: setup build ## measure beside what PowerDNS does alone; takes six minutes, and wants a quiet machine
 	go run ./roles/bench -program ./$(BINARY)
 
+.PHONY: soak
+soak: setup build ## a random workload with faults for DURATION (10m) by SEED, held against a model; FLAGS='-faults all', -h lists them
+	go run ./roles/soak -program ./$(BINARY) -duration $(DURATION) -seed $(SEED) $(FLAGS)
+
 .PHONY: lint
 lint: ## formatting, go vet, staticcheck, direction of imports
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "run gofmt -w on:" $$unformatted; exit 1; }
 	go vet ./... ./.ci/count
+	go vet -tags databases ./roles/fleet
+	go vet -tags campaign ./roles/fleet
 	go run $(STATICCHECK) ./... ./.ci/count
 	go test -run '^TestImports' .
 
@@ -48,6 +106,18 @@ fuzz: ## run each fuzz target for FUZZTIME (1m)
 		done; \
 	done; [ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
 
+.PHONY: vuln
+vuln: ## fail on known vulnerabilities in what the program calls; say so where their database cannot be reached
+	@VULN=$(VULN) packaging/vuln.sh
+
+.PHONY: sbom
+sbom: build ## write what ./pdns-distribute is made of to pdns-distribute.cdx.json (CycloneDX)
+	go run $(SBOM) bin -json -std -noserial -notimestamp -version "$(VERSION)" -output $(BINARY).cdx.json ./$(BINARY)
+
+.PHONY: reproducible
+reproducible: ## build twice in different places, and fail unless both programs are the same; takes minutes
+	@packaging/reproducible.sh
+
 .PHONY: clean
 clean: ## remove what was built
-	rm -f $(BINARY)
+	rm -f $(BINARY) $(BINARY).cdx.json

@@ -4,17 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
-	"pdns-distribute/roles"
+	"pdns-distribute/roles/command"
+	"pdns-distribute/roles/config"
 	"pdns-distribute/roles/settings"
 )
 
@@ -33,22 +30,29 @@ type result struct {
 }
 
 // runWith runs the command line with the real table of commands, each of which calls the given function instead.
-func runWith(t *testing.T, command func(context.Context, roles.Invocation) error, environ []string, args ...string) result {
+func runWith(t *testing.T, run func(context.Context, command.Invocation) error, environ []string, args ...string) result {
 	t.Helper()
-	table := commands()
-	for i := range table {
-		table[i].run = command
-		for j := range table[i].below {
-			table[i].below[j].run = command
-		}
-	}
 	var stdout, stderr bytes.Buffer
-	p := &program{commands: table, file: filepath.Join(t.TempDir(), "none.toml"), environ: environ, stdout: &stdout, stderr: &stderr}
-	code := p.run(append([]string{programName}, args...))
+	p := command.Program{
+		Commands: stubbed(commands(), run), Settings: settings.Describe(new(config.Config)),
+		File: filepath.Join(t.TempDir(), "none.toml"), Environ: environ, Stdout: &stdout, Stderr: &stderr,
+	}
+	code := p.Run(append([]string{"pdns-distribute"}, args...))
 	return result{code, stdout.String(), stderr.String()}
 }
 
-func mustNotRun(context.Context, roles.Invocation) error { return errors.New("the command ran") }
+// stubbed are the commands, each of which does what the function does.
+func stubbed(table []command.Command, run func(context.Context, command.Invocation) error) []command.Command {
+	for i := range table {
+		if table[i].Run != nil {
+			table[i].Run = run
+		}
+		table[i].Below = stubbed(table[i].Below, run)
+	}
+	return table
+}
+
+func mustNotRun(context.Context, command.Invocation) error { return errors.New("the command ran") }
 
 func TestWrongUsage(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
@@ -66,6 +70,14 @@ func TestWrongUsage(t *testing.T) {
 		{"init dir --brokre x", "unknown flag \"--brokre\", did you mean \"--broker\"?\nsee pdns-distribute init --help"},
 		{"init add", "ROLE NODE... is missing\nsee pdns-distribute init add --help"},
 		{"init add dir secondary ns1 --broker x", "unknown flag \"--broker\"\nsee pdns-distribute init add --help"},
+		{"init ad", "unknown command \"init ad\", did you mean \"init add\"? A folder of this name is ./ad\nsee pdns-distribute init --help"},
+		{"init help", "unknown command \"init help\"\nsee pdns-distribute init --help"},
+		{"help init ad", "unknown command \"init ad\", did you mean \"init add\"?\nsee pdns-distribute init --help"},
+		{"key", "which command: add, list, remove?\nsee pdns-distribute key --help"},
+		{"key ad", "unknown command \"key ad\", did you mean \"key add\"?\nsee pdns-distribute key --help"},
+		{"key LIST", "unknown command \"key LIST\", did you mean \"key list\"?\nsee pdns-distribute key --help"},
+		{"key something", "unknown command \"key something\"\nsee pdns-distribute key --help"},
+		{"version --jsn", "unknown flag \"--jsn\", did you mean \"--json\"?\nsee pdns-distribute version --help"},
 		{"demo --once=perhaps", "invalid boolean value \"perhaps\" for -once: parse error\nsee pdns-distribute demo --help"},
 		{"demo --config x", "unknown flag \"--config\"\nsee pdns-distribute demo --help"},
 		{"completion csh", "completion is for bash, zsh or fish, not \"csh\"\nsee pdns-distribute completion --help"},
@@ -79,83 +91,11 @@ func TestWrongUsage(t *testing.T) {
 	}
 }
 
-func TestExitCodeOfError(t *testing.T) {
-	for _, tt := range []struct {
-		err    error
-		code   int
-		stderr string
-	}{
-		{nil, 0, ""},
-		{errors.New("disk full"), 1, "pdns-distribute: disk full\n"},
-		{context.Canceled, 1, "pdns-distribute: context canceled\n"}, // nobody sent a signal
-		{settings.Load(new(struct{}), settings.Sources{File: "/none"}), 2, "pdns-distribute: /none: there is no such file\n"},
-		{fmt.Errorf("2 of 3 nodes: %w", roles.ErrNotInOrder), 3, "pdns-distribute: 2 of 3 nodes: not everything is in order\n"},
-	} {
-		got := runWith(t, func(context.Context, roles.Invocation) error { return tt.err }, nil, "status")
-		if want := (result{tt.code, "", tt.stderr}); got != want {
-			t.Errorf("got  %+v\nwant %+v", got, want)
-		}
-	}
-}
-
-// kill sends a signal to the test's own process, where run has asked for it.
-func kill(t *testing.T, s syscall.Signal) {
-	t.Helper()
-	if err := syscall.Kill(os.Getpid(), s); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func TestSignals(t *testing.T) {
-	t.Run("ended in order", func(t *testing.T) {
-		got := runWith(t, func(ctx context.Context, _ roles.Invocation) error {
-			kill(t, syscall.SIGTERM)
-			<-ctx.Done()
-			return nil
-		}, nil, "proxy")
-		if want := (result{}); got != want {
-			t.Errorf("got %+v", got)
-		}
-	})
-	t.Run("interrupted", func(t *testing.T) {
-		got := runWith(t, func(ctx context.Context, _ roles.Invocation) error {
-			kill(t, syscall.SIGTERM)
-			<-ctx.Done()
-			return fmt.Errorf("ask the nodes: %w", ctx.Err())
-		}, nil, "status")
-		if want := (result{code: 143}); got != want {
-			t.Errorf("got %+v", got)
-		}
-	})
-	t.Run("failed while stopping", func(t *testing.T) {
-		got := runWith(t, func(ctx context.Context, _ roles.Invocation) error {
-			kill(t, syscall.SIGINT)
-			<-ctx.Done()
-			return errors.New("disk full")
-		}, nil, "proxy")
-		if want := (result{1, "", "pdns-distribute: disk full\n"}); got != want {
-			t.Errorf("got %+v", got)
-		}
-	})
-	t.Run("second signal", func(t *testing.T) {
-		got := runWith(t, func(ctx context.Context, _ roles.Invocation) error {
-			kill(t, syscall.SIGTERM)
-			<-ctx.Done()
-			kill(t, syscall.SIGINT)
-			<-t.Context().Done() // hangs, for as long as the process lives
-			return nil
-		}, nil, "proxy")
-		if want := (result{code: 130}); got != want {
-			t.Errorf("got %+v", got)
-		}
-	})
-}
-
 // invocationOf is what a command is given by a command line.
-func invocationOf(t *testing.T, environ []string, args ...string) roles.Invocation {
+func invocationOf(t *testing.T, environ []string, args ...string) command.Invocation {
 	t.Helper()
-	var in roles.Invocation
-	got := runWith(t, func(_ context.Context, given roles.Invocation) error {
+	var in command.Invocation
+	got := runWith(t, func(_ context.Context, given command.Invocation) error {
 		in = given
 		return nil
 	}, environ, args...)
@@ -163,50 +103,6 @@ func invocationOf(t *testing.T, environ []string, args ...string) roles.Invocati
 		t.Fatalf("%v: %+v", args, got)
 	}
 	return in
-}
-
-func TestConfigFile(t *testing.T) {
-	fromEnvironment := []string{"PDNS_DISTRIBUTE_CONFIG=env.toml"}
-	for _, tt := range []struct {
-		environ []string
-		args    []string
-		want    string
-	}{
-		{nil, []string{"proxy"}, ""}, // the default doesn't exist
-		{[]string{"PDNS_DISTRIBUTE_CONFIG="}, []string{"proxy"}, ""},
-		{fromEnvironment, []string{"proxy"}, "env.toml"},
-		{fromEnvironment, []string{"proxy", "--config", "flag.toml"}, "flag.toml"},
-		{fromEnvironment, []string{"proxy", "--config", ""}, ""},
-	} {
-		in := invocationOf(t, tt.environ, tt.args...)
-		if in.Settings.File != tt.want || !slices.Equal(in.Settings.Env, tt.environ) {
-			t.Errorf("%v %v: got %+v, want file %q", tt.environ, tt.args, in.Settings, tt.want)
-		}
-	}
-}
-
-func TestDefaultConfigFileIsReadIfItExists(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "pdns-distribute.toml")
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var in roles.Invocation
-	p := &program{file: path, commands: []command{{name: "proxy", configured: true, run: func(_ context.Context, given roles.Invocation) error {
-		in = given
-		return nil
-	}}}}
-	if code := p.run([]string{programName, "proxy"}); code != 0 || in.Settings.File != path {
-		t.Errorf("exit %d, got %+v", code, in.Settings)
-	}
-}
-
-func TestSettingFlags(t *testing.T) {
-	in := invocationOf(t, nil, "proxy", "--set", "broker.urls=tls://a:4222,tls://b:4222", "--set", "proxy.listen=", "--set",
-		"node.id=a=b", "--log-level", "debug", "--set", "node.id=c")
-	want := map[string]string{"broker.urls": "tls://a:4222,tls://b:4222", "proxy.listen": "", "node.id": "c", "log.level": "debug"}
-	if !reflect.DeepEqual(in.Settings.Flags, want) {
-		t.Errorf("got %v", in.Settings.Flags)
-	}
 }
 
 func TestCommandsOwnFlags(t *testing.T) {
@@ -243,25 +139,6 @@ func TestFlagsStandAnywhere(t *testing.T) {
 	}
 }
 
-func TestAllFaultsOfConfigurationAreShown(t *testing.T) {
-	type config struct {
-		Log struct {
-			Level string `toml:"level" env:"LEVEL"`
-			Lines int    `toml:"lines" env:"LINES"`
-		} `toml:"log" envPrefix:"LOG_"`
-	}
-	got := runWith(t, func(_ context.Context, in roles.Invocation) error {
-		return settings.Load(new(config), in.Settings, "log")
-	}, []string{"PDNS_DISTRIBUTE_LOG_LEVLE=info"}, "proxy", "--set", "log.lines=many")
-	want := result{code: 2, stderr: `pdns-distribute: 2 faults in the configuration:
-  PDNS_DISTRIBUTE_LOG_LEVLE: unknown environment variable, did you mean "PDNS_DISTRIBUTE_LOG_LEVEL"?
-  --set: log.lines: "many" is not a whole number (for example 8)
-`}
-	if got != want {
-		t.Errorf("got  %+v\nwant %+v", got, want)
-	}
-}
-
 func TestHelp(t *testing.T) {
 	whole := runWith(t, mustNotRun, nil, "--help")
 	if whole.code != 0 || whole.stderr != "" || !strings.Contains(whole.stdout, "Exit codes:") {
@@ -271,67 +148,52 @@ func TestHelp(t *testing.T) {
 		t.Errorf("help is not --help: %+v", short)
 	}
 	for _, c := range commands() {
-		if !strings.Contains(whole.stdout, c.name+"  ") {
-			t.Errorf("--help doesn't list %s", c.name)
+		if !strings.Contains(whole.stdout, c.Name+"  ") {
+			t.Errorf("--help doesn't list %s", c.Name)
 		}
-		for _, b := range c.below {
-			if got := runWith(t, mustNotRun, nil, c.name, b.name, "--help"); got.code != 0 || !strings.Contains(got.stdout, b.usage) || !strings.Contains(got.stdout, "   Example:") {
-				t.Errorf("%s %s: got %+v", c.name, b.name, got)
+		for _, b := range c.Below {
+			if got := runWith(t, mustNotRun, nil, c.Name, b.Name, "--help"); got.code != 0 || !strings.Contains(got.stdout, b.Summary) || !strings.Contains(got.stdout, "   Example:") {
+				t.Errorf("%s %s: got %+v", c.Name, b.Name, got)
 			}
 		}
-		for _, args := range [][]string{{c.name, "--help"}, {"help", c.name}} {
+		for _, args := range [][]string{{c.Name, "--help"}, {"help", c.Name}} {
 			got := runWith(t, mustNotRun, nil, args...)
-			if got.code != 0 || got.stderr != "" || !strings.Contains(got.stdout, c.usage) || !strings.Contains(got.stdout, "   Example:") {
+			if got.code != 0 || got.stderr != "" || !strings.Contains(got.stdout, c.Summary) || !strings.Contains(got.stdout, "   Example:") {
 				t.Errorf("%v: got %+v", args, got)
 			}
 		}
 	}
 }
 
-func TestVersion(t *testing.T) {
-	got := runWith(t, mustNotRun, nil, "--version")
-	if want := "pdns-distribute version " + shortVersion() + " (go1."; got.code != 0 || !strings.HasPrefix(got.stdout, want) {
-		t.Errorf("got %+v, want %s", got, want)
-	}
-}
-
-func TestCompletionScripts(t *testing.T) {
-	for shell, want := range map[string]string{
-		"bash": "complete -o bashdefault -o default -F _pdns_distribute pdns-distribute\n",
-		"zsh":  "#compdef pdns-distribute\n",
-		"fish": "complete -c pdns-distribute -n '__fish_seen_subcommand_from proxy' -l config -r",
+// A misspelled command is no name of a folder: init would write an installation there.
+func TestInitRefusesMisspelledCommands(t *testing.T) {
+	for _, typed := range []string{
+		"ad", "addd", "ADD", "Add", "a", "dad", "add-", "remov", "romve", "rotat", "rotaet", "roate", "updat", "upadte", "upgrade", "UPDATE",
+		"help", "--halp", "-generate",
 	} {
-		got := runWith(t, mustNotRun, nil, "completion", shell)
-		if got.code != 0 || got.stderr != "" || !strings.Contains(got.stdout, want) {
-			t.Errorf("%s: got %+v", shell, got)
+		for _, args := range [][]string{{typed}, {typed, "./installation", "secondary", "ns3"}, {"--secondary", "ns1", typed}} {
+			got := runWith(t, mustNotRun, nil, append([]string{"init"}, args...)...)
+			if got.code != 2 || !strings.Contains(got.stderr, "unknown ") {
+				t.Errorf("init %q: %+v", args, got)
+			}
+		}
+	}
+	for _, folder := range []string{"./ad", "ad/", "/srv/add", "installation", "./installation", "cluster", "pdns", "prod", "dns", ".", "test"} {
+		if in := invocationOf(t, nil, "init", folder); !slices.Equal(in.Args, []string{folder}) {
+			t.Errorf("init %s: got %q", folder, in.Args)
 		}
 	}
 }
 
-// A real bash asks the real program.
-func TestBashCompletion(t *testing.T) {
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
+// TestManualIsNew compares the manual page with what the commands say now.
+func TestManualIsNew(t *testing.T) {
+	var stdout bytes.Buffer
+	p := command.Program{Commands: commands(), Stdout: &stdout}
+	if code := p.Run([]string{"pdns-distribute", "man"}); code != 0 {
+		t.Fatal(code)
 	}
-	bin := t.TempDir()
-	if err := os.Symlink(self, filepath.Join(bin, programName)); err != nil {
-		t.Fatal(err)
-	}
-	for typed, want := range map[string]string{
-		"pr":               "proxy primary",
-		"secondary --con":  "--config",
-		"secondary -":      "--config --set --log-level --help -h",
-		"completion ":      "bash zsh fish",
-		"proxy --config x": "", // left to bash, which completes files
-	} {
-		words := strings.Split(typed, " ")
-		script := fmt.Sprintf(`source <(pdns-distribute completion bash); COMP_WORDS=(pdns-distribute "$@"); COMP_CWORD=%d; _pdns_distribute; echo "${COMPREPLY[*]}"`, len(words))
-		shell := exec.Command("bash", append([]string{"-c", script, "bash"}, words...)...)
-		shell.Env = append(os.Environ(), "TEST_AS_PROGRAM=1", "PATH="+bin+":"+os.Getenv("PATH"))
-		out, err := shell.CombinedOutput()
-		if got := strings.TrimSpace(string(out)); err != nil || got != want {
-			t.Errorf("%q: got %q (%v), want %q", typed, got, err, want)
-		}
+	page, err := os.ReadFile("packaging/man/pdns-distribute.1")
+	if err != nil || string(page) != stdout.String() {
+		t.Errorf("packaging/man/pdns-distribute.1 does not say what the commands say (%v): run make man", err)
 	}
 }

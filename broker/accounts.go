@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// RemoteAPIPrefix is the api_prefix of proxies and secondaries on a broker with these accounts.
+// RemoteAPIPrefix is the api_prefix of all but primaries on a broker with these accounts.
 const RemoteAPIPrefix = "P.API"
 
 // User is a node that may connect.
@@ -19,10 +19,11 @@ type User struct {
 	PublicKeys []string // of its nkey, U…; a second one while one is being replaced by the other
 }
 
-// Accounts is who may connect, and what each may do: three accounts, nkeys. All brokers of a cluster have the same.
+// Accounts is who may connect, and what each may do: an account for each role, nkeys. All brokers of a cluster have the
+// same.
 type Accounts struct {
-	Core        []User // primaries, administrators: everything in the account that owns the streams
-	Health      []User // in the same account, with the rights of the health role
+	Primaries   []User // in the account that owns the streams
+	Health      []User
 	Proxies     []User
 	Secondaries []User
 	System      []User // may watch and reload the server itself; may be empty
@@ -46,17 +47,17 @@ func (a Accounts) Render() ([]byte, error) {
 	return text.Bytes(), nil
 }
 
-// APIPrefix lets the template agree with what clients are told.
+// APIPrefix lets the template agree with the clients' settings.
 func (Accounts) APIPrefix() string { return RemoteAPIPrefix }
 
 // validate makes sure that each user is one node: with a shared id or key, one could read another's answers.
 func (a Accounts) validate() error {
 	var faults []error
-	if len(a.Core) == 0 {
-		faults = append(faults, errors.New("no core user; the primary needs one"))
+	if len(a.Primaries) == 0 {
+		faults = append(faults, errors.New("no primary; an installation needs one"))
 	}
 	owner := make(map[string]string)
-	for _, users := range [][]User{a.Core, a.Health, a.Proxies, a.Secondaries, a.System} {
+	for _, users := range [][]User{a.Primaries, a.Health, a.Proxies, a.Secondaries, a.System} {
 		for _, u := range users {
 			faults = append(faults, u.validate())
 			for _, unique := range append([]string{u.ID}, u.PublicKeys...) {
@@ -70,14 +71,22 @@ func (a Accounts) validate() error {
 	return errors.Join(faults...)
 }
 
+// CheckPublicKey reports whether key is the public half of a node's nkey.
+func CheckPublicKey(key string) error {
+	if !nkeys.IsValidPublicUserKey(key) {
+		return fmt.Errorf("%q is no public nkey of a user (U…)", key)
+	}
+	return nil
+}
+
 func (u User) validate() error {
 	faults := []error{CheckNodeID(u.ID)}
 	if len(u.PublicKeys) == 0 {
 		faults = append(faults, fmt.Errorf("user %q has no nkey", u.ID))
 	}
 	for _, key := range u.PublicKeys {
-		if !nkeys.IsValidPublicUserKey(key) {
-			faults = append(faults, fmt.Errorf("user %q: %q is no public nkey of a user (U…)", u.ID, key))
+		if err := CheckPublicKey(key); err != nil {
+			faults = append(faults, fmt.Errorf("user %q: %w", u.ID, err))
 		}
 	}
 	return errors.Join(faults...)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pdns-distribute/broker"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
 )
 
@@ -25,10 +26,10 @@ func BenchmarkTouchDelivery(b *testing.B) {
 	var took []time.Duration
 	for i := 0; b.Loop(); i++ {
 		begun := time.Now()
-		touch(b, proxy, fmt.Sprintf("z%d.example", i%1000), "")
+		touch(b, proxy, fmt.Sprintf("z%d.example", i%1000))
 		m := receive(b, got)
 		took = append(took, time.Since(begun))
-		must(b, m.Ack())
+		must.OK(b, m.Ack())
 	}
 	report(b, took)
 }
@@ -40,7 +41,7 @@ func BenchmarkTouchPublish(b *testing.B) {
 	var took []time.Duration
 	for i := 0; b.Loop(); i++ {
 		begun := time.Now()
-		touch(b, proxy, fmt.Sprintf("z%d.example", i%1000), "")
+		touch(b, proxy, fmt.Sprintf("z%d.example", i%1000))
 		took = append(took, time.Since(begun))
 	}
 	report(b, took)
@@ -49,7 +50,7 @@ func BenchmarkTouchPublish(b *testing.B) {
 // BenchmarkStateDelivery is the time from publishing a state of 600 bytes to its delivery in a secondary.
 func BenchmarkStateDelivery(b *testing.B) {
 	srv, primary := start(b)
-	must(b, primary.ProvisionFeed(b.Context(), "sec1"))
+	must.OK(b, primary.ProvisionFeed(b.Context(), "sec1"))
 	got, _ := feed(b, srv.Connect("sec1"), nil)
 	data := make([]byte, 600)
 	last := make(map[zone.Name]uint64)
@@ -58,10 +59,10 @@ func BenchmarkStateDelivery(b *testing.B) {
 		name := zone.MustParseName(fmt.Sprintf("z%d.example", i%1000))
 		begun := time.Now()
 		seq, err := primary.PublishState(b.Context(), name, data, broker.StateHeader{Kind: broker.KindZone}, last[name])
-		must(b, err)
+		must.OK(b, err)
 		m := receive(b, got)
 		took = append(took, time.Since(begun))
-		must(b, m.Ack())
+		must.OK(b, m.Ack())
 		last[name] = seq
 	}
 	report(b, took)
@@ -74,7 +75,7 @@ func BenchmarkPutBlobs(b *testing.B) {
 	b.SetBytes(300 * 40 << 10)
 	for b.Loop() {
 		_, err := primary.PutBlobs(b.Context(), blobs)
-		must(b, err)
+		must.OK(b, err)
 	}
 }
 
@@ -86,12 +87,12 @@ func BenchmarkFeedBacklog(b *testing.B) {
 	}
 	sec := srv.Connect("sec1")
 	for b.Loop() {
-		must(b, primary.ProvisionFeed(b.Context(), "sec1"))
+		must.OK(b, primary.ProvisionFeed(b.Context(), "sec1"))
 		got, stop := feed(b, sec, nil)
 		for range 10_000 {
-			must(b, receive(b, got).Ack())
+			must.OK(b, receive(b, got).Ack())
 		}
 		stop()
-		must(b, primary.RemoveFeed(b.Context(), "sec1"))
+		must.OK(b, primary.RemoveFeed(b.Context(), "sec1"))
 	}
 }

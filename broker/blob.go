@@ -52,8 +52,8 @@ func (c *Conn) PutBlobs(ctx context.Context, blobs [][]byte) ([]Hash, error) {
 	return hashes, group.Wait()
 }
 
-// HasBlob tells whether a blob is stored, without reading it. CORE account only. A blob that no published state refers
-// to may be collected at any time: put it rather than rely on it.
+// HasBlob reports whether a blob is stored, without reading it. CORE account only. A blob that no published state
+// refers to may be collected at any time: put it rather than rely on it.
 func (c *Conn) HasBlob(ctx context.Context, hash Hash) (has bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -135,7 +135,7 @@ func (c *Conn) CollectBlobs(ctx context.Context, referenced func(Hash) bool, old
 }
 
 // deleteBlob deletes by sequence, not by subject: a blob that was put again has another one, and stays. It doesn't
-// use nats.go's method, whose error hides the code that tells 'not found' from failures.
+// use nats.go's method, whose error hides the code that distinguishes 'not found' from failures.
 func (c *Conn) deleteBlob(ctx context.Context, seq uint64) error {
 	var done struct{}
 	question := map[string]any{"seq": seq, "no_erase": true}

@@ -9,23 +9,25 @@ import (
 	"time"
 
 	"pdns-distribute/broker"
+	"pdns-distribute/powerdns/must"
 )
 
 func TestBlobs(t *testing.T) {
+	t.Parallel()
 	b, primary := start(t)
 	ctx := t.Context()
 	sec := b.Connect("sec1")
 	content := bytes.Repeat([]byte("blob"), 128<<10) // 512 KB
 	hash, err := primary.PutBlob(ctx, content)
-	must(t, err)
+	must.OK(t, err)
 	again, err := primary.PutBlob(ctx, content)
-	must(t, err)
+	must.OK(t, err)
 	if hash != again || hash != broker.HashOf(content) {
 		t.Errorf("hashes %s and %s", hash, again)
 	}
 	for _, c := range []*broker.Conn{primary, sec} {
 		got, err := c.GetBlob(ctx, hash)
-		must(t, err)
+		must.OK(t, err)
 		if !bytes.Equal(got, content) {
 			t.Error("content differs")
 		}
@@ -41,30 +43,33 @@ func TestBlobs(t *testing.T) {
 }
 
 func TestBlobEmpty(t *testing.T) {
+	t.Parallel()
 	_, primary := start(t)
 	hash, err := primary.PutBlob(t.Context(), nil)
-	must(t, err)
+	must.OK(t, err)
 	if got, err := primary.GetBlob(t.Context(), hash); err != nil || len(got) != 0 {
 		t.Errorf("%q, %v", got, err)
 	}
 }
 
 func TestBlobCorrupt(t *testing.T) {
+	t.Parallel()
 	b, primary := start(t)
 	hash := broker.HashOf([]byte("true"))
 	_, err := primary.JetStream().Publish(t.Context(), "pdns.blob."+hash.String(), []byte("false"))
-	must(t, err)
+	must.OK(t, err)
 	if _, err := b.Connect("sec1").GetBlob(t.Context(), hash); !errors.Is(err, broker.ErrCorrupt) {
 		t.Errorf("getting a forged blob: %v", err)
 	}
 }
 
 func TestPutBlobs(t *testing.T) {
+	t.Parallel()
 	_, primary := start(t)
 	blobs := randomBlobs(t, 300, 40<<10)
 	begun := time.Now()
 	hashes, err := primary.PutBlobs(t.Context(), blobs)
-	must(t, err)
+	must.OK(t, err)
 	t.Logf("300 blobs of 40 KB: %v", time.Since(begun))
 	for i, h := range hashes {
 		if h != broker.HashOf(blobs[i]) {
@@ -77,6 +82,7 @@ func TestPutBlobs(t *testing.T) {
 }
 
 func TestPutBlobsFails(t *testing.T) {
+	t.Parallel()
 	b, primary := start(t)
 	b.Stop()
 	if _, err := primary.PutBlobs(t.Context(), randomBlobs(t, 100, 10)); !errors.Is(err, broker.ErrDisconnected) {
@@ -90,12 +96,13 @@ func randomBlobs(t testing.TB, n, size int) [][]byte {
 	for i := range blobs {
 		blobs[i] = make([]byte, size)
 		_, err := rand.Read(blobs[i])
-		must(t, err)
+		must.OK(t, err)
 	}
 	return blobs
 }
 
 func TestCollectBlobs(t *testing.T) {
+	t.Parallel()
 	_, primary := start(t)
 	ctx := t.Context()
 	if n, err := primary.CollectBlobs(ctx, nil, 0); n != 0 || err != nil {
@@ -106,7 +113,7 @@ func TestCollectBlobs(t *testing.T) {
 		blobs = append(blobs, fmt.Append(nil, "blob ", i))
 	}
 	hashes, err := primary.PutBlobs(ctx, blobs)
-	must(t, err)
+	must.OK(t, err)
 	if n, err := primary.CollectBlobs(ctx, func(broker.Hash) bool { return false }, time.Hour); n != 0 || err != nil {
 		t.Errorf("collecting young ones: %d, %v", n, err)
 	}
@@ -115,12 +122,12 @@ func TestCollectBlobs(t *testing.T) {
 	referenced := func(h broker.Hash) bool {
 		if h == putAgain { // while it is being collected
 			_, err := primary.PutBlob(ctx, blobs[1000])
-			must(t, err)
+			must.OK(t, err)
 		}
 		return keep[h]
 	}
 	n, err := primary.CollectBlobs(ctx, referenced, 0)
-	must(t, err)
+	must.OK(t, err)
 	if n != 1997 {
 		t.Errorf("%d were removed", n)
 	}

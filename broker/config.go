@@ -8,7 +8,7 @@ import (
 )
 
 // Config says where the broker is and how this node proves who it is. Exactly one kind of credentials must be given; a
-// client certificate may be that one, or come beside another.
+// client certificate may be that one, or come beside another. Files with secrets must be readable by their owner alone.
 // Files are read anew at each connection except the nkey's, so certificates and passwords can be exchanged in place.
 type Config struct {
 	// URLs are the brokers, such as "tls://broker1.example.net:4222"; a client moves on to the next when one fails.
@@ -17,25 +17,25 @@ type Config struct {
 
 	// CAFile holds the certificates (PEM) that the broker's certificate is checked against. Default: the system's.
 	// The check itself can't be switched off.
-	CAFile string `toml:"ca_file" env:"CA_FILE"`
+	CAFile string `toml:"ca_file" env:"CA_FILE" path:"public"`
 
-	// CertFile and KeyFile are a client certificate (PEM), for a broker with `verify: true`, or, as the only credentials, with
-	// `verify_and_map: true`. Default: none.
-	CertFile string `toml:"cert_file" env:"CERT_FILE"`
-	KeyFile  string `toml:"key_file" env:"KEY_FILE"`
+	// CertFile and KeyFile are a client certificate (PEM), for a broker with `verify: true`, or, as the only
+	// credentials, with `verify_and_map: true`. Default: none.
+	CertFile string `toml:"cert_file" env:"CERT_FILE" path:"public"`
+	KeyFile  string `toml:"key_file" env:"KEY_FILE" path:"secret"`
 
 	// NKeyFile holds a user's nkey seed (SU…), as `pdns-distribute init` writes it: the broker keeps no secret.
-	NKeyFile string `toml:"nkey_file" env:"NKEY_FILE"`
+	NKeyFile string `toml:"nkey_file" env:"NKEY_FILE" path:"secret"`
 
 	// CredsFile holds a JWT and seed, for brokers with operator accounts (Synadia Cloud, nsc).
-	CredsFile string `toml:"creds_file" env:"CREDS_FILE"`
+	CredsFile string `toml:"creds_file" env:"CREDS_FILE" path:"secret"`
 
 	// User and PasswordFile are for existing brokers with passwords.
 	User         string `toml:"user" env:"USER"`
-	PasswordFile string `toml:"password_file" env:"PASSWORD_FILE"`
+	PasswordFile string `toml:"password_file" env:"PASSWORD_FILE" path:"secret"`
 
 	// TokenFile holds a token, for existing brokers with tokens.
-	TokenFile string `toml:"token_file" env:"TOKEN_FILE"`
+	TokenFile string `toml:"token_file" env:"TOKEN_FILE" path:"secret"`
 
 	// APIPrefix is where the JetStream API is reached. "P.API" for secondaries and proxies on a broker set up by
 	// `init`: they sit in accounts of their own, which import the little of the API they need under that name.
@@ -59,7 +59,7 @@ func fault(key, format string, args ...any) error {
 	return configFault{fmt.Sprintf("broker.%s: %s", key, fmt.Sprintf(format, args...))}
 }
 
-// configFault is an ErrConfig whose text begins with the key, by which whoever read the file can tell the line.
+// configFault is an ErrConfig whose text begins with the key, by which whoever read the file finds the line.
 type configFault struct{ text string }
 
 func (f configFault) Error() string { return f.text }
@@ -87,10 +87,10 @@ func checkURL(s string) error {
 		return fault("urls", "%q has credentials in it; use broker.nkey_file, or broker.user with broker.password_file",
 			u.Redacted())
 	case u.Scheme != "tls":
-		return fault("urls", `%q isn't encrypted; write "tls://%s" and give the broker a certificate `+
-			"(`pdns-distribute init` makes one)", s, u.Host)
+		return fault("urls", `"%s://%s" isn't encrypted; write "tls://%s" and give the broker a certificate `+
+			"(`pdns-distribute init` makes one)", u.Scheme, u.Host, u.Host)
 	case u.Hostname() == "":
-		return fault("urls", `%q names no host; write it as "tls://HOST:4222"`, s)
+		return fault("urls", `an entry names no host; write it as "tls://HOST:4222"`)
 	case u.Path != "" || u.RawQuery != "" || u.Fragment != "":
 		return fault("urls", `%q has something after the port; write "tls://%s"`, s, u.Host)
 	}

@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -25,6 +27,7 @@ const (
 // Options is what Connect needs beside the configuration file.
 type Options struct {
 	Node string         // id of this node, see CheckNodeID; it is also shown by the broker as the client's name
+	Role Role           // of this node; the subjects that it publishes to begin with it
 	Log  zerolog.Logger // connection events and permission violations go here
 }
 
@@ -34,17 +37,25 @@ type Options struct {
 type Conn struct {
 	nc        *nats.Conn
 	js        jetstream.JetStream
-	node      string
+	self      Sender
 	apiPrefix string
+	nkeyFile  string // "" without
 	log       zerolog.Logger
 	strange   zerolog.Logger // of messages that nobody of ours sends: whoever floods the broker with them must not fill logs
 	done      chan struct{}
 	connected signals
+	refusals  signals
+	prober    atomic.Pointer[jetstream.Consumer] // of proofs; nil without
 
 	mu      sync.Mutex
 	link    context.Context // ends, with ErrDisconnected as its cause, when the present connection is lost
 	unlink  context.CancelCauseFunc
 	lastErr error // why there is no connection
+
+	statusesMute time.Time // since when nobody answers for the statuses, zero if somebody does
+
+	refused   error     // what the broker last did not permit ...
+	refusedAt time.Time // ... and when
 }
 
 // Connect tries each URL once and returns; while none answers, the Conn goes on trying for ever, see Wait. It fails
@@ -62,8 +73,12 @@ func Connect(cfg Config, opt Options) (*Conn, error) {
 
 // newConn makes a Conn that is yet to dial, and what it is to dial with.
 func newConn(cfg Config, opt Options) (*Conn, []nats.Option, error) {
-	if err := CheckNodeID(opt.Node); err != nil {
+	self := Sender{opt.Role, opt.Node}
+	if err := self.check(); err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	if self.Role == RoleBroker {
+		return nil, nil, fmt.Errorf("%w: a broker connects with itself alone", ErrConfig)
 	}
 	if err := cfg.Validate(); err != nil {
 		return nil, nil, err
@@ -72,12 +87,21 @@ func newConn(cfg Config, opt Options) (*Conn, []nats.Option, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	c := &Conn{node: opt.Node, log: opt.Log, strange: opt.Log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Minute}), done: make(chan struct{})}
-	c.link, c.unlink = context.WithCancelCause(context.Background())
-	c.unlink(ErrDisconnected) // until there is a connection
-	c.apiPrefix = cmp.Or(cfg.APIPrefix, defaultAPIPrefix)
+	c := unconnected(self, opt.Log)
+	c.nkeyFile, c.apiPrefix = cfg.NKeyFile, cmp.Or(cfg.APIPrefix, defaultAPIPrefix)
 	inbox := cmp.Or(cfg.InboxPrefix, "_INBOX_"+opt.Node)
 	return c, append(c.options(inbox), security...), nil
+}
+
+// unconnected is a Conn that has everything but a connection.
+func unconnected(self Sender, log zerolog.Logger) *Conn {
+	c := &Conn{
+		self: self, apiPrefix: defaultAPIPrefix, log: log,
+		strange: log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Minute}), done: make(chan struct{}),
+	}
+	c.link, c.unlink = context.WithCancelCause(context.Background())
+	c.unlink(ErrDisconnected) // until there is a connection
+	return c
 }
 
 func (c *Conn) dial(urls string, options []nats.Option) error {
@@ -94,7 +118,7 @@ func (c *Conn) dial(urls string, options []nats.Option) error {
 
 func (c *Conn) options(inbox string) []nats.Option {
 	return []nats.Option{
-		nats.Name(c.node),
+		nats.Name(c.self.Node),
 		nats.Timeout(dialTimeout),
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
@@ -140,11 +164,17 @@ func (c *Conn) onRetry(_ *nats.Conn, err error) {
 	if c.setError(err) {
 		level = zerolog.WarnLevel
 	}
-	c.log.WithLevel(level).Err(err).Msg("broker can't be reached, trying again")
+	c.log.WithLevel(level).Err(err).Msg("broker cannot be reached, trying again")
 }
 
 // onError gets what has no caller to return to. Permission violations appear here only; the call just times out.
 func (c *Conn) onError(_ *nats.Conn, sub *nats.Subscription, err error) {
+	if errors.Is(err, nats.ErrPermissionViolation) {
+		c.mu.Lock()
+		c.refused, c.refusedAt = err, time.Now()
+		c.mu.Unlock()
+		c.refusals.raise()
+	}
 	event := c.strange.Error().Err(err)
 	if sub != nil {
 		event = event.Str("subject", sub.Subject)
@@ -152,7 +182,41 @@ func (c *Conn) onError(_ *nats.Conn, sub *nats.Subscription, err error) {
 	event.Msg("broker reported an error")
 }
 
-// setError keeps why there is no connection, and tells whether that is news.
+// refusalAge is how long a refusal counts: what a role needs it tries again and again.
+const refusalAge = 30 * time.Second
+
+// Refused says what the broker did not permit this node lately, nil if nothing (ErrRefused).
+func (c *Conn) Refused() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.refused == nil || time.Since(c.refusedAt) > refusalAge {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrRefused, c.refused)
+}
+
+// UntilRefused returns a context that ends when ctx does, when stop is called, and as soon as the broker does not
+// permit something: its cause is then an ErrRefused. Commands need it, because nobody answers what was refused.
+func (c *Conn) UntilRefused(ctx context.Context) (until context.Context, stop context.CancelFunc) {
+	until, end := context.WithCancelCause(ctx)
+	refused, unlisten := c.refusals.listen()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		select {
+		case <-refused:
+			end(c.Refused())
+		case <-until.Done():
+		}
+	}()
+	return until, func() {
+		end(nil)
+		<-ended
+		unlisten()
+	}
+}
+
+// setError keeps why there is no connection, and reports whether that is news.
 func (c *Conn) setError(err error) (news bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -161,7 +225,7 @@ func (c *Conn) setError(err error) (news bool) {
 	return news
 }
 
-// Connected tells whether there is a connection at this moment.
+// Connected reports whether there is a connection at this moment.
 func (c *Conn) Connected() bool { return c.present().Err() == nil }
 
 // present is the present connection as a context.
@@ -225,7 +289,8 @@ func (c *Conn) Close(ctx context.Context) error {
 	return nil
 }
 
-// ask makes requests that the broker answers. It gives up when the connection is lost, since the answer is lost with it.
+// ask makes requests that the broker answers. It gives up when the connection is lost, since the answer is lost with
+// it.
 func (c *Conn) ask(ctx context.Context, request func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -244,7 +309,7 @@ func (c *Conn) ask(ctx context.Context, request func(context.Context) error) err
 	return explain(err)
 }
 
-// lost tells whether a connection has ended, and for good or not.
+// lost reports whether a connection has ended, and for good or not.
 func (c *Conn) lost(link context.Context) error {
 	select {
 	case <-c.done:

@@ -15,6 +15,7 @@ import (
 
 	"pdns-distribute/broker"
 	"pdns-distribute/broker/brokertest"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
 )
 
@@ -68,34 +69,36 @@ func TestConfigValidate(t *testing.T) {
 }
 
 func TestConnectRefusesReadableSecret(t *testing.T) {
-	b := brokertest.Start(t, brokertest.Options{Core: []string{"primary1"}})
+	t.Parallel()
+	b := brokertest.Start(t, brokertest.Options{Primaries: []string{"primary1"}})
 	cfg := b.Config("primary1")
-	must(t, os.Chmod(cfg.NKeyFile, 0o640))
-	_, err := broker.Connect(cfg, broker.Options{Node: "primary1"})
+	must.OK(t, os.Chmod(cfg.NKeyFile, 0o640))
+	_, err := broker.Connect(cfg, broker.Options{Node: "primary1", Role: broker.RolePrimary})
 	if !errors.Is(err, broker.ErrConfig) || !strings.Contains(err.Error(), "chmod 600 "+cfg.NKeyFile) {
 		t.Errorf("group-readable nkey: %v", err)
 	}
 	cfg.NKeyFile = t.TempDir()
-	if _, err := broker.Connect(cfg, broker.Options{Node: "primary1"}); !errors.Is(err, broker.ErrConfig) {
+	if _, err := broker.Connect(cfg, broker.Options{Node: "primary1", Role: broker.RolePrimary}); !errors.Is(err, broker.ErrConfig) {
 		t.Errorf("directory as nkey: %v", err)
 	}
 	cfg.NKeyFile = filepath.Join(cfg.NKeyFile, "none")
-	if _, err := broker.Connect(cfg, broker.Options{Node: "primary1"}); !errors.Is(err, broker.ErrConfig) {
+	if _, err := broker.Connect(cfg, broker.Options{Node: "primary1", Role: broker.RolePrimary}); !errors.Is(err, broker.ErrConfig) {
 		t.Errorf("missing nkey: %v", err)
 	}
 }
 
 func TestConnectRefusesUnreadableCertificates(t *testing.T) {
-	b := brokertest.Start(t, brokertest.Options{Core: []string{"primary1"}})
+	t.Parallel()
+	b := brokertest.Start(t, brokertest.Options{Primaries: []string{"primary1"}})
 	for name, spoil := range map[string]func(*broker.Config){
 		"missing CA":          func(c *broker.Config) { c.CAFile += ".none" },
 		"CA is a seed":        func(c *broker.Config) { c.CAFile = c.NKeyFile },
-		"nkey is no key":      func(c *broker.Config) { must(t, os.Chmod(c.CAFile, 0o600)); c.NKeyFile = c.CAFile },
+		"nkey is no key":      func(c *broker.Config) { must.OK(t, os.Chmod(c.CAFile, 0o600)); c.NKeyFile = c.CAFile },
 		"missing certificate": func(c *broker.Config) { c.CertFile, c.KeyFile = c.CAFile+".none", c.NKeyFile },
 	} {
 		cfg := b.Config("primary1")
 		spoil(&cfg)
-		conn, err := broker.Connect(cfg, broker.Options{Node: "primary1"})
+		conn, err := broker.Connect(cfg, broker.Options{Node: "primary1", Role: broker.RolePrimary})
 		if !errors.Is(err, broker.ErrConfig) || conn != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -103,40 +106,45 @@ func TestConnectRefusesUnreadableCertificates(t *testing.T) {
 }
 
 func TestConnectRefusesBadNode(t *testing.T) {
-	b := brokertest.Start(t, brokertest.Options{Core: []string{"primary1"}})
-	if _, err := broker.Connect(b.Config("primary1"), broker.Options{Node: "a.b"}); !errors.Is(err, broker.ErrConfig) {
-		t.Error(err)
+	t.Parallel()
+	b := brokertest.Start(t, brokertest.Options{Primaries: []string{"primary1"}})
+	for _, self := range []broker.Sender{
+		{Role: broker.RolePrimary, Node: "a.b"}, {Role: broker.RolePrimary}, {Node: "primary1"}, {Role: "broker", Node: "primary1"}, {Role: "*", Node: "primary1"},
+	} {
+		if _, err := broker.Connect(b.Config("primary1"), broker.Options{Node: self.Node, Role: self.Role}); !errors.Is(err, broker.ErrConfig) {
+			t.Errorf("%v: %v", self, err)
+		}
 	}
 }
 
 // refused connects in vain and returns why.
 func refused(t *testing.T, cfg broker.Config, node string) error {
 	t.Helper()
-	conn, err := broker.Connect(cfg, broker.Options{Node: node})
-	must(t, err)
-	defer func() { must(t, conn.Close(context.Background())) }()
+	conn, err := broker.Connect(cfg, broker.Options{Node: node, Role: broker.RolePrimary})
+	must.OK(t, err)
+	defer func() { must.OK(t, conn.Close(context.Background())) }()
 	// The first attempt is made by Connect, the second one reports; more would do no harm.
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	if err = conn.Wait(ctx); err == nil {
 		t.Fatal("connected")
 	}
-	if _, err := conn.PublishTouch(t.Context(), zone.Root, broker.Touch{}); !errors.Is(err, broker.ErrDisconnected) {
+	if _, err := conn.PublishTouch(t.Context(), zone.Root, order("sec1")); !errors.Is(err, broker.ErrDisconnected) {
 		t.Errorf("publishing without a connection: %v", err)
 	}
 	return err
 }
 
 func TestConnectRefused(t *testing.T) {
-	b := brokertest.Start(t, brokertest.Options{Core: []string{"primary1"}})
+	b := brokertest.Start(t, brokertest.Options{Primaries: []string{"primary1"}})
 	dir := t.TempDir()
 	t.Run("other CA", func(t *testing.T) {
 		t.Parallel()
 		ca, err := broker.NewCA("another", time.Now())
-		must(t, err)
+		must.OK(t, err)
 		cfg := b.Config("primary1")
 		cfg.CAFile = filepath.Join(dir, "other.crt")
-		must(t, os.WriteFile(cfg.CAFile, ca.CertPEM, 0o600))
+		must.OK(t, os.WriteFile(cfg.CAFile, ca.CertPEM, 0o600))
 		if err := refused(t, cfg, "primary1"); !strings.Contains(err.Error(), "unknown authority") {
 			t.Error(err)
 		}
@@ -152,10 +160,10 @@ func TestConnectRefused(t *testing.T) {
 	t.Run("other nkey", func(t *testing.T) {
 		t.Parallel()
 		key, err := broker.NewUserKey()
-		must(t, err)
+		must.OK(t, err)
 		cfg := b.Config("primary1")
 		cfg.NKeyFile = filepath.Join(dir, "other.nkey")
-		must(t, os.WriteFile(cfg.NKeyFile, key.Seed, 0o600))
+		must.OK(t, os.WriteFile(cfg.NKeyFile, key.Seed, 0o600))
 		if err := refused(t, cfg, "primary1"); !strings.Contains(err.Error(), "Authorization") {
 			t.Error(err)
 		}
@@ -163,15 +171,16 @@ func TestConnectRefused(t *testing.T) {
 }
 
 func TestConnectBeforeBroker(t *testing.T) {
-	b := brokertest.Start(t, brokertest.Options{Core: []string{"primary1"}})
+	t.Parallel()
+	b := brokertest.Start(t, brokertest.Options{Primaries: []string{"primary1"}})
 	b.Stop()
-	conn, err := broker.Connect(b.Config("primary1"), broker.Options{Node: "primary1"})
-	must(t, err)
-	defer func() { must(t, conn.Close(context.Background())) }()
+	conn, err := broker.Connect(b.Config("primary1"), broker.Options{Node: "primary1", Role: broker.RolePrimary})
+	must.OK(t, err)
+	defer func() { must.OK(t, conn.Close(context.Background())) }()
 	if conn.Connected() {
 		t.Error("connected to nothing")
 	}
-	if _, err := conn.PublishTouch(t.Context(), zone.Root, broker.Touch{}); !errors.Is(err, broker.ErrDisconnected) {
+	if _, err := conn.PublishTouch(t.Context(), zone.Root, order("sec1")); !errors.Is(err, broker.ErrDisconnected) {
 		t.Error(err)
 	}
 	connected, stop := conn.Connections()
@@ -182,20 +191,21 @@ func TestConnectBeforeBroker(t *testing.T) {
 	b.Stop()
 	b.Start()
 	receive(t, connected)
-	_, err = conn.PublishTouch(t.Context(), zone.Root, broker.Touch{})
-	must(t, err)
+	_, err = conn.PublishTouch(t.Context(), zone.Root, order("sec1"))
+	must.OK(t, err)
 }
 
 func TestAskGivesUpWhenConnectionIsLost(t *testing.T) {
+	t.Parallel()
 	b, primary := start(t)
-	sub, err := primary.NATS().SubscribeSync("pdns.status.primary1")
-	must(t, err)
+	sub, err := primary.NATS().SubscribeSync("pdns.status.primary.primary1")
+	must.OK(t, err)
 	// With a listener and without its stream, the status waits for an answer that no one gives.
-	must(t, primary.JetStream().DeleteStream(t.Context(), "PDNS_STATUS"))
+	must.OK(t, primary.JetStream().DeleteStream(t.Context(), "PDNS_STATUS"))
 	ended := make(chan error, 1)
 	go func() { ended <- primary.PublishStatus(t.Context(), []byte("{}")) }()
 	_, err = sub.NextMsg(patience)
-	must(t, err)
+	must.OK(t, err)
 	asked := time.Now()
 	b.Stop()
 	if err := receive(t, ended); !errors.Is(err, broker.ErrDisconnected) {
@@ -207,21 +217,22 @@ func TestAskGivesUpWhenConnectionIsLost(t *testing.T) {
 }
 
 func TestClose(t *testing.T) {
+	t.Parallel()
 	_, primary := start(t)
 	ended := make(chan error, 1)
 	go func() { ended <- primary.Touches(t.Context(), func(broker.TouchMsg) {}, nil) }()
-	must(t, primary.Close(t.Context()))
+	must.OK(t, primary.Close(t.Context()))
 	receive(t, primary.Done())
 	if err := receive(t, ended); !errors.Is(err, broker.ErrClosed) {
 		t.Error(err)
 	}
-	if _, err := primary.PublishTouch(t.Context(), zone.Root, broker.Touch{}); !errors.Is(err, broker.ErrClosed) {
+	if _, err := primary.PublishTouch(t.Context(), zone.Root, order("sec1")); !errors.Is(err, broker.ErrClosed) {
 		t.Error(err)
 	}
 	if err := primary.Wait(t.Context()); !errors.Is(err, broker.ErrClosed) {
 		t.Error(err)
 	}
-	must(t, primary.Close(t.Context())) // again
+	must.OK(t, primary.Close(t.Context())) // again
 }
 
 // logBuffer is a log that may be read while it is written.
@@ -258,10 +269,10 @@ func (l *logBuffer) contains(parts ...string) bool {
 func TestViolationsAreLogged(t *testing.T) {
 	b, _ := start(t)
 	var log logBuffer
-	sec, err := broker.Connect(b.Config("sec1"), broker.Options{Node: "sec1", Log: zerolog.New(&log)})
-	must(t, err)
-	defer func() { must(t, sec.Close(context.Background())) }()
+	sec, err := broker.Connect(b.Config("sec1"), broker.Options{Node: "sec1", Role: broker.RoleSecondary, Log: zerolog.New(&log)})
+	must.OK(t, err)
+	defer func() { must.OK(t, sec.Close(context.Background())) }()
 	reconnect(t, sec)
-	must(t, sec.NATS().Publish("pdns.zone.com", nil))
+	must.OK(t, sec.NATS().Publish("pdns.zone.com", nil))
 	eventually(t, func() bool { return log.contains(`"error"`, "pdns.zone.com") })
 }

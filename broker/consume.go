@@ -8,8 +8,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Flow is told when messages can flow (nil), and when they can't and why: the connection is lost (ErrDisconnected) or
-// the consumer isn't there yet or any more (ErrGone). It is called by the consuming goroutine, once per change.
+// Flow is called when messages can flow (nil), and when they cannot, with the reason: the connection is lost
+// (ErrDisconnected) or the consumer isn't there yet or any more (ErrGone). It is called by the consuming goroutine,
+// once per change.
 type Flow func(reason error)
 
 const (
@@ -33,12 +34,16 @@ type follower struct {
 	open func(context.Context) (jetstream.Consumer, error)
 	// durable consumers outlive a lost connection; others are opened anew.
 	durable bool
+	// look asks the broker for the consumer, before its inbox ends, see end; nil if nobody else can take its pulls.
+	look func(context.Context) error
 	// handle gets the messages one after the other.
 	handle func(context.Context, delivery)
+	// reopen has the consumer opened anew; nil if nothing but the broker does.
+	reopen <-chan struct{}
 
 	generation atomic.Int64 // when the consumer was created
-	told       bool
-	stopped    error // last told to flow
+	reported   bool
+	stopped    error // what flow was last called with
 }
 
 // delivery is a message and the generation of the consumer it came from. Sequences begin anew when the broker is
@@ -49,7 +54,7 @@ type delivery struct {
 	current *atomic.Int64
 }
 
-// stale tells that the consumer this message came from is gone.
+// stale reports whether the consumer that this message came from is gone.
 func (d delivery) stale() bool { return d.from != d.current.Load() }
 
 func generation(c jetstream.Consumer) int64 { return c.CachedInfo().Created.UnixNano() }
@@ -85,10 +90,10 @@ func (f *follower) await(ctx context.Context, connected <-chan struct{}) (jetstr
 		consumer, err := f.tryOpen(ctx)
 		if err == nil {
 			f.generation.Store(generation(consumer))
-			f.tell(nil)
+			f.report(nil)
 			return consumer, nil
 		}
-		f.tell(err)
+		f.report(err)
 		if err := f.pause(ctx, connected, pause); err != nil {
 			return nil, err
 		}
@@ -142,7 +147,7 @@ func (f *follower) consume(ctx context.Context, consumer jetstream.Consumer, con
 			}
 		}))
 	if err != nil {
-		f.tell(explain(err))
+		f.report(explain(err))
 		return nil
 	}
 	ended := running.Closed()
@@ -159,8 +164,10 @@ func (f *follower) consume(ctx context.Context, consumer jetstream.Consumer, con
 			return ErrClosed
 		case <-ended:
 			return nil
+		case <-f.reopen:
+			return nil
 		case err := <-broken:
-			f.conn.log.Debug().Err(err).Str("object", f.object).Msg("consuming was interrupted")
+			f.conn.log.Debug().Err(err).Str("object", f.object).Msg("consumer was interrupted, consuming again")
 		case <-connected:
 		}
 		if !f.same(ctx, from) {
@@ -176,15 +183,19 @@ func (f *follower) consume(ctx context.Context, consumer jetstream.Consumer, con
 // it swallows messages until it expires, and those come again only after ackWait. So the last pull must have been read
 // before the inbox ends, which the answer to a lookup shows.
 func (f *follower) end(ctx context.Context, running jetstream.ConsumeContext) {
+	if f.look != nil && f.conn.Connected() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookup)
+		defer cancel()
+		_ = f.conn.ask(ctx, f.look) // that it was answered matters, not what
+	}
 	if !f.durable || !f.conn.Connected() {
 		running.Stop()
 		return
 	}
-	_, _ = f.tryOpen(context.WithoutCancel(ctx)) // that it was answered matters, not what
 	running.Drain()
 }
 
-// same tells whether the consumer is still there after a reconnection or an error.
+// same reports whether the consumer is still there after a reconnection or an error.
 func (f *follower) same(ctx context.Context, from int64) bool {
 	if !f.durable {
 		return false
@@ -193,16 +204,16 @@ func (f *follower) same(ctx context.Context, from int64) bool {
 	return err == nil && generation(consumer) == from
 }
 
-// tell reports a change to the log and to flow.
-func (f *follower) tell(reason error) {
-	if f.told && (reason == nil) == (f.stopped == nil) && sentinel(reason) == sentinel(f.stopped) {
+// report reports a change to the log and to flow.
+func (f *follower) report(reason error) {
+	if f.reported && (reason == nil) == (f.stopped == nil) && sentinel(reason) == sentinel(f.stopped) {
 		return
 	}
-	f.told, f.stopped = true, reason
+	f.reported, f.stopped = true, reason
 	if reason != nil {
-		f.conn.log.Warn().Err(reason).Str("object", f.object).Msg("waiting until messages can flow")
+		f.conn.log.Warn().Err(reason).Str("object", f.object).Msg("no messages can be received, waiting")
 	} else {
-		f.conn.log.Info().Str("object", f.object).Msg("messages can flow")
+		f.conn.log.Info().Str("object", f.object).Msg("messages are received again")
 	}
 	if f.flow != nil {
 		f.flow(reason)
@@ -219,10 +230,10 @@ type Message struct {
 	hold         delivery
 }
 
-// AckWait is how long a message may be in hand without a word before it is delivered again.
+// AckWait is how long a message may be in hand without a sign of work before it is delivered again.
 const AckWait = ackWait
 
-// Same tells whether both are deliveries of one message, which acknowledging either does away with.
+// Same reports whether both are deliveries of one message, which acknowledging either does away with.
 func (m Message) Same(other Message) bool {
 	return m.seq == other.seq && m.hold.from == other.hold.from
 }

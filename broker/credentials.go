@@ -1,19 +1,17 @@
 package broker
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/nats-io/nkeys"
+
+	"pdns-distribute/roles/private"
 )
 
 const (
@@ -35,7 +33,7 @@ func NewCA(name string, now time.Time) (Certificate, error) {
 	template.NotAfter = now.AddDate(caYears, 0, 0)
 	template.IsCA, template.BasicConstraintsValid, template.MaxPathLenZero = true, true, true
 	template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
-	return sign(template, nil)
+	return sign(template, nil, nil)
 }
 
 // NewServerCertificate makes a broker's certificate for host names and IP addresses, valid for 825 days. It serves on
@@ -48,18 +46,11 @@ func (ca Certificate) NewServerCertificate(hosts []string, now time.Time) (Certi
 	template.NotAfter = now.AddDate(0, 0, serverDays)
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
-	for _, h := range hosts {
-		if ip := net.ParseIP(h); ip != nil {
-			template.IPAddresses = append(template.IPAddresses, ip)
-		} else {
-			template.DNSNames = append(template.DNSNames, h)
-		}
-	}
 	authority, err := tls.X509KeyPair(ca.CertPEM, ca.KeyPEM)
 	if err != nil {
 		return Certificate{}, fmt.Errorf("broker certificate: read authority: %w", err)
 	}
-	return sign(template, &authority)
+	return sign(template, hosts, &authority)
 }
 
 // certificate is the part of a template common to all. The serial number is chosen when it is signed.
@@ -68,27 +59,9 @@ func certificate(name string, now time.Time) *x509.Certificate {
 }
 
 // sign makes a key and the certificate for it, signed by the authority, or by itself if there is none.
-func sign(template *x509.Certificate, authority *tls.Certificate) (Certificate, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return Certificate{}, fmt.Errorf("make key: %w", err)
-	}
-	parent, signer := template, any(key)
-	if authority != nil {
-		parent, signer = authority.Leaf, authority.PrivateKey
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
-	if err != nil {
-		return Certificate{}, fmt.Errorf("sign certificate: %w", err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return Certificate{}, fmt.Errorf("encode key: %w", err)
-	}
-	return Certificate{
-		CertPEM: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		KeyPEM:  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}),
-	}, nil
+func sign(template *x509.Certificate, hosts []string, authority *tls.Certificate) (Certificate, error) {
+	pair, err := private.NewPair(template, hosts, authority)
+	return Certificate{CertPEM: pair.Cert, KeyPEM: pair.Key}, err
 }
 
 // Certificates takes a file of certificates (PEM) apart.

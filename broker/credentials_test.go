@@ -13,22 +13,23 @@ import (
 	"github.com/rs/zerolog"
 
 	"pdns-distribute/broker"
+	"pdns-distribute/powerdns/must"
 )
 
 func parse(t *testing.T, c broker.Certificate) *x509.Certificate {
 	t.Helper()
 	block, _ := pem.Decode(c.CertPEM)
 	cert, err := x509.ParseCertificate(block.Bytes)
-	must(t, err)
+	must.OK(t, err)
 	return cert
 }
 
 func TestCertificates(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	ca, err := broker.NewCA("pdns-distribute", now)
-	must(t, err)
+	must.OK(t, err)
 	server, err := ca.NewServerCertificate([]string{"broker.example", "192.0.2.1", "2001:db8::1"}, now)
-	must(t, err)
+	must.OK(t, err)
 	roots := x509.NewCertPool()
 	roots.AddCert(parse(t, ca))
 	cert := parse(t, server)
@@ -58,7 +59,7 @@ func TestCertificates(t *testing.T) {
 
 func TestCertificatesRefused(t *testing.T) {
 	ca, err := broker.NewCA("pdns-distribute", time.Now())
-	must(t, err)
+	must.OK(t, err)
 	if _, err := ca.NewServerCertificate(nil, time.Now()); err == nil {
 		t.Error("a certificate for no host")
 	}
@@ -69,9 +70,9 @@ func TestCertificatesRefused(t *testing.T) {
 
 func TestUserKeys(t *testing.T) {
 	key, err := broker.NewUserKey()
-	must(t, err)
+	must.OK(t, err)
 	again, err := broker.ReadUserKey(key.Seed)
-	must(t, err)
+	must.OK(t, err)
 	if again.PublicKey != key.PublicKey || !strings.HasPrefix(key.PublicKey, "U") || !strings.HasPrefix(string(key.Seed), "SU") {
 		t.Errorf("keys %q and %q", key.PublicKey, again.PublicKey)
 	}
@@ -83,7 +84,7 @@ func TestUserKeys(t *testing.T) {
 func user(t *testing.T, id string) broker.User {
 	t.Helper()
 	key, err := broker.NewUserKey()
-	must(t, err)
+	must.OK(t, err)
 	return broker.User{ID: id, PublicKeys: []string{key.PublicKey}}
 }
 
@@ -91,11 +92,11 @@ func TestServerConf(t *testing.T) {
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, name) }
 	ca, err := broker.NewCA("test", time.Now())
-	must(t, err)
+	must.OK(t, err)
 	server, err := ca.NewServerCertificate([]string{"localhost"}, time.Now())
-	must(t, err)
+	must.OK(t, err)
 	for name, content := range map[string][]byte{"ca": ca.CertPEM, "crt": server.CertPEM, "key": server.KeyPEM} {
-		must(t, os.WriteFile(path(name), content, 0o600))
+		must.OK(t, os.WriteFile(path(name), content, 0o600))
 	}
 	conf := broker.ServerConf{
 		ServerName: `n"1`, Listen: "127.0.0.1:-1", StoreDir: path("store with blanks"),
@@ -106,20 +107,20 @@ func TestServerConf(t *testing.T) {
 	admin.PublicKeys = append(admin.PublicKeys, user(t, "admin").PublicKeys...)
 	for _, users := range []broker.Accounts{
 		{
-			Core: []broker.User{user(t, "primary1")}, Health: []broker.User{user(t, "health1")}, Proxies: []broker.User{user(t, "proxy1"), user(t, "proxy2")},
+			Primaries: []broker.User{user(t, "primary1")}, Health: []broker.User{user(t, "health1")}, Proxies: []broker.User{user(t, "proxy1"), user(t, "proxy2")},
 			Secondaries: []broker.User{user(t, "0"), user(t, "sec_2-b")}, System: []broker.User{admin},
 		},
-		{Core: []broker.User{user(t, "primary1")}},
+		{Primaries: []broker.User{user(t, "primary1")}},
 	} {
 		text, err := conf.Render()
-		must(t, err)
+		must.OK(t, err)
 		if always := strings.Contains(string(text), "\n  sync_interval: always\n"); always != conf.SyncAlways {
 			t.Errorf("sync_always has no effect in:\n%s", text)
 		}
 		who, err := users.Render()
-		must(t, err)
-		must(t, os.WriteFile(path("conf"), text, 0o600))
-		must(t, os.WriteFile(path(broker.AccountsFile), who, 0o600))
+		must.OK(t, err)
+		must.OK(t, os.WriteFile(path("conf"), text, 0o600))
+		must.OK(t, os.WriteFile(path(broker.AccountsFile), who, 0o600))
 		if _, err := broker.NewServer(path("conf"), zerolog.Nop()); err != nil {
 			t.Errorf("%v in:\n%s\n%s", err, text, who)
 		}
@@ -133,7 +134,7 @@ func TestServerConfRefuses(t *testing.T) {
 		t.Error(err)
 	}
 	_, err := broker.Accounts{
-		Core: []broker.User{u, u}, Proxies: []broker.User{{ID: "a.b", PublicKeys: []string{"SUSECRET"}}}, Secondaries: []broker.User{{ID: "c"}},
+		Primaries: []broker.User{u, u}, Proxies: []broker.User{{ID: "a.b", PublicKeys: []string{"SUSECRET"}}}, Secondaries: []broker.User{{ID: "c"}},
 	}.Render()
 	if !errors.Is(err, broker.ErrConfig) {
 		t.Fatal(err)

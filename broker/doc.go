@@ -5,12 +5,17 @@
 //
 //   - Connect gives a [Conn], which connects over TLS with credentials only, and reconnects for ever.
 //   - [Conn.EnsureStreams] lays out the streams; the primary calls it at each connection, since a broker may be wiped.
-//   - Touches ("this zone may have changed") are a work queue holding one touch per zone: [Conn.PublishTouch], [Conn.Touches].
-//   - States are the last value per zone, written by compare-and-set: [Conn.PublishState], [Conn.LastState], [Conn.WatchStates].
+//   - Touches ("this zone may have changed") are a work queue with one touch per zone and sender: [Conn.PublishTouch],
+//     [Conn.Touches].
+//   - States are the last value per zone, written by compare-and-set: [Conn.PublishState], [Conn.LastState],
+//     [Conn.WatchStates].
 //   - Blobs are immutable and named by their SHA-256; large states refer to them: [Conn.PutBlobs], [Conn.GetBlob].
-//   - A secondary follows the states through a durable consumer of its own, which the core provisions for it:
+//   - A secondary follows the states through a durable consumer of its own, which a primary provisions for it:
 //     [Conn.ProvisionFeed], [Conn.Feed]; [Conn.Feeds] shows how far behind each is.
-//   - Statuses are kept in memory for two minutes (presence); applied notices pass by and are not kept.
-//   - Three accounts part the roles: CORE (primary, health, admin) owns the streams, API (proxies) and SEC (secondaries)
-//     reach only the subjects exported to them. Inside one account NATS permissions are no boundary.
+//   - Presences are kept in memory for two minutes; notices are not kept.
+//   - Four accounts part the roles: CORE (primaries) owns the streams; HEALTH (health roles), API (proxies) and SEC
+//     (secondaries) reach only the subjects exported to them. Inside one account NATS permissions are no boundary.
+//
+// [Server] is the embedded nats-server, which proves itself and repairs its store. [Diagnose] finds out what a node can do
+// at a broker.
 package broker

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -12,32 +13,39 @@ var (
 	// ErrConfig is wrapped by faults of a configuration or of the files it names. Trying again won't help.
 	ErrConfig = errors.New("broker configuration")
 
-	// ErrDisconnected says that there is no connection at the moment, or that it was lost before the answer came.
+	// ErrDisconnected means that there is no connection at the moment, or that it was lost before the answer came.
 	ErrDisconnected = errors.New("not connected to the broker")
 
-	// ErrClosed says that the connection is closed for good.
+	// ErrClosed means that the connection is closed for good.
 	ErrClosed = errors.New("connection to the broker is closed")
 
-	// ErrGone says that a stream or consumer isn't there: the broker was wiped or never set up. The primary role
+	// ErrGone means that a stream or consumer isn't there: the broker was wiped or never set up. The primary role
 	// creates what is missing with EnsureStreams and ProvisionFeed.
 	ErrGone = errors.New("missing on the broker (the primary role makes it, as soon as it runs)")
 
-	// ErrConflict says that a state was not stored since another one had been stored in the meantime.
+	// ErrConflict means that a state was not stored since another one had been stored in the meantime.
 	ErrConflict = errors.New("state was changed by another writer")
 
-	// ErrNotFound says that the broker answered, and holds no such state or blob.
+	// ErrNotFound means that the broker answered, and holds no such state or blob.
 	ErrNotFound = errors.New("not found on the broker")
 
-	// ErrCorrupt says that a blob's content doesn't have the hash it is named by.
+	// ErrCorrupt means that a blob's content doesn't have the hash it is named by.
 	ErrCorrupt = errors.New("content doesn't match its hash")
 
-	// ErrDeviates says that a stream or consumer exists with other settings than this program needs.
+	// ErrDeviates means that a stream or consumer exists with other settings than this program needs.
 	ErrDeviates = errors.New("settings on the broker deviate")
 
-	// ErrNoLeader says that no node holds the lease: no health role runs, or the one that led has just ended.
+	// ErrNoLeader means that no node holds the lease: no health role runs, or the one that led has just ended.
 	ErrNoLeader = errors.New("no health role leads; is one running? (after one ended, another one takes over within 20 s)")
 
-	// ErrSubject says that a subject or node id is none of this program's.
+	// ErrNoPrimary means that no primary role is connected.
+	ErrNoPrimary = errors.New("no primary role is connected to the broker: start it, and look at its log")
+
+	// ErrRefused means that the broker does not permit this node what its role needs.
+	ErrRefused = errors.New("the broker does not permit what this role needs: its accounts.conf may be of an older version, or the role or id another one; " +
+		"run pdns-distribute init update DIR, copy accounts.conf to each broker, and reload it")
+
+	// ErrSubject means that a subject or node id is none of this program's.
 	ErrSubject = errors.New("not a subject of pdns-distribute")
 )
 
@@ -46,6 +54,8 @@ const (
 	codeWrongLastSequence           jetstream.ErrorCode = 10071
 	codeWrongLastSequenceReplicated jetstream.ErrorCode = 10164
 	codeSequenceNotFound            jetstream.ErrorCode = 10043
+	codeNoLeader                    jetstream.ErrorCode = 10008 // "JetStream system temporarily unavailable"
+	codeStreamOffline               jetstream.ErrorCode = 10118
 )
 
 // explain puts the sentinel that a caller can act on before an error of the NATS client.
@@ -75,6 +85,20 @@ func sentinel(err error) error {
 		return ErrConflict
 	}
 	return nil
+}
+
+// Silent reports whether an error is that of brokers that let a node in and answer nothing that they would have to look
+// up: they have no quorum, or their store has failed. Who may not ask gets another error (ErrNotPermitted).
+func Silent(err error) bool {
+	return !errors.Is(err, ErrNotPermitted) && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, jetstream.ErrNoStreamResponse) ||
+		hasCode(err, codeNoLeader) || hasCode(err, codeStreamOffline))
+}
+
+// Answered reports whether an error is what the broker itself said, such as that a stream is not there: it listens and
+// answers.
+func Answered(err error) bool {
+	return err == nil || errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrConsumerNotFound) ||
+		errors.Is(err, jetstream.ErrBucketNotFound)
 }
 
 func hasCode(err error, code jetstream.ErrorCode) bool {

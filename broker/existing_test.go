@@ -23,6 +23,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"pdns-distribute/broker"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
 )
 
@@ -41,9 +42,9 @@ func startExisting(t *testing.T, tlsMore string, auth func(*existing) string) *e
 	e := &existing{t: t, dir: t.TempDir()}
 	var err error
 	e.ca, err = broker.NewCA("somebody", time.Now())
-	must(t, err)
+	must.OK(t, err)
 	cert, err := e.ca.NewServerCertificate([]string{"127.0.0.1"}, time.Now())
-	must(t, err)
+	must.OK(t, err)
 	e.write("ca.crt", e.ca.CertPEM)
 	e.write("server.crt", cert.CertPEM)
 	e.write("server.key", cert.KeyPEM)
@@ -60,7 +61,7 @@ tls { cert_file: %q, key_file: %q, ca_file: %q, handshake_first: true, %s }
 %s`, listen, e.path("store"), e.path("server.crt"), e.path("server.key"), e.path("ca.crt"), tlsMore, auth))
 	var err error
 	e.server, err = broker.NewServer(file, zerolog.Nop())
-	must(e.t, err)
+	must.OK(e.t, err)
 	e.stop = background(e.t, e.server.Run)
 	receive(e.t, e.server.Ready())
 }
@@ -69,7 +70,7 @@ func (e *existing) path(name string) string { return filepath.Join(e.dir, name) 
 
 func (e *existing) write(name string, content []byte) (path string) {
 	e.t.Helper()
-	must(e.t, os.WriteFile(e.path(name), content, 0o600))
+	must.OK(e.t, os.WriteFile(e.path(name), content, 0o600))
 	return e.path(name)
 }
 
@@ -82,8 +83,8 @@ func (e *existing) config() broker.Config {
 func (e *existing) works(cfg broker.Config) *broker.Conn {
 	t := e.t
 	t.Helper()
-	conn, err := broker.Connect(cfg, broker.Options{Node: "node1"})
-	must(t, err)
+	conn, err := broker.Connect(cfg, broker.Options{Node: "node1", Role: broker.RolePrimary})
+	must.OK(t, err)
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	reconnect(t, conn)
 	ensure(t, conn)
@@ -92,10 +93,10 @@ func (e *existing) works(cfg broker.Config) *broker.Conn {
 	if err != nil || string(s.Data) != "content" {
 		t.Errorf("state is %q, %v", s.Data, err)
 	}
-	must(t, conn.ProvisionFeed(t.Context(), "node1"))
+	must.OK(t, conn.ProvisionFeed(t.Context(), "node1"))
 	states, stop := feed(t, conn, nil)
 	m := receive(t, states)
-	must(t, m.Ack())
+	must.OK(t, m.Ack())
 	stop()
 	if string(m.Data) != "content" {
 		t.Errorf("the feed delivers %q", m.Data)
@@ -106,9 +107,9 @@ func (e *existing) works(cfg broker.Config) *broker.Conn {
 // refusedHere wants the server to refuse the credentials.
 func (e *existing) refusedHere(what string, cfg broker.Config, reason string) {
 	e.t.Helper()
-	visit, err := broker.NewVisit(e.t.Context(), cfg, broker.Options{Node: "node1"}, cfg.URLs[0])
+	visit, err := broker.Diagnose(e.t.Context(), cfg, broker.Options{Node: "node1", Role: broker.RolePrimary}, cfg.URLs[0])
 	if err == nil {
-		must(e.t, visit.Close(e.t.Context()))
+		must.OK(e.t, visit.Close(e.t.Context()))
 		e.t.Fatalf("%s: let in", what)
 	}
 	if cause := errors.Unwrap(err); cause == nil || !strings.Contains(cause.Error(), reason) {
@@ -147,8 +148,8 @@ func TestExistingBrokerWithPasswordsOrTokens(t *testing.T) {
 			receive(t, connected)
 			publish(t, conn, "b.example", "content")
 
-			must(t, os.Chmod(e.path("secret"), 0o644))
-			_, err := broker.Connect(cfg, broker.Options{Node: "node1"})
+			must.OK(t, os.Chmod(e.path("secret"), 0o644))
+			_, err := broker.Connect(cfg, broker.Options{Node: "node1", Role: broker.RolePrimary})
 			if err == nil || !strings.Contains(err.Error(), "chmod 600 "+e.path("secret")) {
 				t.Errorf("a secret that all can read, of a broker on loopback: %v", err)
 			}
@@ -167,11 +168,11 @@ func TestExistingBrokerWithOperatorAccounts(t *testing.T) {
 		a.Name = "PDNS"
 		a.Limits.JetStreamLimits = jwt.JetStreamLimits{MemoryStorage: -1, DiskStorage: -1, Streams: -1, Consumer: -1}
 		operatorJWT, err := o.Encode(operator)
-		must(t, err)
+		must.OK(t, err)
 		accountJWT, err := a.Encode(operator)
-		must(t, err)
+		must.OK(t, err)
 		systemJWT, err := jwt.NewAccountClaims(public(t, system)).Encode(operator)
-		must(t, err)
+		must.OK(t, err)
 		creds = credsOf(t, user, account, "")
 		return fmt.Sprintf("operator: %s\nsystem_account: %s\nresolver: MEMORY\nresolver_preload { %s: %s, %s: %s }\n",
 			operatorJWT, public(t, system), public(t, account), accountJWT, public(t, system), systemJWT)
@@ -183,9 +184,9 @@ func TestExistingBrokerWithOperatorAccounts(t *testing.T) {
 	e.refusedHere("of an account that the operator doesn't know", cfg, "Authorization Violation")
 	cfg.CredsFile = e.write("forged.creds", credsOf(t, user, stranger, public(t, account)))
 	e.refusedHere("in the name of an account that didn't sign it", cfg, "Authorization Violation")
-	must(t, os.Chmod(e.path("node1.creds"), 0o640))
+	must.OK(t, os.Chmod(e.path("node1.creds"), 0o640))
 	cfg.CredsFile = e.path("node1.creds")
-	if _, err := broker.Connect(cfg, broker.Options{Node: "node1"}); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+	if _, err := broker.Connect(cfg, broker.Options{Node: "node1", Role: broker.RolePrimary}); err == nil || !strings.Contains(err.Error(), "chmod 600") {
 		t.Errorf("credentials that the group can read: %v", err)
 	}
 }
@@ -193,14 +194,14 @@ func TestExistingBrokerWithOperatorAccounts(t *testing.T) {
 func key(t *testing.T, create func() (nkeys.KeyPair, error)) nkeys.KeyPair {
 	t.Helper()
 	pair, err := create()
-	must(t, err)
+	must.OK(t, err)
 	return pair
 }
 
 func public(t *testing.T, pair nkeys.KeyPair) string {
 	t.Helper()
 	k, err := pair.PublicKey()
-	must(t, err)
+	must.OK(t, err)
 	return k
 }
 
@@ -210,17 +211,17 @@ func credsOf(t *testing.T, user, signer nkeys.KeyPair, issuer string) []byte {
 	claims := jwt.NewUserClaims(public(t, user))
 	claims.Name, claims.IssuerAccount = "node1", issuer
 	token, err := claims.Encode(signer)
-	must(t, err)
+	must.OK(t, err)
 	seed, err := user.Seed()
-	must(t, err)
+	must.OK(t, err)
 	creds, err := jwt.FormatUserConfig(token, seed)
-	must(t, err)
+	must.OK(t, err)
 	return creds
 }
 
 func TestExistingBrokerWithClientCertificates(t *testing.T) {
 	nkey, err := broker.NewUserKey()
-	must(t, err)
+	must.OK(t, err)
 	const accounts = `accounts { PDNS { jetstream: enabled, users: [ { %s } ] } }`
 	for name, c := range map[string]struct {
 		tls, user string
@@ -241,7 +242,7 @@ func TestExistingBrokerWithClientCertificates(t *testing.T) {
 			e.works(cfg)
 
 			other, err := broker.NewCA("somebody", time.Now()) // of the same name
-			must(t, err)
+			must.OK(t, err)
 			forged := cfg
 			forged.CertFile, forged.KeyFile = e.clientCertificate("forged", other, "node1")
 			e.refusedHere("signed by another CA", forged, "tls")
@@ -249,8 +250,8 @@ func TestExistingBrokerWithClientCertificates(t *testing.T) {
 				cfg.CertFile, cfg.KeyFile = e.clientCertificate("node2", e.ca, "node2")
 				e.refusedHere("of somebody who is no user", cfg, "Authorization Violation")
 			}
-			must(t, os.Chmod(cfg.KeyFile, 0o604))
-			if _, err := broker.Connect(cfg, broker.Options{Node: "node1"}); err == nil || !strings.Contains(err.Error(), "broker.key_file") || !strings.Contains(err.Error(), "chmod 600") {
+			must.OK(t, os.Chmod(cfg.KeyFile, 0o604))
+			if _, err := broker.Connect(cfg, broker.Options{Node: "node1", Role: broker.RolePrimary}); err == nil || !strings.Contains(err.Error(), "broker.key_file") || !strings.Contains(err.Error(), "chmod 600") {
 				t.Errorf("a key that all can read: %v", err)
 			}
 		})
@@ -262,18 +263,18 @@ func (e *existing) clientCertificate(file string, ca broker.Certificate, name st
 	t := e.t
 	t.Helper()
 	authority, err := tls.X509KeyPair(ca.CertPEM, ca.KeyPEM)
-	must(t, err)
+	must.OK(t, err)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
+	must.OK(t, err)
 	template := x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name, Organization: []string{"pdns"}}, EmailAddresses: []string{name + "@example.net"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}
 	cert, err := x509.CreateCertificate(rand.Reader, &template, authority.Leaf, key.Public(), authority.PrivateKey)
-	must(t, err)
+	must.OK(t, err)
 	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	must(t, err)
+	must.OK(t, err)
 	return e.write(file+".crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})),
 		e.write(file+".key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -25,7 +26,7 @@ type Place struct {
 // Place is where the state stands among all of its zone.
 func (m FeedMsg) Place() Place { return Place{m.hold.from, m.Seq, m.Header.Published} }
 
-// Newer tells whether a state stands after another one. What came before the feed was provisioned anew is older than
+// Newer reports whether a state stands after another one. What came before the feed was provisioned anew is older than
 // all that came after. A broker that went back to an earlier copy of its store gives sequences again: then the time of
 // publishing, which never goes back within a zone, says that the lower sequence is the newer one.
 func (p Place) Newer(other Place) bool {
@@ -41,16 +42,17 @@ func (p Place) Newer(other Place) bool {
 // States that arrive as ctx ends are handed back, half a second later. Up to 1,000 can be in hand at a time.
 //
 // It waits until ProvisionFeed was called for this node, and again when the feed was removed or the broker wiped; flow
-// (may be nil) is told. A feed provisioned anew begins with all states. It returns nil when ctx has ended, and
-// ErrClosed when the connection was closed.
+// (may be nil) is called, see [Flow]. A feed provisioned anew begins with all states. It returns nil when ctx has
+// ended, and ErrClosed when the connection was closed.
 //
 // opened is called before messages come, each time that the feed was found.
 func (c *Conn) Feed(ctx context.Context, fn func(FeedMsg), opened func(FeedInfo), flow Flow) error {
 	f := follower{
-		conn: c, object: "feed " + c.node, flow: flow, durable: true,
+		conn: c, object: "feed " + c.self.Node, flow: flow, durable: true,
 		limit: jetstream.PullMaxMessagesWithBytesLimit(64, 8<<20),
+		look:  c.looker(stateStream, c.self.Node),
 		open: func(ctx context.Context) (jetstream.Consumer, error) {
-			consumer, err := c.js.Consumer(ctx, stateStream, c.node)
+			consumer, err := c.js.Consumer(ctx, stateStream, c.self.Node)
 			if err == nil {
 				opened(newFeedInfo(consumer.CachedInfo()))
 			}
@@ -89,6 +91,56 @@ func (c *Conn) ProvisionFeed(ctx context.Context, node string) error {
 	})
 }
 
+// ProvisionWatch makes the consumer by which a health role follows the headers of all states, see WatchStates. As
+// ProvisionFeed.
+func (c *Conn) ProvisionWatch(ctx context.Context, node string) error {
+	if err := CheckNodeID(node); err != nil {
+		return err
+	}
+	return c.ask(ctx, func(ctx context.Context) error {
+		return c.ensureConsumer(ctx, stateStream, watchConsumer(node))
+	})
+}
+
+// watchName is no node id, so that no feed has it.
+func watchName(node string) string { return "WATCH_" + node }
+
+func watchConsumer(node string) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable: watchName(node), Description: "a health role",
+		DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckNonePolicy,
+		MaxDeliver: -1, HeadersOnly: true,
+	}
+}
+
+// RepairFeeds makes each feed and watch anew whose settings are not as they were made: it may have missed states, so
+// all are delivered again. It returns what was wrong. Primaries.
+func (c *Conn) RepairFeeds(ctx context.Context) (found []Deviation, err error) {
+	var infos []*jetstream.ConsumerInfo
+	err = c.ask(ctx, func(ctx context.Context) error {
+		infos, err = c.consumers(ctx)
+		return err
+	})
+	for _, info := range infos {
+		want, node := feedConsumer(info.Name), info.Name
+		if id, is := strings.CutPrefix(info.Name, watchName("")); is {
+			want, node = watchConsumer(id), id
+		}
+		if CheckNodeID(node) != nil || info.Config.Durable == "" {
+			continue // of those who made it, and no feed
+		}
+		wrong := deviations(consumerObject(stateStream, want), consumerSettings, info.Config, want)
+		if len(wrong) == 0 {
+			continue
+		}
+		found = append(found, wrong...)
+		if renewing := c.renew(ctx, want, info.Created); renewing != nil {
+			err = errors.Join(err, fmt.Errorf("make %s anew: %w", wrong[0].Object, renewing))
+		}
+	}
+	return found, err
+}
+
 func feedConsumer(node string) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
 		Durable: node, Description: "a secondary",
@@ -99,27 +151,43 @@ func feedConsumer(node string) jetstream.ConsumerConfig {
 }
 
 // RenewFeed provisions a secondary's feed anew, so that it delivers all states again, if it still is the one that was
-// created at the given time. CORE account only.
+// created at the given time. Primaries.
 func (c *Conn) RenewFeed(ctx context.Context, node string, created time.Time) error {
-	consumer, err := c.js.Consumer(ctx, stateStream, node)
-	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return fmt.Errorf("renew feed of node %s: %w", node, explain(err))
+	if err := CheckNodeID(node); err != nil {
+		return err
 	}
-	if err == nil && consumer.CachedInfo().Created.Equal(created) {
-		if err := c.RemoveFeed(ctx, node); err != nil {
-			return err
-		}
-	}
-	return c.ProvisionFeed(ctx, node)
-}
-
-// RemoveFeed removes the feed of a secondary that is no more. Removing one that isn't there is no error.
-func (c *Conn) RemoveFeed(ctx context.Context, node string) error {
-	err := c.ask(ctx, func(ctx context.Context) error { return c.js.DeleteConsumer(ctx, stateStream, node) })
-	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return fmt.Errorf("remove feed of node %s: %w", node, err)
+	if err := c.renew(ctx, feedConsumer(node), created); err != nil {
+		return fmt.Errorf("renew feed of node %s: %w", node, err)
 	}
 	return nil
+}
+
+func (c *Conn) renew(ctx context.Context, want jetstream.ConsumerConfig, created time.Time) error {
+	return c.ask(ctx, func(ctx context.Context) error {
+		consumer, err := c.js.Consumer(ctx, stateStream, want.Durable)
+		if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return explain(err)
+		}
+		if err == nil && consumer.CachedInfo().Created.Equal(created) {
+			if err := c.js.DeleteConsumer(ctx, stateStream, want.Durable); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+				return explain(err)
+			}
+		}
+		return c.ensureConsumer(ctx, stateStream, want)
+	})
+}
+
+// RemoveFeed removes the feed of a secondary, or the watch of a health role, that is no more. Removing one that isn't
+// there is no error.
+func (c *Conn) RemoveFeed(ctx context.Context, node string) error {
+	var faults []error
+	for _, name := range []string{node, watchName(node)} {
+		err := c.ask(ctx, func(ctx context.Context) error { return c.js.DeleteConsumer(ctx, stateStream, name) })
+		if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			faults = append(faults, fmt.Errorf("remove feed of node %s: %w", node, err))
+		}
+	}
+	return errors.Join(faults...)
 }
 
 // FeedInfo says how far a secondary's feed is.
@@ -151,16 +219,26 @@ func (c *Conn) Feeds(ctx context.Context) (feeds []FeedInfo, err error) {
 	return feeds, nil
 }
 
-// maxConsumers is how many the states have: a feed for each node that can be told of, and as many watches. nats-server 2.15
-// allows 1,000 to a stream that does not say how many; more than these a broker would make up.
+// maxConsumers is how many the states have: a feed for each node that can be known, and as many watches. nats-server
+// 2.15 allows 1,000 to a stream that does not say how many; more than these a broker would make up.
 const maxConsumers = 2 * maxStatuses
 
-func (c *Conn) feeds(ctx context.Context) ([]FeedInfo, error) {
+func (c *Conn) feeds(ctx context.Context) (feeds []FeedInfo, err error) {
+	infos, err := c.consumers(ctx)
+	for _, info := range infos {
+		if info.Config.Durable != "" && CheckNodeID(info.Name) == nil { // watches aren't, nor what others make
+			feeds = append(feeds, newFeedInfo(info))
+		}
+	}
+	return feeds, err
+}
+
+// consumers lists those of the states, as many as there may be.
+func (c *Conn) consumers(ctx context.Context) (infos []*jetstream.ConsumerInfo, err error) {
 	stream, err := c.js.Stream(ctx, stateStream)
 	if err != nil {
 		return nil, err
 	}
-	var feeds []FeedInfo
 	ctx, enough := context.WithCancel(ctx)
 	defer enough()
 	list, listed := stream.ListConsumers(ctx), 0
@@ -169,14 +247,12 @@ func (c *Conn) feeds(ctx context.Context) ([]FeedInfo, error) {
 			enough()
 			continue
 		}
-		if info.Config.Durable != "" && CheckNodeID(info.Name) == nil { // watches aren't, nor what others make
-			feeds = append(feeds, newFeedInfo(info))
-		}
+		infos = append(infos, info)
 	}
 	if listed > maxConsumers {
-		return feeds, nil
+		return infos, nil
 	}
-	return feeds, list.Err()
+	return infos, list.Err()
 }
 
 func newFeedInfo(info *jetstream.ConsumerInfo) FeedInfo {

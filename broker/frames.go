@@ -12,8 +12,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// dialer connects by TLS and bounds what the broker may announce. nats.go v1.55 takes any size for true: it allocates what a
-// broken-in broker says, and panics where that is more than there can be.
+// dialer connects by TLS and bounds what the broker may announce. nats.go v1.55 takes any size for true: it allocates
+// what a broken-in broker says, and panics where that is more than there can be.
 type dialer struct{ options nats.Options }
 
 // bounded is an option that must come behind those for certificates.
@@ -23,7 +23,7 @@ func bounded(o *nats.Options) error {
 	return nil
 }
 
-// SkipTLSHandshake tells nats.go that connections come encrypted.
+// SkipTLSHandshake returns true: connections come encrypted, and nats.go must not encrypt them again.
 func (d *dialer) SkipTLSHandshake() bool { return true }
 
 // Dial implements [nats.CustomDialer]. Certificates are read anew for each connection.
@@ -88,8 +88,8 @@ const (
 
 var errFrame = errors.New("the broker does not keep to the protocol")
 
-// frames follows what a NATS server sends, line by line and message by message. It takes only what nats-server writes, less
-// than nats.go does: the two must never differ on where a message begins.
+// frames follows what a NATS server sends, line by line and message by message. It takes only what nats-server writes,
+// less than nats.go does: the two must never differ on where a message begins.
 type frames struct {
 	line    []byte // begun, and not ended yet
 	payload int    // bytes of the message that are still to come

@@ -4,22 +4,23 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"testing"
 	"time"
 
 	"pdns-distribute/broker"
 	"pdns-distribute/broker/brokertest"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
 )
 
-// patience is longer than anything takes on a busy machine.
-const patience = 30 * time.Second
+const patience = must.Patience
 
 // start starts a broker with one user of each kind, and gives the primary's connection with the streams in place.
 func start(t testing.TB) (*brokertest.Broker, *broker.Conn) {
 	t.Helper()
 	b := brokertest.Start(t, brokertest.Options{
-		Core: []string{"primary1", "primary2"}, Health: []string{"health1"}, Proxies: []string{"proxy1"}, Secondaries: []string{"sec1", "sec2"},
+		Primaries: []string{"primary1", "primary2"}, Health: []string{"health1"}, Proxies: []string{"proxy1"}, Secondaries: []string{"sec1", "sec2"},
 	})
 	primary := b.Connect("primary1")
 	ensure(t, primary)
@@ -29,7 +30,7 @@ func start(t testing.TB) (*brokertest.Broker, *broker.Conn) {
 func ensure(t testing.TB, c *broker.Conn) broker.Streams {
 	t.Helper()
 	streams, err := c.EnsureStreams(t.Context(), 1)
-	must(t, err)
+	must.OK(t, err)
 	return streams
 }
 
@@ -61,14 +62,7 @@ func reconnect(t testing.TB, c *broker.Conn) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	must(t, c.Wait(ctx))
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.OK(t, c.Wait(ctx))
 }
 
 func receive[T any](t testing.TB, ch <-chan T) T {
@@ -125,17 +119,35 @@ func feed(t testing.TB, c *broker.Conn, flow broker.Flow) (<-chan broker.FeedMsg
 func publish(t testing.TB, c *broker.Conn, name string, data string) uint64 {
 	t.Helper()
 	seq, err := c.PublishState(t.Context(), zone.MustParseName(name), []byte(data), broker.StateHeader{Kind: broker.KindZone}, 0)
-	must(t, err)
+	must.OK(t, err)
 	return seq
 }
 
-func touch(t testing.TB, c *broker.Conn, name, reason string) {
+// touch says that a zone may have changed; who may not say that orders a secondary to take it again.
+func touch(t testing.TB, c *broker.Conn, name string) {
 	t.Helper()
-	_, err := c.PublishTouch(t.Context(), zone.MustParseName(name), broker.Touch{Reason: reason})
-	must(t, err)
+	what := order("sec1")
+	if c.Self().Role == broker.RoleProxy {
+		what = broker.Touch{Cause: broker.Changed}
+	}
+	_, err := c.PublishTouch(t.Context(), zone.MustParseName(name), what)
+	must.OK(t, err)
 }
+
+// order is a touch by which a secondary is to take a zone again.
+func order(node string) broker.Touch { return broker.Touch{Cause: broker.Ordered, Again: node} }
+
+// shown is a touch by which PowerDNS showed this serial after a write.
+func shown(serial uint32) broker.Touch { return broker.Touch{Cause: broker.Changed, Serial: &serial} }
 
 // refusing connects to nobody.
 type refusing struct{}
 
 func (refusing) Dial(string, string) (net.Conn, error) { return nil, errors.New("nobody is there") }
+
+func read(t testing.TB, file string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	must.OK(t, err)
+	return content
+}

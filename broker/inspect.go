@@ -105,7 +105,7 @@ func (c *Conn) inspectConsumer(ctx context.Context, stream string, want jetstrea
 func (c *Conn) InspectFeed(ctx context.Context) (feed FeedInfo, clock Clock, err error) {
 	err = c.ask(ctx, func(ctx context.Context) error {
 		sent := time.Now()
-		consumer, err := c.js.Consumer(ctx, stateStream, c.node)
+		consumer, err := c.js.Consumer(ctx, stateStream, c.self.Node)
 		if err != nil {
 			return err
 		}
@@ -113,7 +113,7 @@ func (c *Conn) InspectFeed(ctx context.Context) (feed FeedInfo, clock Clock, err
 		return nil
 	})
 	if err != nil {
-		return FeedInfo{}, Clock{}, fmt.Errorf("look up feed of node %s: %w", c.node, err)
+		return FeedInfo{}, Clock{}, fmt.Errorf("look up feed of node %s: %w", c.self.Node, err)
 	}
 	return feed, clock, nil
 }

@@ -20,6 +20,7 @@ import (
 
 	"pdns-distribute/broker"
 	"pdns-distribute/broker/brokertest"
+	"pdns-distribute/powerdns/must"
 )
 
 // socket speaks the protocol of NATS without a client library, which would refuse most of what is tried here.
@@ -36,13 +37,13 @@ type socket struct {
 func open(t *testing.T, b *brokertest.Broker) *socket {
 	t.Helper()
 	conn, err := tls.Dial("tcp", address(b), trusting(t, b))
-	must(t, err)
+	must.OK(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
-	must(t, conn.SetDeadline(time.Now().Add(patience)))
+	must.OK(t, conn.SetDeadline(time.Now().Add(patience)))
 	s := &socket{t: t, conn: conn, in: bufio.NewReader(conn)}
 	line, err := s.in.ReadString('\n')
-	must(t, err)
-	must(t, json.Unmarshal([]byte(strings.TrimPrefix(line, "INFO ")), &s.info))
+	must.OK(t, err)
+	must.OK(t, json.Unmarshal([]byte(strings.TrimPrefix(line, "INFO ")), &s.info))
 	return s
 }
 
@@ -51,7 +52,7 @@ func address(b *brokertest.Broker) string { return strings.TrimPrefix(b.URL(), "
 func trusting(t *testing.T, b *brokertest.Broker) *tls.Config {
 	t.Helper()
 	ca, err := os.ReadFile(b.Config("sec1").CAFile)
-	must(t, err)
+	must.OK(t, err)
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca)
 	return &tls.Config{RootCAs: roots}
@@ -82,25 +83,26 @@ func connectLine(t *testing.T, options map[string]any) string {
 func stolenKey(t *testing.T, b *brokertest.Broker, id string) nkeys.KeyPair {
 	t.Helper()
 	seed, err := os.ReadFile(b.Config(id).NKeyFile)
-	must(t, err)
+	must.OK(t, err)
 	pair, err := nkeys.ParseDecoratedUserNKey(seed)
-	must(t, err)
+	must.OK(t, err)
 	return pair
 }
 
 func sign(t *testing.T, pair nkeys.KeyPair, nonce string) string {
 	t.Helper()
 	signature, err := pair.Sign([]byte(nonce))
-	must(t, err)
+	must.OK(t, err)
 	return base64.RawURLEncoding.EncodeToString(signature)
 }
 
 func TestNobodyGetsInWithoutAKey(t *testing.T) {
+	t.Parallel()
 	b, _ := start(t)
 	key, stranger, account := stolenKey(t, b, "sec1"), key(t, nkeys.CreateUser), key(t, nkeys.CreateAccount)
 	id := public(t, key)
 	token, err := jwt.NewUserClaims(id).Encode(account)
-	must(t, err)
+	must.OK(t, err)
 	earlier := open(t, b).info.Nonce
 	for name, options := range map[string]func(nonce string) map[string]any{
 		"nothing":                          func(string) map[string]any { return map[string]any{} },
@@ -129,7 +131,7 @@ func TestNobodyGetsInWithoutAKey(t *testing.T) {
 		}
 	}
 	s := open(t, b)
-	if answer, hungUp := s.say("SUB pdns.> 1", "PUB pdns.status.sec1 2", "{}"); !strings.Contains(answer, "-ERR 'Authorization Violation'") || !hungUp {
+	if answer, hungUp := s.say("SUB pdns.> 1", "PUB pdns.status.secondary.sec1 2", "{}"); !strings.Contains(answer, "-ERR 'Authorization Violation'") || !hungUp {
 		t.Errorf("no CONNECT at all: %q, hung up: %v", answer, hungUp)
 	}
 	s = open(t, b) // the stolen key itself does
@@ -139,18 +141,19 @@ func TestNobodyGetsInWithoutAKey(t *testing.T) {
 }
 
 func TestNothingBeforeTLS(t *testing.T) {
+	t.Parallel()
 	b, _ := start(t)
 	for name, words := range map[string]string{"silence": "", "a client that does without": "CONNECT {\"tls_required\":false}\r\nPING\r\n", "HTTP": "GET / HTTP/1.1\r\n\r\n"} {
 		conn, err := net.Dial("tcp", address(b))
-		must(t, err)
+		must.OK(t, err)
 		_, err = io.WriteString(conn, words)
-		must(t, err)
-		must(t, conn.SetReadDeadline(time.Now().Add(300*time.Millisecond))) // a greeting would take a few
+		must.OK(t, err)
+		must.OK(t, conn.SetReadDeadline(time.Now().Add(300*time.Millisecond))) // a greeting would take a few
 		answer, _ := io.ReadAll(conn)
 		if strings.Contains(string(answer), "INFO") || strings.Contains(string(answer), "PONG") || strings.Contains(string(answer), "ERR") {
 			t.Errorf("%s is answered %q", name, answer)
 		}
-		must(t, conn.Close())
+		must.OK(t, conn.Close())
 	}
 	for _, version := range []uint16{tls.VersionTLS10, tls.VersionTLS11, tls.VersionTLS12, tls.VersionTLS13} {
 		cfg := trusting(t, b)
@@ -160,17 +163,17 @@ func TestNothingBeforeTLS(t *testing.T) {
 			t.Errorf("%s: %v", tls.VersionName(version), err)
 		}
 		if err == nil {
-			must(t, conn.Close())
+			must.OK(t, conn.Close())
 		}
 	}
 }
 
 func TestExpiredBrokerIsRefused(t *testing.T) {
 	key, err := broker.NewUserKey()
-	must(t, err)
+	must.OK(t, err)
 	e := startExisting(t, "", func(e *existing) string {
 		cert, err := e.ca.NewServerCertificate([]string{"127.0.0.1"}, time.Now().AddDate(-3, 0, 0))
-		must(t, err)
+		must.OK(t, err)
 		e.write("server.crt", cert.CertPEM)
 		e.write("server.key", cert.KeyPEM)
 		return fmt.Sprintf("accounts { PDNS { jetstream: enabled, users: [ { nkey: %s } ] } }", key.PublicKey)
@@ -182,6 +185,7 @@ func TestExpiredBrokerIsRefused(t *testing.T) {
 
 // Whatever a stolen secondary says of itself when it connects, and whatever words it knows, it may do no more.
 func TestStolenSecondarySpeaksTheProtocol(t *testing.T) {
+	t.Parallel()
 	g := newTarget(t)
 	key := stolenKey(t, g.broker, "sec1")
 	core := public(t, stolenKey(t, g.broker, "primary1"))
@@ -203,9 +207,9 @@ func TestStolenSecondarySpeaksTheProtocol(t *testing.T) {
 		s := login(more)
 		for _, words := range [][]string{
 			{"PUB pdns.zone.example.a 6", "forged"}, {"PUB pdns.zone.> 6", "forged"}, {"PUB $JS.API.STREAM.DELETE.PDNS_ZONE 0", ""},
-			{"HPUB pdns.zone.example.a 12 18", "NATS/1.0\r\n\r\nforged"}, {"PUB $JS.API.STREAM.PURGE.PDNS_ZONE pdns.status.sec1 0", ""},
+			{"HPUB pdns.zone.example.a 12 18", "NATS/1.0\r\n\r\nforged"}, {"PUB $JS.API.STREAM.PURGE.PDNS_ZONE pdns.status.secondary.sec1 0", ""},
 			{"SUB > 1"}, {"SUB $SYS.> 2"}, {"SUB pdns.zone.> workers 3"}, {"SUB _INBOX_sec2.> 4"},
-			{"PUB pdns.status.sec1 _R_.abc.def 2", "{}"}, {"PUB pdns.status.sec1 " + g.inHand["PDNS_ZONE"] + " 2", "{}"},
+			{"PUB pdns.status.secondary.sec1 _R_.abc.def 2", "{}"}, {"PUB pdns.status.secondary.sec1 " + g.inHand["PDNS_ZONE"] + " 2", "{}"},
 		} {
 			if answer, hungUp := s.say(words...); !strings.Contains(answer, "-ERR 'Permissions Violation for ") && !strings.Contains(answer, "Invalid ") {
 				t.Errorf("%v: %q is answered %q, hung up: %v", more, words, answer, hungUp)
@@ -214,9 +218,9 @@ func TestStolenSecondarySpeaksTheProtocol(t *testing.T) {
 	}
 	// What hangs up.
 	for _, words := range [][]string{
-		{"PUB pdns.status.sec1 9999999", strings.Repeat("x", 2<<20)}, {"RS+ CORE pdns.zone.>"}, {"LS+ pdns.zone.>"}, {"A+ CORE"}, {"RMSG CORE pdns.zone.example.a 6", "forged"},
-		{"LMSG pdns.zone.example.a 6", "forged"}, {"HMSG CORE pdns.zone.example.a 12 18", "NATS/1.0\r\n\r\nforged"}, {"PUB pdns.status.sec1 -1"}, {"PUB"}, {"SUB"},
-		{"HPUB pdns.status.sec1 99 2", "{}"}, {"EVIL"}, {strings.Repeat("A", 5000)},
+		{"PUB pdns.status.secondary.sec1 9999999", strings.Repeat("x", 2<<20)}, {"RS+ CORE pdns.zone.>"}, {"LS+ pdns.zone.>"}, {"A+ CORE"}, {"RMSG CORE pdns.zone.example.a 6", "forged"},
+		{"LMSG pdns.zone.example.a 6", "forged"}, {"HMSG CORE pdns.zone.example.a 12 18", "NATS/1.0\r\n\r\nforged"}, {"PUB pdns.status.secondary.sec1 -1"}, {"PUB"}, {"SUB"},
+		{"HPUB pdns.status.secondary.sec1 99 2", "{}"}, {"EVIL"}, {strings.Repeat("A", 5000)},
 	} {
 		s := login(nil)
 		if answer, hungUp := s.say(words...); !hungUp {

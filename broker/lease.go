@@ -24,18 +24,18 @@ const (
 )
 
 // Term is one time of holding the lease. It travels with what its holder orders, so that an order from a term that is
-// over can be told from one of the present term.
+// over can be distinguished from one of the present term.
 type Term struct {
 	generation int64 // when the bucket was created: a broker that lost its disk begins to count anew
 	revision   uint64
 }
 
-// Before tells whether a term was over when the other one began.
+// Before reports whether a term was over when the other one began.
 func (t Term) Before(other Term) bool {
 	return cmp.Or(cmp.Compare(t.generation, other.generation), cmp.Compare(t.revision, other.revision)) < 0
 }
 
-// IsZero tells that there is no term.
+// IsZero reports whether there is no term.
 func (t Term) IsZero() bool { return t == Term{} }
 
 // String is the form that ParseTerm reads.
@@ -64,7 +64,7 @@ type Lease struct {
 	until time.Time
 }
 
-// Held tells whether the lease is still held at this moment. Whoever acts by it asks right before each act: a process
+// Held reports whether the lease is still held at this moment. Whoever acts by it asks right before each act: a process
 // that was stopped goes on without knowing. Both clocks must say so, because the monotonic one stands still while a
 // machine is suspended.
 func (l *Lease) Held() bool {
@@ -89,34 +89,71 @@ func (l *Lease) left() time.Duration {
 
 // Campaign calls lead each time that this node gets the lease of that name, which any number of nodes want and one at a
 // time holds. lead's context ends before anybody else can get it, as long as no clock is set; lead then returns without
-// another act, each of which it does only while Held. When lead returns by itself, or ctx ends, the lease is given back at
-// once. CORE account. It returns nil when ctx has ended, and ErrClosed when the connection was closed.
-func (c *Conn) Campaign(ctx context.Context, name string, lead func(context.Context, *Lease)) error {
+// another act, each of which it does only while Held. When lead returns by itself, or ctx ends, the lease is given back
+// at once. wants (may be nil) says whether this node wants the lease at this moment. CORE account. It returns nil when
+// ctx has ended, and ErrClosed when the connection was closed.
+//
+// A lease that a killed process of this node left behind is taken over at once, but only at the first attempt: two
+// processes with one node id must not take it from each other for ever. A former process that was only stopped loses it
+// with its next renewal, and what it sends until then carries a term that is over.
+func (c *Conn) Campaign(ctx context.Context, name string, wants func(context.Context) bool, lead func(context.Context, *Lease)) error {
+	connected, stop := c.Connections()
+	defer stop()
 	tick := time.NewTicker(leasePoll)
 	defer tick.Stop()
+	inherit := true
 	for before := error(nil); ; {
-		lease, err := c.takeLease(ctx, name)
+		if !c.awaitWish(ctx, wants, tick) {
+			return c.closedError()
+		}
+		lease, err := c.takeLease(ctx, name, inherit)
+		inherit = inherit && err != nil && !errors.Is(err, ErrConflict)
 		if err != nil && !errors.Is(err, ErrConflict) && sentinel(err) != sentinel(before) && ctx.Err() == nil {
-			c.log.Warn().Err(err).Str("lease", name).Msg("nobody can lead")
+			c.log.Warn().Err(err).Str("lease", name).Msg("cannot campaign for leadership")
 		}
 		before = err
 		if err == nil {
-			c.log.Info().Str("lease", name).Stringer("term", lease.Term).Msg("this node leads")
+			c.log.Info().Str("lease", name).Stringer("term", lease.Term).Msg("gained leadership")
 			c.holdLease(ctx, lease, lead)
-			c.log.Info().Str("lease", name).Stringer("term", lease.Term).Msg("this node leads no more")
+			c.log.Info().Str("lease", name).Stringer("term", lease.Term).Msg("lost leadership")
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-c.done:
 			return ErrClosed
+		case <-connected:
 		case <-tick.C:
 		}
 	}
 }
 
-// takeLease fails while somebody else holds the lease, and while there is no broker, or no bucket.
-func (c *Conn) takeLease(ctx context.Context, name string) (l *Lease, err error) {
+// awaitWish returns false when ctx or the connection ended first.
+func (c *Conn) awaitWish(ctx context.Context, wants func(context.Context) bool, tick *time.Ticker) bool {
+	for wants != nil && !wants(ctx) {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-c.done:
+			return false
+		case <-tick.C:
+		}
+	}
+	return true
+}
+
+func (c *Conn) closedError() error {
+	select {
+	case <-c.done:
+		return ErrClosed
+	default:
+		return nil
+	}
+}
+
+// takeLease fails while somebody else holds the lease, and while there is no broker, or no bucket. With inherit it
+// takes over what a former process of this node holds.
+func (c *Conn) takeLease(ctx context.Context, name string, inherit bool) (l *Lease, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	l = &Lease{key: name}
@@ -129,11 +166,27 @@ func (c *Conn) takeLease(ctx context.Context, name string) (l *Lease, err error)
 			return err
 		}
 		l.extend(time.Now())
-		l.revision, err = l.bucket.Create(ctx, name, []byte(c.node))
+		l.revision, err = l.bucket.Create(ctx, name, []byte(c.self.Node))
+		if inherit && errors.Is(explain(err), ErrConflict) {
+			l.revision, err = c.inheritLease(ctx, l, generation, err)
+		}
 		l.Term = Term{generation.UnixNano(), l.revision}
 		return err
 	})
 	return l, err
+}
+
+// inheritLease takes over the lease of a former process of this node; taken is the error where somebody else has it.
+func (c *Conn) inheritLease(ctx context.Context, l *Lease, generation time.Time, taken error) (uint64, error) {
+	entry, err := l.bucket.Get(ctx, l.key)
+	if err != nil {
+		return 0, err
+	}
+	if readHolder(generation, entry).Node != c.self.Node {
+		return 0, taken
+	}
+	l.extend(time.Now())
+	return l.bucket.Update(ctx, l.key, []byte(c.self.Node), entry.Revision())
 }
 
 // holdLease renews the lease while lead runs.
@@ -161,7 +214,8 @@ func (c *Conn) holdLease(ctx context.Context, l *Lease, lead func(context.Contex
 	c.returnLease(context.WithoutCancel(ctx), l)
 }
 
-// lostLease tells of an answer that says that somebody else wrote. Without an answer the lease is held until it ends.
+// lostLease reports whether the answer means that another node wrote. Without an answer the lease is held until it
+// ends.
 func lostLease(err error) bool {
 	return errors.Is(err, ErrConflict) || errors.Is(err, ErrGone) || errors.Is(err, ErrClosed)
 }
@@ -171,7 +225,7 @@ func (c *Conn) renewLease(ctx context.Context, l *Lease) error {
 	defer cancel()
 	asked := time.Now()
 	return c.ask(ctx, func(ctx context.Context) error {
-		revision, err := l.bucket.Update(ctx, l.key, []byte(Holder{c.node, l.Term}.entry()), l.revision)
+		revision, err := l.bucket.Update(ctx, l.key, []byte(Holder{c.self.Node, l.Term}.entry()), l.revision)
 		if err == nil {
 			l.revision = revision
 			l.extend(asked)
@@ -191,7 +245,7 @@ func (c *Conn) returnLease(ctx context.Context, l *Lease) {
 		return l.bucket.Delete(ctx, l.key, jetstream.LastRevision(l.revision))
 	})
 	if err != nil {
-		c.log.Debug().Err(err).Str("lease", l.key).Msg("the lease was not given back; it ends by itself")
+		c.log.Debug().Err(err).Str("lease", l.key).Msg("failed to give back the lease, it ends by itself")
 	}
 }
 
@@ -201,8 +255,8 @@ type Holder struct {
 	Term Term
 }
 
-// entry is what the bucket holds once the lease was renewed. In its first seconds that is the node alone, because the term is
-// named after the revision under which it is stored, and nobody can tell the term.
+// entry is what the bucket holds once the lease was renewed. In its first seconds that is the node alone, because the
+// term is named after the revision under which it is stored, and nobody can know the term.
 func (h Holder) entry() string { return fmt.Sprintf("%s %d", h.Node, h.Term.revision) }
 
 func readHolder(generation time.Time, entry jetstream.KeyValueEntry) Holder {
@@ -213,7 +267,7 @@ func readHolder(generation time.Time, entry jetstream.KeyValueEntry) Holder {
 	return Holder{Node: node}
 }
 
-// LeaseHolder tells who holds a lease at this moment. Only nodes that may campaign can write it. CORE account.
+// LeaseHolder returns who holds a lease at this moment. Only nodes that may campaign can write it. CORE account.
 func (c *Conn) LeaseHolder(ctx context.Context, name string) (holder Holder, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()

@@ -11,6 +11,7 @@ import (
 
 	"pdns-distribute/broker"
 	"pdns-distribute/broker/brokertest"
+	"pdns-distribute/powerdns/must"
 )
 
 // led is one time of leading: over is closed when the lease's context has ended.
@@ -24,7 +25,7 @@ func campaign(t *testing.T, c *broker.Conn) (<-chan led, func()) {
 	t.Helper()
 	terms := make(chan led, 100)
 	stop := background(t, func(ctx context.Context) error {
-		return c.Campaign(ctx, "health", func(ctx context.Context, l *broker.Lease) {
+		return c.Campaign(ctx, "health", nil, func(ctx context.Context, l *broker.Lease) {
 			now := led{l, make(chan struct{})}
 			terms <- now
 			<-ctx.Done()
@@ -35,7 +36,7 @@ func campaign(t *testing.T, c *broker.Conn) (<-chan led, func()) {
 }
 
 func startLeases(t *testing.T) (b *brokertest.Broker, primary, one, two *broker.Conn) {
-	b = brokertest.Start(t, brokertest.Options{Core: []string{"primary1"}, Health: []string{"health1", "health2"}})
+	b = brokertest.Start(t, brokertest.Options{Primaries: []string{"primary1"}, Health: []string{"health1", "health2"}})
 	primary = b.Connect("primary1")
 	ensure(t, primary)
 	return b, primary, b.Connect("health1"), b.Connect("health2")
@@ -78,7 +79,7 @@ func TestLeaseEndsInTime(t *testing.T) {
 	leader := receive(t, first)
 	second, _ := campaign(t, two)
 	one.NATS().Opts.ReconnectedCB, one.NATS().Opts.CustomDialer = nil, refusing{}
-	must(t, one.NATS().ForceReconnect()) // it finds nobody any more
+	must.OK(t, one.NATS().ForceReconnect()) // it finds nobody any more
 	next := receive(t, second)
 	select {
 	case <-leader.over:
@@ -91,10 +92,39 @@ func TestLeaseEndsInTime(t *testing.T) {
 
 	// somebody else writes: the lease is lost at once
 	bucket, err := two.JetStream().KeyValue(t.Context(), "pdns_lease")
-	must(t, err)
+	must.OK(t, err)
 	_, err = bucket.Put(t.Context(), "health", []byte("by hand"))
-	must(t, err)
+	must.OK(t, err)
 	receive(t, next.over)
+}
+
+// A process that was killed leaves a lease behind, which the next one of the same node need not wait for. It takes it once:
+// two that run for long do not take it from each other in turns.
+func TestLeaseOfAKilledProcess(t *testing.T) {
+	t.Parallel()
+	b, _, one, two := startLeases(t)
+	first, _ := campaign(t, one)
+	killed := receive(t, first) // still runs, as if it were stopped
+	begin := time.Now()
+	second, _ := campaign(t, b.Connect("health1"))
+	next := receive(t, second)
+	if took := time.Since(begin); took > 5*time.Second {
+		t.Errorf("it waited %s for a lease of its own", took)
+	}
+	if !killed.lease.Term.Before(next.lease.Term) {
+		t.Errorf("term %s follows %s", next.lease.Term, killed.lease.Term)
+	}
+	receive(t, killed.over) // it finds that out when it renews
+	other, _ := campaign(t, two)
+	select {
+	case <-first:
+		t.Error("the former process took the lease back")
+	case <-other:
+		t.Error("another node took it")
+	case <-next.over:
+		t.Error("it was lost")
+	case <-time.After(3 * time.Second): // all have tried
+	}
 }
 
 // Who leads can be asked for at any time, and is the same, with the same term, after the lease was renewed.
@@ -106,9 +136,9 @@ func TestLeaseHolder(t *testing.T) {
 		t.Errorf("nobody leads: %+v, %v", holder, err)
 	}
 	bucket, err := primary.JetStream().KeyValue(t.Context(), "pdns_lease")
-	must(t, err)
+	must.OK(t, err)
 	stored, err := bucket.Watch(t.Context(), "health", jetstream.UpdatesOnly())
-	must(t, err)
+	must.OK(t, err)
 	terms, stop := campaign(t, one)
 	leader := receive(t, terms)
 	for when, term := range []broker.Term{{}, leader.lease.Term, leader.lease.Term} { // it is told from the first renewal on
@@ -153,12 +183,12 @@ func TestAskLeader(t *testing.T) {
 		t.Errorf("without a leader: %v", err)
 	}
 	stop, err := one.ServeLeader(t.Context(), func(_ context.Context, request []byte) []byte { return append(request, '!') })
-	must(t, err)
+	must.OK(t, err)
 	if answer, err := primary.AskLeader(t.Context(), []byte("hello")); err != nil || string(answer) != "hello!" {
 		t.Errorf("%q, %v", answer, err)
 	}
 	stop()
-	must(t, one.NATS().Flush()) // the broker has read that
+	must.OK(t, one.NATS().Flush()) // the broker has read that
 	if _, err := primary.AskLeader(t.Context(), nil); err != broker.ErrNoLeader {
 		t.Errorf("when it leads no more: %v", err)
 	}
@@ -173,7 +203,7 @@ func TestLeaderRequestsAreBounded(t *testing.T) {
 		<-end
 		return request
 	})
-	must(t, err)
+	must.OK(t, err)
 	defer stop()
 	const most = 64
 	var waiting errgroup.Group
@@ -192,36 +222,40 @@ func TestLeaderRequestsAreBounded(t *testing.T) {
 		t.Errorf("one more: %v, %d began", err, len(began))
 	}
 	close(end)
-	must(t, waiting.Wait())
+	must.OK(t, waiting.Wait())
 	_, err = primary.AskLeader(t.Context(), nil)
-	must(t, err)
+	must.OK(t, err)
 }
 
-// Each secondary hears the questions to itself, and answers in its own name.
+// Each secondary and each primary hears the questions to itself, and answers in its own name.
 func TestChecks(t *testing.T) {
-	b, primary := start(t)
+	t.Parallel()
+	b, _ := start(t)
+	health := b.Connect("health1")
 	heard := make(chan string, 10)
-	for _, id := range []string{"sec1", "sec2"} {
+	for _, id := range []string{"sec1", "sec2", "primary1"} {
 		c := b.Connect(id)
 		stop, err := c.SubscribeCheck(t.Context(), func(question []byte) {
 			heard <- id + " " + string(question)
-			must(t, c.PublishChecked(append([]byte("answer to "), question...)))
+			must.OK(t, c.PublishChecked(append([]byte("answer to "), question...)))
 		})
-		must(t, err)
+		must.OK(t, err)
 		defer stop()
 	}
 	answered := make(chan string, 10)
-	stop, err := primary.SubscribeChecked(t.Context(), func(node string, answer []byte) { answered <- node + ": " + string(answer) })
-	must(t, err)
+	stop, err := health.SubscribeChecked(t.Context(), func(node string, answer []byte) { answered <- node + ": " + string(answer) })
+	must.OK(t, err)
 	defer stop()
-	must(t, primary.PublishCheck("sec2", []byte("q1")))
-	if got := receive(t, heard); got != "sec2 q1" {
-		t.Errorf("heard: %s", got)
+	for _, id := range []string{"sec2", "primary1"} {
+		must.OK(t, health.PublishCheck(id, []byte("q1")))
+		if got := receive(t, heard); got != id+" q1" {
+			t.Errorf("heard: %s", got)
+		}
+		if got := receive(t, answered); got != id+": answer to q1" {
+			t.Errorf("answered: %s", got)
+		}
 	}
-	if got := receive(t, answered); got != "sec2: answer to q1" {
-		t.Errorf("answered: %s", got)
-	}
-	if err := primary.PublishCheck("sec.2", nil); err == nil {
+	if err := health.PublishCheck("sec.2", nil); err == nil {
 		t.Error("a question to no node was put")
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"pdns-distribute/broker"
 	"pdns-distribute/broker/brokertest"
+	"pdns-distribute/powerdns/must"
 )
 
 // spoiled writes the broker's configuration, with what it includes, and with something replaced.
@@ -22,9 +23,9 @@ func spoiled(t *testing.T, b *brokertest.Broker, old, new string) (file string) 
 	replaced := false
 	for _, name := range []string{"nats-server.conf", broker.AccountsFile} {
 		text, err := os.ReadFile(filepath.Join(filepath.Dir(b.ConfigFile()), name))
-		must(t, err)
+		must.OK(t, err)
 		replaced = replaced || strings.Contains(string(text), old)
-		must(t, os.WriteFile(filepath.Join(dir, name), []byte(strings.Replace(string(text), old, new, 1)), 0o600))
+		must.OK(t, os.WriteFile(filepath.Join(dir, name), []byte(strings.Replace(string(text), old, new, 1)), 0o600))
 	}
 	if !replaced {
 		t.Fatalf("%q isn't in the configuration", old)
@@ -33,13 +34,14 @@ func spoiled(t *testing.T, b *brokertest.Broker, old, new string) (file string) 
 }
 
 func TestServerRefuses(t *testing.T) {
-	b := brokertest.Start(t, brokertest.Options{Core: []string{"primary1"}})
+	t.Parallel()
+	b := brokertest.Start(t, brokertest.Options{Primaries: []string{"primary1"}})
 	conf, err := os.ReadFile(b.ConfigFile())
-	must(t, err)
+	must.OK(t, err)
 	tls := between(t, string(conf), "tls {", "}\n")
 	store := between(t, string(conf), "jetstream {", "}\n")
 	users, err := os.ReadFile(filepath.Join(filepath.Dir(b.ConfigFile()), broker.AccountsFile))
-	must(t, err)
+	must.OK(t, err)
 	accounts := string(users)[strings.Index(string(users), "accounts {"):]
 	for name, c := range map[string]struct{ old, new, want string }{
 		"no tls":         {tls, "", "add tls {"},
@@ -81,16 +83,17 @@ func between(t *testing.T, text, from, to string) string {
 }
 
 func TestServerEndsWithAnError(t *testing.T) {
-	b := brokertest.Start(t, brokertest.Options{Core: []string{"primary1"}})
+	t.Parallel()
+	b := brokertest.Start(t, brokertest.Options{Primaries: []string{"primary1"}})
 	t.Run("port in use", func(t *testing.T) {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		must(t, err)
+		must.OK(t, err)
 		defer listener.Close()
 		expectEnd(t, spoiled(t, b, "127.0.0.1:-1", listener.Addr().String()), "listening on port")
 	})
 	t.Run("store can't be written", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "file")
-		must(t, os.WriteFile(file, nil, 0o600))
+		must.OK(t, os.WriteFile(file, nil, 0o600))
 		_, err := broker.NewServer(spoiled(t, b, "store_dir: \"", "store_dir: \""+file), zerolog.Nop())
 		if err == nil || !strings.Contains(err.Error(), "store_dir") {
 			t.Error(err)
@@ -101,7 +104,7 @@ func TestServerEndsWithAnError(t *testing.T) {
 func expectEnd(t *testing.T, conf, want string) {
 	t.Helper()
 	server, err := broker.NewServer(conf, zerolog.Nop())
-	must(t, err)
+	must.OK(t, err)
 	ended := make(chan error, 1)
 	go func() { ended <- server.Run(context.Background()) }()
 	if err := receive(t, ended); err == nil || !strings.Contains(err.Error(), want) {
@@ -115,34 +118,72 @@ func expectEnd(t *testing.T, conf, want string) {
 }
 
 func TestServerReload(t *testing.T) {
+	t.Parallel()
 	b, primary := start(t)
 	b.AddSecondary("sec3")
 	sec := b.Connect("sec3")
-	must(t, sec.PublishStatus(t.Context(), []byte("{}")))
+	must.OK(t, sec.PublishStatus(t.Context(), []byte("{}")))
 	if !primary.Connected() {
 		t.Error("the reload has cost the connections")
 	}
 }
 
+// One reload is enough where an account comes that there was none of: so installations of an earlier version are updated.
+func TestServerReloadOfNewAccounts(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t, brokertest.Options{Primaries: []string{"primary1"}, Health: []string{"health1"}})
+	conf := spoiled(t, b, "/store\"", "/store2\"")
+	accounts := filepath.Join(filepath.Dir(conf), broker.AccountsFile)
+	now, err := os.ReadFile(accounts)
+	must.OK(t, err)
+	core := strings.TrimSuffix(between(t, string(now), "  CORE {", "    exports: ["), "    exports: [")
+	must.OK(t, os.WriteFile(accounts, []byte("accounts {\n  SYS {}\n"+core+"  }\n}\nsystem_account: SYS\n"), 0o600))
+	server, err := broker.NewServer(conf, zerolog.Nop())
+	must.OK(t, err)
+	background(t, server.Run)
+	receive(t, server.Ready())
+	connect := func(id string) *broker.Conn {
+		cfg := b.Config(id)
+		cfg.URLs = []string{server.ClientURL()}
+		c, err := broker.Connect(cfg, broker.Options{Node: id, Role: b.Role(id), Log: zerolog.Nop()})
+		must.OK(t, err)
+		t.Cleanup(func() { must.OK(t, c.Close(context.Background())) })
+		reconnect(t, c)
+		return c
+	}
+	ensure(t, connect("primary1"))
+	must.OK(t, os.WriteFile(accounts, now, 0o600))
+	must.OK(t, server.Reload())
+	_, err = connect("health1").Statuses(t.Context())
+	must.OK(t, err)
+}
+
 func TestServerReloadRefuses(t *testing.T) {
-	b := brokertest.Start(t, brokertest.Options{Core: []string{"primary1"}})
+	t.Parallel()
+	b := brokertest.Start(t, brokertest.Options{Primaries: []string{"primary1"}})
 	conf := spoiled(t, b, "/store\"", "/store2\"")
 	text, err := os.ReadFile(conf)
-	must(t, err)
+	must.OK(t, err)
 	server, err := broker.NewServer(conf, zerolog.Nop())
-	must(t, err)
+	must.OK(t, err)
 	background(t, server.Run)
 	receive(t, server.Ready())
 	if server.Addr() == nil || !strings.HasPrefix(server.ClientURL(), "tls://127.0.0.1:") {
 		t.Errorf("listens at %v, %s", server.Addr(), server.ClientURL())
 	}
-	must(t, server.Reload())
+	must.OK(t, server.Reload())
+	accounts := filepath.Join(filepath.Dir(conf), broker.AccountsFile)
+	must.OK(t, os.Chmod(accounts, 0o646))
+	if err := server.Reload(); !errors.Is(err, broker.ErrConfig) || !strings.Contains(err.Error(), "chmod go-w "+accounts) {
+		t.Errorf("reloading with accounts that anybody can write: %v", err)
+	}
+	must.OK(t, os.Chmod(accounts, 0o600))
 	tls := between(t, string(text), "tls {", "}\n")
-	must(t, os.WriteFile(conf, []byte(strings.Replace(string(text), tls, "", 1)), 0o600))
+	must.OK(t, os.WriteFile(conf, []byte(strings.Replace(string(text), tls, "", 1)), 0o600))
 	if err := server.Reload(); !errors.Is(err, broker.ErrConfig) || !strings.Contains(err.Error(), "add tls {") {
 		t.Errorf("reloading without tls: %v", err)
 	}
-	must(t, os.WriteFile(conf, []byte(strings.Replace(string(text), "/store2\"", "/store3\"", 1)), 0o600))
+	must.OK(t, os.WriteFile(conf, []byte(strings.Replace(string(text), "/store2\"", "/store3\"", 1)), 0o600))
 	if err := server.Reload(); !errors.Is(err, broker.ErrConfig) {
 		t.Errorf("reloading with another store: %v", err)
 	}
@@ -151,7 +192,7 @@ func TestServerReloadRefuses(t *testing.T) {
 func TestServerLogs(t *testing.T) {
 	var log logBuffer
 	logger := zerolog.New(&log)
-	brokertest.Start(t, brokertest.Options{Core: []string{"primary1"}, Log: &logger})
+	brokertest.Start(t, brokertest.Options{Primaries: []string{"primary1"}, Log: &logger})
 	if !log.contains(`"info"`, "Server is ready") {
 		t.Error("the server's log isn't passed on")
 	}

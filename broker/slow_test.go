@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"pdns-distribute/powerdns/must"
 	"testing"
 	"time"
 )
@@ -18,17 +19,17 @@ func TestBrokerUnderSlowClients(t *testing.T) {
 	t.Parallel()
 	b, _ := start(t)
 	u, err := url.Parse(b.URL())
-	must(t, err)
+	must.OK(t, err)
 	var held []net.Conn
 	for range 20 {
 		for _, said := range []string{"", "\x16\x03\x01", "PUB a 1", "TLS"} {
 			conn, err := net.Dial("tcp", u.Host)
-			must(t, err)
+			must.OK(t, err)
 			defer conn.Close()
-			must(t, conn.SetDeadline(time.Now().Add(time.Minute)))
+			must.OK(t, conn.SetDeadline(time.Now().Add(time.Minute)))
 			if said == "TLS" { // and no credentials behind it
 				secured := tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
-				must(t, secured.Handshake())
+				must.OK(t, secured.Handshake())
 				conn = secured
 			} else if _, err := io.WriteString(conn, said); err != nil {
 				t.Fatal(err)
@@ -39,8 +40,8 @@ func TestBrokerUnderSlowClients(t *testing.T) {
 	late := b.Connect("sec1")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	must(t, late.Wait(ctx))
-	must(t, late.PublishStatus(ctx, []byte("here")))
+	must.OK(t, late.Wait(ctx))
+	must.OK(t, late.PublishStatus(ctx, []byte("here")))
 	for _, conn := range held {
 		if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatal("a slow connection is still open")

@@ -63,7 +63,7 @@ type StateMsg struct {
 
 // PublishState stores a zone's state if the newest one has the given sequence, 0 for none. When it returns nil the
 // state is stored under seq. ErrConflict: another one was stored in the meantime, read it and decide anew. After any
-// other error it may be stored or not; LastState tells. Data may have 512 KB.
+// other error it may be stored or not; LastState shows it. Data may have 512 KB.
 func (c *Conn) PublishState(ctx context.Context, name zone.Name, data []byte, hdr StateHeader, lastSeq uint64) (seq uint64, err error) {
 	subject, err := zoneSubject(statePrefix, name)
 	if err != nil {
@@ -106,11 +106,12 @@ func (h StateHeader) encode() nats.Header {
 	return encoded
 }
 
-// maxHeader is how many bytes a header of ours has at most. Longer ones are not ours: they must fill neither the memory of
-// those who keep headers of all zones, nor logs.
+// maxHeader is how many bytes a header of ours has at most. Longer ones are not ours: they must fill neither the memory
+// of those who keep headers of all zones, nor logs.
 const maxHeader = 256
 
-// maxDigest is how many bytes a digest of ours has in hex (SHA-384), and none of the other headers that are kept is longer.
+// maxDigest is how many bytes a digest of ours has in hex (SHA-384), and none of the other headers that are kept is
+// longer.
 const maxDigest = 96
 
 func checkHeader(h nats.Header) error {
@@ -160,19 +161,20 @@ func newState(subject string, seq uint64, h nats.Header, data []byte) (StateMsg,
 	}
 	hdr, err := decodeHeader(h)
 	if err != nil {
-		return StateMsg{Zone: name, Seq: seq, Data: data}, fmt.Errorf("%w of the state of zone %s: %w", errHeader, name, err)
+		return StateMsg{Zone: name, Seq: seq, Data: data}, fmt.Errorf("%w of the state of zone %s: %w",
+			errHeader, name, err)
 	}
 	return StateMsg{Zone: name, Seq: seq, Header: hdr, Data: data}, nil
 }
 
 var errHeader = errors.New("unreadable headers")
 
-// replaceable is newState for those who publish: what cannot be read is the state of a zone that nobody has, so that it is
-// replaced. An error would keep the zone from ever being published again.
+// replaceable is newState for those who publish: what cannot be read is the state of a zone that nobody has, so that it
+// is replaced. An error would keep the zone from ever being published again.
 func (c *Conn) replaceable(subject string, seq uint64, h nats.Header, data []byte) (StateMsg, error) {
 	state, err := newState(subject, seq, h, data)
 	if errors.Is(err, errHeader) {
-		c.strange.Warn().Err(err).Msg("somebody else wrote a state that cannot be read; it is to be replaced")
+		c.strange.Warn().Err(err).Msg("another writer stored a state that cannot be read, replacing it")
 		state.Header = StateHeader{Kind: KindZone}
 		return state, nil
 	}

@@ -13,12 +13,14 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"pdns-distribute/broker"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
 )
 
 var example = zone.MustParseName("example.com")
 
 func TestStateCompareAndSet(t *testing.T) {
+	t.Parallel()
 	_, primary := start(t)
 	ctx := t.Context()
 	if _, err := primary.LastState(ctx, example); !errors.Is(err, broker.ErrNotFound) {
@@ -29,24 +31,25 @@ func TestStateCompareAndSet(t *testing.T) {
 		Published: time.Date(2026, 1, 2, 3, 4, 5, 6789, time.UTC),
 	}
 	first, err := primary.PublishState(ctx, example, []byte("one"), hdr, 0)
-	must(t, err)
+	must.OK(t, err)
 	if _, err := primary.PublishState(ctx, example, []byte("two"), hdr, 0); !errors.Is(err, broker.ErrConflict) {
 		t.Errorf("publishing a second first state: %v", err)
 	}
 	publish(t, primary, "example.org", "other zone") // doesn't count
 	second, err := primary.PublishState(ctx, example, []byte("two"), hdr, first)
-	must(t, err)
+	must.OK(t, err)
 	if _, err := primary.PublishState(ctx, example, []byte("late"), hdr, first); !errors.Is(err, broker.ErrConflict) {
 		t.Errorf("publishing late: %v", err)
 	}
 	last, err := primary.LastState(ctx, example)
-	must(t, err)
+	must.OK(t, err)
 	if last.Zone != example || last.Seq != second || last.Header != hdr || string(last.Data) != "two" {
 		t.Errorf("read %+v", last)
 	}
 }
 
 func TestStateOneWriterWins(t *testing.T) {
+	t.Parallel()
 	b, primary := start(t)
 	other := b.Connect("primary2")
 	results := make(chan error, 20)
@@ -74,12 +77,13 @@ func TestStateOneWriterWins(t *testing.T) {
 }
 
 func TestTombstoneEnds(t *testing.T) {
+	t.Parallel()
 	_, primary := start(t)
 	hdr := broker.StateHeader{Kind: broker.KindGone, TTL: time.Second}
 	seq, err := primary.PublishState(t.Context(), example, nil, hdr, 0)
-	must(t, err)
+	must.OK(t, err)
 	last, err := primary.LastState(t.Context(), example)
-	must(t, err)
+	must.OK(t, err)
 	if last.Header.Kind != broker.KindGone || last.Header.TTL != time.Second || last.Seq != seq {
 		t.Errorf("read %+v", last)
 	}
@@ -91,11 +95,12 @@ func TestTombstoneEnds(t *testing.T) {
 }
 
 func TestStateSizes(t *testing.T) {
+	t.Parallel()
 	_, primary := start(t)
 	big := bytes.Repeat([]byte{1}, 512<<10)
 	publish(t, primary, "example.com", string(big))
 	last, err := primary.LastState(t.Context(), example)
-	must(t, err)
+	must.OK(t, err)
 	if !bytes.Equal(last.Data, big) {
 		t.Error("content differs")
 	}
@@ -135,6 +140,7 @@ func expectEvent(t *testing.T, ch <-chan watched, event string) watched {
 
 // A state that cannot be read keeps nobody from publishing the zone again, nor from knowing that it is to be published.
 func TestUnreadableStateIsReplaced(t *testing.T) {
+	t.Parallel()
 	_, primary := start(t)
 	name := zone.MustParseName("a.example")
 	for what, header := range map[string]nats.Header{
@@ -142,9 +148,9 @@ func TestUnreadableStateIsReplaced(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			_, err := primary.JetStream().PublishMsg(t.Context(), &nats.Msg{Subject: "pdns.zone.example.a", Header: header, Data: []byte("?")})
-			must(t, err)
+			must.OK(t, err)
 			last, err := primary.LastState(t.Context(), name)
-			must(t, err)
+			must.OK(t, err)
 			if last.Zone != name || last.Header != (broker.StateHeader{Kind: broker.KindZone}) {
 				t.Errorf("%+v", last)
 			}
@@ -152,12 +158,13 @@ func TestUnreadableStateIsReplaced(t *testing.T) {
 				t.Errorf("seen as %+v", seen)
 			}
 			_, err = primary.PublishState(t.Context(), name, []byte("true"), broker.StateHeader{Kind: broker.KindZone, Serial: 1}, last.Seq)
-			must(t, err)
+			must.OK(t, err)
 		})
 	}
 }
 
 func TestWatchStates(t *testing.T) {
+	t.Parallel()
 	b, primary := start(t)
 	for i := range 3000 {
 		publish(t, primary, fmt.Sprintf("z%d.example", i), "content")
@@ -183,6 +190,7 @@ func TestWatchStates(t *testing.T) {
 }
 
 func TestWatchStatesAfterWipe(t *testing.T) {
+	t.Parallel()
 	b, primary := start(t)
 	publish(t, primary, "a.example", "")
 	publish(t, primary, "b.example", "")
@@ -201,12 +209,13 @@ func TestWatchStatesAfterWipe(t *testing.T) {
 }
 
 func TestWatchStatesStreamMadeAnew(t *testing.T) {
+	t.Parallel()
 	_, primary := start(t)
 	publish(t, primary, "a.example", "")
 	ch := watch(t, primary)
 	expectEvent(t, ch, "state")
 	expectEvent(t, ch, "caught up")
-	must(t, primary.JetStream().DeleteStream(t.Context(), "PDNS_ZONE"))
+	must.OK(t, primary.JetStream().DeleteStream(t.Context(), "PDNS_ZONE"))
 	ensure(t, primary)
 	publish(t, primary, "b.example", "")
 	expectEvent(t, ch, "reset")

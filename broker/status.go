@@ -10,16 +10,17 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// StatusMsg is what a node last said of itself.
+// StatusMsg is what a node last said of itself. Which role it has the subject says, to which no other key may publish.
 type StatusMsg struct {
+	Role Role
 	Data []byte
 	At   time.Time // when the broker stored it, or, for one that has just come in, when it came in
 }
 
 // PublishStatus stores this node's status for two minutes; publish it more often than that to be present.
 func (c *Conn) PublishStatus(ctx context.Context, data []byte) error {
-	if _, err := c.publish(ctx, statusStream, &nats.Msg{Subject: statusPrefix + c.node, Data: data}); err != nil {
-		return fmt.Errorf("publish status of node %s: %w", c.node, err)
+	if _, err := c.publish(ctx, statusStream, notice(c.self.subject(statusPrefix), data)); err != nil {
+		return fmt.Errorf("publish status of node %s: %w", c.self.Node, err)
 	}
 	return nil
 }
@@ -34,7 +35,7 @@ func (c *Conn) ForgetStatus(ctx context.Context, node string) error {
 		if err != nil {
 			return err
 		}
-		return stream.Purge(ctx, jetstream.WithPurgeSubject(statusPrefix+node))
+		return stream.Purge(ctx, jetstream.WithPurgeSubject(statusPrefix+"*."+node))
 	})
 	if err != nil {
 		return fmt.Errorf("forget status of node %s: %w", node, err)
@@ -42,12 +43,22 @@ func (c *Conn) ForgetStatus(ctx context.Context, node string) error {
 	return nil
 }
 
-// Statuses returns the stored status of each node, at most 1,024 of them (a limit of NATS). CORE and API accounts.
+// Statuses returns the stored status of each node, at most 1,024 of them (a limit of NATS). Not for secondaries.
 func (c *Conn) Statuses(ctx context.Context) (statuses map[string]StatusMsg, err error) {
+	return c.readStatuses(ctx, statusPrefix+"*.*")
+}
+
+// BrokerStatuses returns what brokers say of themselves. A health role asks for it, because an accounts.conf of an
+// earlier version does not pass it on as it comes in. Not for secondaries.
+func (c *Conn) BrokerStatuses(ctx context.Context) (statuses map[string]StatusMsg, err error) {
+	return c.readStatuses(ctx, statusPrefix+string(RoleBroker)+".*")
+}
+
+func (c *Conn) readStatuses(ctx context.Context, subjects string) (statuses map[string]StatusMsg, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	err = c.ask(ctx, func(ctx context.Context) error {
-		statuses, err = c.statuses(ctx)
+		statuses, err = c.statuses(ctx, subjects)
 		return err
 	})
 	if err != nil {
@@ -77,14 +88,14 @@ const maxStatuses = 1024
 
 // statuses makes a batched Direct Get (ADR-31): one request, one answer per subject, and one with status 204 at the
 // end.
-func (c *Conn) statuses(ctx context.Context) (map[string]StatusMsg, error) {
+func (c *Conn) statuses(ctx context.Context, subjects string) (map[string]StatusMsg, error) {
 	inbox := c.nc.NewInbox()
 	sub, err := c.nc.SubscribeSync(inbox)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = sub.Unsubscribe() }() // fails only if the connection is closed
-	question := []byte(`{"multi_last":["` + statusPrefix + `*"]}`)
+	question := []byte(`{"multi_last":["` + subjects + `"]}`)
 	if err := c.nc.PublishRequest(c.apiPrefix+".DIRECT.GET."+statusStream, inbox, question); err != nil {
 		return nil, err
 	}
@@ -100,7 +111,7 @@ func (c *Conn) statuses(ctx context.Context) (map[string]StatusMsg, error) {
 				return nil, err
 			}
 			if len(found) > maxStatuses {
-				return nil, fmt.Errorf("the broker tells of more than %d nodes", maxStatuses)
+				return nil, fmt.Errorf("the broker gives more than %d nodes", maxStatuses)
 			}
 		case "204", "404":
 			return found, nil
@@ -114,24 +125,26 @@ func addStatus(found map[string]StatusMsg, header nats.Header, data []byte) erro
 	if len(data) > maxStatus {
 		return nil
 	}
-	node, err1 := subjectNode(statusPrefix, header.Get(jetstream.SubjectHeader))
+	from, err1 := wholeSender(statusPrefix, header.Get(jetstream.SubjectHeader))
 	at, err2 := parseTime(header.Get(jetstream.TimeStampHeaer))
 	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
-	found[node] = StatusMsg{Data: data, At: at}
+	found[from.Node] = StatusMsg{Role: from.Role, Data: data, At: at}
 	return nil
 }
 
-// maxStatusPending is how many bytes of statuses may wait to be looked at: who floods others must not fill their memory.
+// maxStatusPending is how many bytes of statuses may wait to be looked at: who floods others must not fill their
+// memory.
 const maxStatusPending = 16 << 20
 
 // WatchStatuses calls fn for the stored statuses at each connection, and for each status as it comes in, one call after
-// the other; some twice. A node that falls silent isn't told: look at the time. CORE and API accounts. It returns nil
-// when ctx has ended, and ErrClosed when the connection was closed.
+// the other; some twice. Of a node that falls silent nothing comes: look at the time. Not for secondaries. A proxy
+// receives those of secondaries and proxies alone as they come in. It returns nil when ctx has ended, and ErrClosed
+// when the connection was closed.
 func (c *Conn) WatchStatuses(ctx context.Context, fn func(node string, status StatusMsg)) error {
 	incoming := make(chan *nats.Msg)
-	sub, err := c.nc.Subscribe(statusPrefix+"*", func(msg *nats.Msg) {
+	sub, err := c.nc.Subscribe(statusPrefix+"*.*", func(msg *nats.Msg) {
 		if len(msg.Data) > maxStatus {
 			return
 		}
@@ -159,8 +172,8 @@ func (c *Conn) WatchStatuses(ctx context.Context, fn func(node string, status St
 		case <-connected:
 			c.tellStatuses(ctx, fn)
 		case msg := <-incoming:
-			if node, err := subjectNode(statusPrefix, msg.Subject); err == nil && !diverted(msg) {
-				fn(node, StatusMsg{Data: msg.Data, At: time.Now()})
+			if from, err := wholeSender(statusPrefix, msg.Subject); err == nil && genuine(msg) {
+				fn(from.Node, StatusMsg{Role: from.Role, Data: msg.Data, At: time.Now()})
 			}
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -37,13 +39,14 @@ type Streams struct {
 	// Created is when the stream of states was created. A value that changes says that the broker was wiped and
 	// everything has to be published anew.
 	Created time.Time
-	// New tells that this call created it.
+	// New is true if this call created it.
 	New bool
 }
 
 // EnsureStreams creates the streams and the touch queue's consumer where they are missing, kept on the given number
-// of brokers (1, 3 or 5). What exists is never altered: settings that endanger the guarantees are reported
-// (ErrDeviates), each with stream, setting, value and wanted value. Call it at each connection, from the CORE account.
+// of brokers (1, 3 or 5). Of what exists only the subjects are set right, which an earlier version named otherwise:
+// other settings that endanger the guarantees are reported (ErrDeviates), each with stream, setting, value and wanted
+// value. Call it at each connection. Primaries.
 func (c *Conn) EnsureStreams(ctx context.Context, replicas int) (found Streams, err error) {
 	err = c.ask(ctx, func(ctx context.Context) error {
 		found, err = c.ensureStreams(ctx, replicas)
@@ -56,6 +59,9 @@ func (c *Conn) ensureStreams(ctx context.Context, replicas int) (found Streams, 
 	var faults []error
 	for _, want := range wantedStreams(replicas) {
 		info, isNew, err := c.ensureStream(ctx, want)
+		if c.lostItsLeader(want.Name, err) {
+			info, isNew, err = c.remakeStatuses(ctx, want)
+		}
 		if err != nil {
 			faults = append(faults, err)
 			continue
@@ -72,8 +78,43 @@ func (c *Conn) ensureStreams(ctx context.Context, replicas int) (found Streams, 
 	return found, c.ensureConsumer(ctx, touchStream, touchConsumer())
 }
 
+// leaderless is how long nobody may answer for the statuses while others answer for the rest.
+const leaderless = 20 * time.Second
+
+// lostItsLeader reports whether nobody has answered for the statuses for a while. They are in memory: where two of
+// three brokers were started anew, nats-server (2.15) elects no leader before the third is back, be it gone for good.
+func (c *Conn) lostItsLeader(stream string, err error) bool {
+	if stream != statusStream {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil || c.link.Err() != nil || !Silent(err) {
+		c.statusesMute = time.Time{}
+		return false
+	}
+	if c.statusesMute.IsZero() {
+		c.statusesMute = time.Now()
+	}
+	return time.Since(c.statusesMute) > leaderless
+}
+
+// remakeStatuses begins the statuses anew, which every node publishes again within seconds.
+func (c *Conn) remakeStatuses(ctx context.Context, want jetstream.StreamConfig) (*jetstream.StreamInfo, bool, error) {
+	c.log.Warn().Str("stream", want.Name).Dur("after", leaderless).
+		Msg("stream has no leader while the others have one, creating it again (it holds presences only)")
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	if err := c.js.DeleteStream(ctx, want.Name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, false, fmt.Errorf("make stream %s anew: %w", want.Name, explain(err))
+	}
+	return c.ensureStream(ctx, want)
+}
+
 func (c *Conn) ensureStream(ctx context.Context, want jetstream.StreamConfig) (*jetstream.StreamInfo, bool, error) {
-	stream, err := c.js.Stream(ctx, want.Name)
+	asking, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	stream, err := c.js.Stream(asking, want.Name)
 	isNew := errors.Is(err, jetstream.ErrStreamNotFound)
 	if isNew {
 		stream, err = c.js.CreateStream(ctx, want)
@@ -87,8 +128,27 @@ func (c *Conn) ensureStream(ctx context.Context, want jetstream.StreamConfig) (*
 	}
 	if isNew {
 		c.log.Info().Str("stream", want.Name).Msg("created stream on broker")
+		return stream.CachedInfo(), isNew, nil
 	}
-	return stream.CachedInfo(), isNew, nil
+	info, err := c.resubject(ctx, stream.CachedInfo(), want.Subjects)
+	return info, isNew, err
+}
+
+// resubject gives an existing stream the subjects of this version. What it holds under former ones stays, and is
+// dropped as unreadable when it is taken: a sweep makes good what it was about.
+func (c *Conn) resubject(ctx context.Context, is *jetstream.StreamInfo, subjects []string) (*jetstream.StreamInfo, error) {
+	if slices.Equal(is.Config.Subjects, subjects) {
+		return is, nil
+	}
+	c.log.Warn().Str("stream", is.Config.Name).Strs("were", is.Config.Subjects).Strs("subjects", subjects).
+		Msg("stream had other subjects, corrected")
+	config := is.Config
+	config.Subjects = subjects
+	stream, err := c.js.UpdateStream(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("give stream %s its subjects: %w", is.Config.Name, explain(err))
+	}
+	return stream.CachedInfo(), nil
 }
 
 // ensureConsumer creates a durable consumer, or checks the one that is there.
@@ -110,9 +170,9 @@ func consumerObject(stream string, c jetstream.ConsumerConfig) string {
 
 func wantedStreams(replicas int) []jetstream.StreamConfig {
 	streams := []jetstream.StreamConfig{{
-		// One pending touch per zone: a newer one replaces an older one, whatever becomes of that.
+		// One pending touch per zone and sender: a newer one replaces an older one, whatever becomes of that.
 		Name: touchStream, Description: "zones that may have changed",
-		Subjects: []string{touchPrefix + ">", sweepSubject, wordSubject},
+		Subjects: []string{touchPrefix + "*.*.>", sweepPrefix + "*.*"},
 		// What does not fit is refused, and waits at the proxy: nothing that was taken is dropped.
 		Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew,
 		MaxMsgsPerSubject: 1, MaxMsgSize: maxNote, MaxBytes: maxTouches,
@@ -129,7 +189,7 @@ func wantedStreams(replicas int) []jetstream.StreamConfig {
 		AllowDirect: true,
 	}, {
 		Name: statusStream, Description: "nodes that are present",
-		Subjects: []string{statusPrefix + "*"}, Storage: jetstream.MemoryStorage,
+		Subjects: []string{statusPrefix + "*.*"}, Storage: jetstream.MemoryStorage,
 		Discard: jetstream.DiscardOld, MaxMsgsPerSubject: 1, MaxMsgSize: maxStatus, MaxAge: statusAge,
 		AllowDirect: true,
 	}}
@@ -197,7 +257,23 @@ var consumerSettings = []setting[cc]{
 	{"max_deliver", func(c cc) any { return c.MaxDeliver }},
 	{"max_ack_pending", func(c cc) any { return c.MaxAckPending }},
 	{"headers_only", func(c cc) any { return c.HeadersOnly }},
-	{"filter_subjects", func(c cc) any { return append(c.FilterSubjects, c.FilterSubject) }},
+	{"filter_subjects", func(c cc) any { return strings.Join(append(c.FilterSubjects, c.FilterSubject), " ") }},
+	{"rate_limit", func(c cc) any { return c.RateLimit }},
+	{"deliver_subject", func(c cc) any { return c.DeliverSubject }},
+	{"replay_policy", func(c cc) any { return c.ReplayPolicy }},
+	{"priority_policy", func(c cc) any { return c.PriorityPolicy }},
+	{"max_batch", func(c cc) any { return c.MaxRequestBatch }},
+	{"max_expires", func(c cc) any { return c.MaxRequestExpires }},
+	{"max_bytes", func(c cc) any { return c.MaxRequestMaxBytes }},
+	{"pause_until", func(c cc) any { return paused(c.PauseUntil, time.Now()) }},
+}
+
+// paused is until when nothing is delivered, "" if that is over.
+func paused(until *time.Time, now time.Time) string {
+	if until == nil || !until.After(now) {
+		return ""
+	}
+	return until.UTC().Format(time.RFC3339)
 }
 
 // Deviation is a setting that endangers the guarantees; it is an ErrDeviates.
@@ -207,7 +283,8 @@ type Deviation struct {
 }
 
 func (d Deviation) Error() string {
-	return fmt.Sprintf("%v: %s: %s is %s, should be %s; %s", ErrDeviates, d.Object, d.Setting, d.Is, d.ShouldBe, d.Remedy())
+	return fmt.Sprintf("%v: %s: %s is %s, should be %s; %s",
+		ErrDeviates, d.Object, d.Setting, d.Is, d.ShouldBe, d.Remedy())
 }
 
 func (d Deviation) Unwrap() error { return ErrDeviates }

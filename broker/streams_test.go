@@ -9,10 +9,12 @@ import (
 
 	"pdns-distribute/broker"
 	"pdns-distribute/broker/brokertest"
+	"pdns-distribute/powerdns/must"
 )
 
 func TestEnsureStreams(t *testing.T) {
-	b := brokertest.Start(t, brokertest.Options{Core: []string{"primary1"}})
+	t.Parallel()
+	b := brokertest.Start(t, brokertest.Options{Primaries: []string{"primary1"}})
 	primary := b.Connect("primary1")
 	first := ensure(t, primary)
 	if !first.New || first.Created.IsZero() {
@@ -32,16 +34,17 @@ func TestEnsureStreams(t *testing.T) {
 }
 
 func TestDeviationsAreReportedNotAltered(t *testing.T) {
+	t.Parallel()
 	_, primary := start(t)
 	js := primary.JetStream()
 	alter := func(stream string, change func(*jetstream.StreamConfig)) {
 		t.Helper()
 		s, err := js.Stream(t.Context(), stream)
-		must(t, err)
+		must.OK(t, err)
 		cfg := s.CachedInfo().Config
 		change(&cfg)
 		_, err = js.UpdateStream(t.Context(), cfg)
-		must(t, err)
+		must.OK(t, err)
 	}
 	// What an operator may set.
 	alter("PDNS_ZONE", func(c *jetstream.StreamConfig) { c.MaxBytes, c.Compression = 1<<20, jetstream.S2Compression })
@@ -62,21 +65,22 @@ func TestDeviationsAreReportedNotAltered(t *testing.T) {
 		}
 	}
 	s, err := js.Stream(t.Context(), "PDNS_ZONE")
-	must(t, err)
+	must.OK(t, err)
 	if s.CachedInfo().Config.MaxMsgsPerSubject != 2 {
 		t.Error("the stream was altered")
 	}
 }
 
 func TestDeviatingConsumerIsReported(t *testing.T) {
+	t.Parallel()
 	_, primary := start(t)
 	js := primary.JetStream()
 	c, err := js.Consumer(t.Context(), "PDNS_TOUCH", "primary")
-	must(t, err)
+	must.OK(t, err)
 	cfg := c.CachedInfo().Config
 	cfg.MaxAckPending = 7
 	_, err = js.UpdateConsumer(t.Context(), "PDNS_TOUCH", cfg)
-	must(t, err)
+	must.OK(t, err)
 	_, err = primary.EnsureStreams(t.Context(), 1)
 	if !errors.Is(err, broker.ErrDeviates) || !strings.Contains(err.Error(), "max_ack_pending is 7, should be 65536") {
 		t.Error(err)

@@ -11,24 +11,26 @@ import (
 )
 
 // The subjects. A zone's labels are reversed, so that "pdns.zone.com.example.>" is everything below example.com, and
-// nothing may follow a zone name.
+// nothing may follow a zone name. ROLE.NODE is who publishes, see [Sender]; where only one role may, the node alone.
 const (
-	touchPrefix   = "pdns.touch."
-	sweepSubject  = "pdns.sweep"
-	wordSubject   = "pdns.confirm"
-	statePrefix   = "pdns.zone."
-	blobPrefix    = "pdns.blob."
-	statusPrefix  = "pdns.status."
-	appliedPrefix = "pdns.applied."
-	comingSubject = "pdns.coming"
+	touchPrefix  = "pdns.touch."  // ROLE.NODE.ZONE
+	sweepPrefix  = "pdns.sweep."  // ROLE.NODE
+	statePrefix  = "pdns.zone."   // ZONE
+	blobPrefix   = "pdns.blob."   // SHA256
+	statusPrefix = "pdns.status." // ROLE.NODE
 
-	settledSubject = "pdns.settled"
-	askSubject     = "pdns.ask"
+	appliedPrefix    = "pdns.applied."    // of a secondary
+	answerPrefix     = "pdns.checked."    // of a secondary
+	settledPrefix    = "pdns.settled."    // of a primary
+	comingPrefix     = "pdns.coming."     // of a primary
+	checkpointPrefix = "pdns.checkpoint." // of a primary
+	forgottenPrefix  = "pdns.forgotten."  // of a primary
+	questionPrefix   = "pdns.check."      // HEALTH.SECONDARY: from one to the other
 
-	questionPrefix = "pdns.check."
-	answerPrefix   = "pdns.checked."
-	leaderSubject  = "pdns.leader"
-	forgetSubject  = "pdns.forget"
+	askPrefix     = "pdns.ask."     // ROLE.NODE
+	leaderPrefix  = "pdns.leader."  // ROLE.NODE: a request to the health role that acts
+	confirmPrefix = "pdns.confirm." // ROLE.NODE: a request to a primary
+	forgetPrefix  = "pdns.forget."  // ROLE.NODE: a request to a primary
 )
 
 // rootToken stands for the root zone, which has no labels.
@@ -36,7 +38,7 @@ const rootToken = "="
 
 var nodeID = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 
-// CheckNodeID tells whether id can name a node: it is a subject token and the name of a consumer.
+// CheckNodeID returns an error unless id can name a node: it is a subject token and the name of a consumer.
 func CheckNodeID(id string) error {
 	if !nodeID.MatchString(id) {
 		return fmt.Errorf("%w: node id %q; use 1 to 63 of a-z, 0-9, - and _, beginning with a letter or digit",

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"pdns-distribute/broker"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
 )
 
@@ -27,7 +28,7 @@ func TestZoneSubject(t *testing.T) {
 	} {
 		n := zone.MustParseName(name)
 		got, err := broker.StateSubject(n)
-		must(t, err)
+		must.OK(t, err)
 		if got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
@@ -67,7 +68,7 @@ func FuzzSubject(f *testing.F) {
 			return
 		}
 		s, err := broker.StateSubject(n)
-		must(t, err)
+		must.OK(t, err)
 		if strings.ContainsAny(s, "*> \t\r\n") || strings.Contains(s, "..") {
 			t.Errorf("%s has the subject %q", n, s)
 		}

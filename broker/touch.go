@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -12,14 +15,15 @@ import (
 	"pdns-distribute/powerdns/zone"
 )
 
-// Touch says that a zone may have changed, and why it is thought so. None of it decides anything: touches of a zone
-// collapse into the newest.
+// Touch says that a zone may have changed, and by what cause. Touches of a zone by one sender collapse into the newest.
 type Touch struct {
-	Reason string    // for logs; cut to 256 bytes
+	Cause  Cause
 	At     time.Time // when it was noticed; the zero value means now
-	Again  string    // the secondary that is to take the zone again, though it has it; ToAll: all of them
-	Term   Term      // of the leader who ordered it, if one did
-	Yields bool      // it is not to replace a touch of the zone that waits or is in hand: that is ErrConflict
+	Serial *uint32   // with Changed: the SOA serial that PowerDNS showed after the write, nil if that is not known
+	Again  string    // with Ordered: the secondary that is to take the zone again; ToAll: all of them
+	Term   Term      // with Ordered: of the leader who ordered it, if one did
+	Beside string    // by a proxy whose database is one of several: which PowerDNS it is beside, as CheckNodeID allows; "" if it is not
+	Yields bool      // it is not to replace a touch of this sender that waits or is in hand: that is ErrConflict
 }
 
 // ToAll stands for every secondary.
@@ -28,32 +32,36 @@ const ToAll = "*"
 // TouchMsg is a touch taken from the queue, or a request to sweep.
 type TouchMsg struct {
 	Message
-	Seq   uint64    // in the queue: higher is later
+	Seq   uint64 // in the queue: higher is later
+	From  Sender
 	Zone  zone.Name // none if Sweep
 	Sweep bool      // all zones are to be compared
-	Word  bool      // with Sweep: an operator's word that held deletions are right
 	Touch
 }
 
 const (
-	reasonHeader = "Pdns-Reason"
-	atHeader     = "Pdns-At"
-	againHeader  = "Pdns-Again"
-	termHeader   = "Pdns-Term"
-
-	maxReason = 256
+	causeHeader       = "Pdns-Cause"
+	atHeader          = "Pdns-At"
+	againHeader       = "Pdns-Again"
+	termHeader        = "Pdns-Term"
+	touchSerialHeader = "Pdns-Shown-Serial"
+	besideHeader      = "Pdns-Beside"
 
 	// handBack is how late a message is delivered again that came as its consumer was ending: late enough that the
-	// broker has heard of the end, or it would be sent to no one, and waited for AckWait.
+	// broker has received the end, or it would be sent to no one, and waited for AckWait.
 	handBack = 500 * time.Millisecond
 )
 
 // PublishTouch queues a touch. When it returns nil the touch is stored under seq and will be delivered until it is
-// acknowledged. After an error it may be stored or not; publish it again, which is harmless.
+// acknowledged. After an error it may be stored or not; publish it again, which is harmless. What this node's role may
+// not say is an error, and not sent.
 func (c *Conn) PublishTouch(ctx context.Context, name zone.Name, t Touch) (seq uint64, err error) {
-	subject, err := zoneSubject(touchPrefix, name)
+	subject, err := zoneSubject(c.self.subject(touchPrefix)+".", name)
+	if err == nil {
+		err = t.check(c.self)
+	}
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("publish touch: %w", err)
 	}
 	seq, err = c.publishTouch(ctx, subject, t)
 	if err != nil {
@@ -62,10 +70,10 @@ func (c *Conn) PublishTouch(ctx context.Context, name zone.Name, t Touch) (seq u
 	return seq, nil
 }
 
-// PendingTouch tells whether a touch of the zone is queued or in hand: last is that one. If not, all touches of the zone
-// up to last are done with. CORE account.
+// PendingTouch reports whether a touch of the zone is queued or in hand: last is that one. If not, all touches of the
+// zone up to last are done with. CORE account.
 func (c *Conn) PendingTouch(ctx context.Context, name zone.Name) (pending bool, last uint64, err error) {
-	subject, err := zoneSubject(touchPrefix, name)
+	subject, err := zoneSubject(touchPrefix+"*.*.", name) // whoever sent it
 	if err != nil {
 		return false, 0, err
 	}
@@ -93,18 +101,9 @@ func (c *Conn) PendingTouch(ctx context.Context, name zone.Name) (pending bool, 
 }
 
 // PublishSweep asks the primary to compare all zones. Promise and errors are those of PublishTouch.
-func (c *Conn) PublishSweep(ctx context.Context, t Touch) error {
-	if _, err := c.publishTouch(ctx, sweepSubject, t); err != nil {
+func (c *Conn) PublishSweep(ctx context.Context) error {
+	if _, err := c.publishTouch(ctx, c.self.subject(sweepPrefix), Touch{}); err != nil {
 		return fmt.Errorf("publish request to sweep: %w", err)
-	}
-	return nil
-}
-
-// PublishWord asks the primary to compare all zones, and gives an operator's word that what is gone shall be deleted.
-// Promise and errors are those of PublishTouch. CORE account only, and on a subject of its own: a proxy may ask for sweeps.
-func (c *Conn) PublishWord(ctx context.Context, t Touch) error {
-	if _, err := c.publishTouch(ctx, wordSubject, t); err != nil {
-		return fmt.Errorf("publish the word that deletions are right: %w", err)
 	}
 	return nil
 }
@@ -116,7 +115,15 @@ func (c *Conn) publishTouch(ctx context.Context, subject string, t Touch) (seq u
 		at = time.Now()
 	}
 	msg.Header.Set(atHeader, formatTime(at))
-	msg.Header.Set(reasonHeader, t.Reason[:min(len(t.Reason), maxReason)])
+	if t.Cause != "" {
+		msg.Header.Set(causeHeader, string(t.Cause))
+	}
+	if t.Serial != nil {
+		msg.Header.Set(touchSerialHeader, strconv.FormatUint(uint64(*t.Serial), 10))
+	}
+	if t.Beside != "" {
+		msg.Header.Set(besideHeader, t.Beside)
+	}
 	if t.Again != "" {
 		msg.Header.Set(againHeader, t.Again)
 	}
@@ -135,11 +142,13 @@ func (c *Conn) publishTouch(ctx context.Context, subject string, t Touch) (seq u
 // is delivered while an older one is still in hand. Touches that arrive as ctx ends are handed back.
 //
 // It goes on through lost connections, and resumes by itself when EnsureStreams has made a wiped broker's queue anew;
-// flow (may be nil) is told. It returns nil when ctx has ended, and ErrClosed when the connection was closed.
+// flow (may be nil) is called, see [Flow]. It returns nil when ctx has ended, and ErrClosed when the connection was
+// closed.
 func (c *Conn) Touches(ctx context.Context, fn func(TouchMsg), flow Flow) error {
 	f := follower{
 		conn: c, object: "touch queue", flow: flow, durable: true,
 		limit: jetstream.PullMaxMessages(512),
+		look:  c.looker(touchStream, touchDurable),
 		open: func(ctx context.Context) (jetstream.Consumer, error) {
 			return c.js.Consumer(ctx, touchStream, touchDurable)
 		},
@@ -170,27 +179,65 @@ func take[M any](ctx context.Context, c *Conn, d delivery, read func(delivery) (
 	return m, true
 }
 
-func newTouchMsg(d delivery) (TouchMsg, error) {
+// newTouchMsg reads strictly: what is not a touch that its sender may publish is an error.
+func newTouchMsg(d delivery) (t TouchMsg, err error) {
 	hold, _, err := newMessage(d)
 	if err != nil {
-		return TouchMsg{}, err
-	}
-	word := d.Subject() == wordSubject
-	t := TouchMsg{Message: hold, Seq: hold.seq, Sweep: word || d.Subject() == sweepSubject, Word: word}
-	if !t.Sweep {
-		if t.Zone, err = subjectZone(touchPrefix, d.Subject()); err != nil {
-			return TouchMsg{}, err
-		}
+		return t, err
 	}
 	h := d.Headers()
-	if err := checkHeader(h); err != nil {
-		return TouchMsg{}, err
+	if err := errors.Join(checkHeader(h), checkSingle(h)); err != nil {
+		return t, err
 	}
-	t.Reason, t.Again = h.Get(reasonHeader), h.Get(againHeader)
-	at, err1 := parseTime(h.Get(atHeader))
-	term, err2 := ParseTerm(h.Get(termHeader))
-	t.At, t.Term = at, term
-	return t, errors.Join(err1, err2)
+	t = TouchMsg{Message: hold, Seq: hold.seq}
+	if t.At, err = parseTime(h.Get(atHeader)); err != nil {
+		return t, err
+	}
+	if strings.HasPrefix(d.Subject(), sweepPrefix) {
+		t.Sweep = true
+		t.From, err = wholeSender(sweepPrefix, d.Subject())
+		if err == nil && !slices.Contains(sweepers, t.From.Role) {
+			err = fmt.Errorf("%s may not ask for a sweep", t.From)
+		}
+		return t, err
+	}
+	from, tokens, err := subjectSender(touchPrefix, d.Subject())
+	if err != nil {
+		return t, err
+	}
+	t.From = from
+	if t.Zone, err = subjectZone(from.subject(touchPrefix)+".", d.Subject()); err != nil {
+		return t, fmt.Errorf("%q: %w", tokens, err)
+	}
+	if t.Touch, err = decodeTouch(t.At, h); err != nil {
+		return t, err
+	}
+	return t, t.check(from)
+}
+
+// checkSingle returns an error for a header with two values: who reads the first and who reads the last must not
+// differ.
+func checkSingle(h nats.Header) error {
+	for _, key := range []string{causeHeader, atHeader, againHeader, termHeader, touchSerialHeader, besideHeader} {
+		if len(h[key]) > 1 {
+			return fmt.Errorf("header %s %d times", key, len(h[key]))
+		}
+	}
+	return nil
+}
+
+func decodeTouch(at time.Time, h nats.Header) (t Touch, err error) {
+	t = Touch{At: at, Cause: Cause(h.Get(causeHeader)), Again: h.Get(againHeader), Beside: h.Get(besideHeader)}
+	if text := h.Get(touchSerialHeader); text != "" {
+		serial, err := strconv.ParseUint(text, 10, 32)
+		if err != nil {
+			return t, err
+		}
+		shown := uint32(serial)
+		t.Serial = &shown
+	}
+	t.Term, err = ParseTerm(h.Get(termHeader))
+	return t, err
 }
 
 func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -12,21 +14,29 @@ import (
 	"github.com/rs/zerolog"
 
 	"pdns-distribute/broker"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
 )
 
 func TestTouchesCollapse(t *testing.T) {
+	t.Parallel()
 	b, primary := start(t)
 	proxy := b.Connect("proxy1")
 	for i := range 100 {
-		touch(t, proxy, "example.com", fmt.Sprint("edit ", i))
+		_, err := proxy.PublishTouch(t.Context(), zone.MustParseName("example.com"), shown(uint32(i)))
+		must.OK(t, err)
 	}
-	must(t, proxy.PublishSweep(t.Context(), broker.Touch{Reason: "lost"}))
+	must.OK(t, proxy.PublishSweep(t.Context()))
+	must.OK(t, proxy.PublishSweep(t.Context()))
+	touch(t, primary, "example.com") // of another sender
 	got, _ := touches(t, primary, nil)
-	if m := receive(t, got); m.Zone != zone.MustParseName("example.com") || m.Reason != "edit 99" || m.Sweep {
+	if m := receive(t, got); m.Zone != zone.MustParseName("example.com") || m.Serial == nil || *m.Serial != 99 || m.Sweep || m.From != proxy.Self() {
 		t.Errorf("got %+v", m)
 	}
-	if m := receive(t, got); !m.Sweep || m.Zone != "" || m.Reason != "lost" {
+	if m := receive(t, got); !m.Sweep || m.Zone != "" || m.From != proxy.Self() {
+		t.Errorf("got %+v", m)
+	}
+	if m := receive(t, got); m.Zone != zone.MustParseName("example.com") || m.Again != "sec1" || m.From != primary.Self() {
 		t.Errorf("got %+v", m)
 	}
 }
@@ -35,21 +45,21 @@ func TestTouchesCollapse(t *testing.T) {
 func TestTouchesAreBounded(t *testing.T) {
 	b, primary := start(t)
 	stream, err := primary.JetStream().Stream(t.Context(), "PDNS_TOUCH")
-	must(t, err)
+	must.OK(t, err)
 	config := stream.CachedInfo().Config
 	if config.MaxBytes <= 0 || config.MaxBytes > 1<<30 {
 		t.Errorf("it may have %d bytes", config.MaxBytes)
 	}
 	config.MaxBytes = 64 << 10
 	_, err = primary.JetStream().UpdateStream(t.Context(), config)
-	must(t, err)
+	must.OK(t, err)
 	proxy := b.Connect("proxy1")
-	touch(t, proxy, "first.example", "edited")
+	touch(t, proxy, "first.example")
 	for n := 0; err == nil; n++ {
 		if n == 1000 {
 			t.Fatal("it takes everything")
 		}
-		_, err = proxy.PublishTouch(t.Context(), zone.MustParseName(fmt.Sprintf("z%d.example", n)), broker.Touch{Reason: "flood"})
+		_, err = proxy.PublishTouch(t.Context(), zone.MustParseName(fmt.Sprintf("z%d.example", n)), broker.Touch{Cause: broker.Changed})
 	}
 	got, _ := touches(t, primary, nil)
 	if m := receive(t, got); m.Zone != zone.MustParseName("first.example") {
@@ -59,52 +69,73 @@ func TestTouchesAreBounded(t *testing.T) {
 }
 
 func TestTouchCarries(t *testing.T) {
+	t.Parallel()
 	b, primary := start(t)
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6789, time.UTC)
-	want := broker.Touch{Reason: strings.Repeat("r", 256), At: at, Again: "request 1"}
-	sent := want
-	sent.Reason += "cut off"
-	_, err := b.Connect("proxy1").PublishTouch(t.Context(), zone.Root, sent)
-	must(t, err)
+	term, err := broker.ParseTerm("1790000000000000000-17")
+	must.OK(t, err)
+	most := uint32(1<<32 - 1)
+	proxy, health := b.Connect("proxy1"), b.Connect("health1")
 	got, _ := touches(t, primary, nil)
-	m := receive(t, got)
-	if m.Zone != zone.Root || m.Touch != want || m.NumDelivered != 1 {
-		t.Errorf("got %+v", m)
+	for _, c := range []struct {
+		who  *broker.Conn
+		want broker.Touch
+	}{
+		{proxy, broker.Touch{Cause: broker.Changed, At: at}},
+		{proxy, broker.Touch{Cause: broker.Changed, At: at, Serial: &most}},
+		{proxy, broker.Touch{Cause: broker.Changed, At: at, Serial: new(uint32)}},
+		{proxy, broker.Touch{Cause: broker.Deleted, At: at}},
+		{health, broker.Touch{Cause: broker.Ordered, At: at, Again: broker.ToAll, Term: term}},
+		{health, broker.Touch{Cause: broker.Ordered, At: at, Again: strings.Repeat("s", 63)}},
+		{primary, broker.Touch{Cause: broker.Ordered, At: at, Again: "sec2", Term: term}},
+	} {
+		seq, err := c.who.PublishTouch(t.Context(), zone.Root, c.want)
+		must.OK(t, err)
+		m := receive(t, got)
+		if m.Zone != zone.Root || !reflect.DeepEqual(m.Touch, c.want) || m.NumDelivered != 1 || m.From != c.who.Self() || m.Seq != seq || m.Sweep {
+			t.Errorf("got %+v, want %+v of %s", m, c.want, c.who.Self())
+		}
 	}
 }
 
 func TestTouchSupersededInFlight(t *testing.T) {
+	t.Parallel()
 	_, primary := start(t)
 	got, _ := touches(t, primary, nil)
-	touch(t, primary, "example.com", "first")
+	name := zone.MustParseName("example.com")
+	_, err := primary.PublishTouch(t.Context(), name, order("first"))
+	must.OK(t, err)
 	first := receive(t, got)
-	touch(t, primary, "example.com", "second")
+	_, err = primary.PublishTouch(t.Context(), name, order("second"))
+	must.OK(t, err)
 	second := receive(t, got) // though the first is in hand
-	if second.Reason != "second" || second.NumDelivered != 1 {
+	if second.Again != "second" || second.NumDelivered != 1 {
 		t.Errorf("got %+v", second)
 	}
-	must(t, first.Ack())
-	must(t, second.Nak(time.Millisecond))
+	must.OK(t, first.Ack())
+	must.OK(t, second.Nak(time.Millisecond))
 	again := receive(t, got) // the late acknowledgement of the first didn't count for the second
-	if again.Reason != "second" || again.NumDelivered != 2 {
+	if again.Again != "second" || again.NumDelivered != 2 {
 		t.Errorf("got %+v", again)
 	}
-	must(t, again.InProgress())
-	must(t, again.Ack())
+	must.OK(t, again.InProgress())
+	must.OK(t, again.Ack())
 	awaitEmpty(t, primary, "PDNS_TOUCH")
 }
 
 func TestTouchUnreadableIsDropped(t *testing.T) {
+	t.Parallel()
 	_, primary := start(t)
 	got, _ := touches(t, primary, nil)
-	_, err := primary.JetStream().Publish(t.Context(), "pdns.touch.NOZONE", nil)
-	must(t, err)
-	touch(t, primary, "example.com", "")
+	order := nats.Header{"Pdns-Cause": {"ordered"}, "Pdns-Again": {"sec1"}}
+	_, err := primary.JetStream().PublishMsg(t.Context(), &nats.Msg{Subject: "pdns.touch.primary.primary1.NOZONE", Header: order})
+	must.OK(t, err)
+	touch(t, primary, "example.com")
 	m := receive(t, got)
 	if m.Zone != zone.MustParseName("example.com") {
 		t.Errorf("got %+v", m)
 	}
-	must(t, m.Ack())
+	must.OK(t, m.Ack())
 	awaitEmpty(t, primary, "PDNS_TOUCH")
 }
 
@@ -113,7 +144,7 @@ func awaitEmpty(t *testing.T, c *broker.Conn, stream string) {
 	t.Helper()
 	eventually(t, func() bool {
 		s, err := c.JetStream().Stream(t.Context(), stream)
-		must(t, err)
+		must.OK(t, err)
 		return s.CachedInfo().State.Msgs == 0
 	})
 }
@@ -121,40 +152,43 @@ func awaitEmpty(t *testing.T, c *broker.Conn, stream string) {
 // eventually is for what the broker tells no one about.
 func eventually(t *testing.T, cond func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !cond(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("it doesn't come about")
+	must.Eventually(t, func() error {
+		if !cond() {
+			return errors.New("it does not come about")
 		}
-	}
+		return nil
+	})
 }
 
 func TestTouchesSurviveRestart(t *testing.T) {
+	t.Parallel()
 	b, primary := start(t)
-	touch(t, primary, "before.example", "")
+	touch(t, primary, "before.example")
 	got, _ := touches(t, primary, nil)
 	before := receive(t, got)
 	restart(t, func() {
 		b.Stop()
-		_, err := primary.PublishTouch(t.Context(), zone.MustParseName("away.example"), broker.Touch{})
+		_, err := primary.PublishTouch(t.Context(), zone.MustParseName("away.example"), order("sec1"))
 		if !errors.Is(err, broker.ErrDisconnected) {
 			t.Errorf("publishing to a broker that is away: %v", err)
 		}
 		b.Start()
 	}, primary)
-	must(t, before.Ack()) // taken before the restart, and the queue is the same
-	touch(t, primary, "after.example", "")
+	must.OK(t, before.Ack()) // taken before the restart, and the queue is the same
+	touch(t, primary, "after.example")
 	if m := receive(t, got); m.Zone != zone.MustParseName("after.example") {
 		t.Errorf("got %+v", m)
 	} else {
-		must(t, m.Ack())
+		must.OK(t, m.Ack())
 	}
 	awaitEmpty(t, primary, "PDNS_TOUCH")
 }
 
 func TestTouchesHandedBackAtTheEnd(t *testing.T) {
+	t.Parallel()
 	_, primary := start(t)
 	for i := range 50 {
-		touch(t, primary, fmt.Sprintf("z%d.example", i), "")
+		touch(t, primary, fmt.Sprintf("z%d.example", i))
 	}
 	before := primary.NATS().Stats().InMsgs
 	stop := background(t, func(ctx context.Context) error {
@@ -164,23 +198,24 @@ func TestTouchesHandedBackAtTheEnd(t *testing.T) {
 				t.Error("called though the context has ended")
 			}
 			<-ctx.Done()
-			must(t, m.Nak(time.Second))
+			must.OK(t, m.Nak(time.Second))
 		}, nil)
 	})
 	eventually(t, func() bool { return primary.NATS().Stats().InMsgs > before+50 }) // all, and the answer to the lookup
 	stop()
 	got, _ := touches(t, primary, nil)
 	for range 50 {
-		must(t, receive(t, got).Ack()) // at once, not a minute later
+		must.OK(t, receive(t, got).Ack()) // at once, not a minute later
 	}
 }
 
 func TestTouchesResumeAfterWipe(t *testing.T) {
+	t.Parallel()
 	b, primary := start(t)
 	flow := make(chan error, 100)
 	got, _ := touches(t, primary, func(err error) { flow <- err })
-	must(t, receive(t, flow))
-	touch(t, primary, "old.example", "")
+	must.OK(t, receive(t, flow))
+	touch(t, primary, "old.example")
 	old := receive(t, got)
 	restart(t, b.Wipe, primary)
 	for err := receive(t, flow); !errors.Is(err, broker.ErrGone); {
@@ -191,7 +226,7 @@ func TestTouchesResumeAfterWipe(t *testing.T) {
 	}
 	for receive(t, flow) != nil {
 	}
-	touch(t, primary, "new.example", "")
+	touch(t, primary, "new.example")
 	m := receive(t, got)
 	if m.Zone != zone.MustParseName("new.example") {
 		t.Errorf("got %+v", m)
@@ -200,61 +235,68 @@ func TestTouchesResumeAfterWipe(t *testing.T) {
 	if err := old.Ack(); !errors.Is(err, broker.ErrGone) {
 		t.Errorf("acknowledging across a wipe: %v", err)
 	}
-	must(t, m.Nak(0))
+	must.OK(t, m.Nak(0))
 	if m = receive(t, got); m.NumDelivered != 2 {
 		t.Errorf("got %+v", m)
 	}
 }
 
 func TestTouchesResumeAfterDeletion(t *testing.T) {
+	t.Parallel()
 	_, primary := start(t)
 	flow := make(chan error, 100)
 	got, _ := touches(t, primary, func(err error) { flow <- err })
-	must(t, receive(t, flow))
+	must.OK(t, receive(t, flow))
 	for _, remove := range []func() error{
 		func() error { return primary.JetStream().DeleteConsumer(t.Context(), "PDNS_TOUCH", "primary") },
 		func() error { return primary.JetStream().DeleteStream(t.Context(), "PDNS_TOUCH") },
 	} {
-		must(t, remove())
+		must.OK(t, remove())
 		if err := receive(t, flow); !errors.Is(err, broker.ErrGone) {
 			t.Errorf("flow is told %v", err)
 		}
 		ensure(t, primary)
-		must(t, receive(t, flow))
-		touch(t, primary, "example.com", "")
-		must(t, receive(t, got).Ack())
+		must.OK(t, receive(t, flow))
+		touch(t, primary, "example.com")
+		must.OK(t, receive(t, got).Ack())
 	}
 }
 
 func TestPublishTouchWithoutStream(t *testing.T) {
+	t.Parallel()
 	b, primary := start(t)
-	must(t, primary.JetStream().DeleteStream(t.Context(), "PDNS_TOUCH"))
-	for _, id := range []string{"primary1", "proxy1"} {
-		_, err := b.Connect(id).PublishTouch(t.Context(), zone.Root, broker.Touch{})
+	must.OK(t, primary.JetStream().DeleteStream(t.Context(), "PDNS_TOUCH"))
+	for id, what := range map[string]broker.Touch{"primary1": order("sec1"), "proxy1": shown(1), "health1": order("sec1")} {
+		_, err := b.Connect(id).PublishTouch(t.Context(), zone.Root, what)
 		if !errors.Is(err, broker.ErrGone) {
 			t.Errorf("%s: %v", id, err)
 		}
 	}
 }
 
-// An order stands back behind a touch that waits or is in hand: that one may know more.
+// An order stands back behind one of the same sender that waits or is in hand: that one may know more. It replaces nobody
+// else's touch.
 func TestTouchYields(t *testing.T) {
-	_, primary := start(t)
+	t.Parallel()
+	b, primary := start(t)
 	name := zone.MustParseName("example.com")
-	order := broker.Touch{Reason: "order", Again: "sec1", Yields: true}
-	touch(t, primary, "example.com", "delete")
+	order := broker.Touch{Cause: broker.Ordered, Again: "sec1", Yields: true}
+	_, err := b.Connect("proxy1").PublishTouch(t.Context(), name, broker.Touch{Cause: broker.Deleted})
+	must.OK(t, err)
+	_, err = primary.PublishTouch(t.Context(), name, broker.Touch{Cause: broker.Ordered, Again: "sec2"})
+	must.OK(t, err)
 	if _, err := primary.PublishTouch(t.Context(), name, order); !errors.Is(err, broker.ErrConflict) {
 		t.Errorf("while a touch waits: %v", err)
 	}
 	got, _ := touches(t, primary, nil)
-	m := receive(t, got)
-	if m.Reason != "delete" {
-		t.Errorf("the touch that waited was %q", m.Reason)
+	deleted, m := receive(t, got), receive(t, got)
+	if deleted.Cause != broker.Deleted || m.Again != "sec2" {
+		t.Errorf("%+v waited, and %+v", deleted, m)
 	}
 	if _, err := primary.PublishTouch(t.Context(), name, order); !errors.Is(err, broker.ErrConflict) {
 		t.Errorf("while a touch is in hand: %v", err)
 	}
-	must(t, m.Ack())
+	must.OK(t, m.Ack())
 	for { // the acknowledgement is on its way
 		if _, err := primary.PublishTouch(t.Context(), name, order); err == nil {
 			break
@@ -262,29 +304,31 @@ func TestTouchYields(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if m := receive(t, got); m.Reason != "order" || m.Again != "sec1" {
+	if m := receive(t, got); m.Cause != broker.Ordered || m.Again != "sec1" {
 		t.Errorf("%+v", m)
 	}
 }
 
 // What nobody of ours sends is dropped, the first of it with a line in the log, and the rest goes on.
 func TestUnreadableTouchesAreQuiet(t *testing.T) {
+	t.Parallel()
 	b, _ := start(t)
 	var log logBuffer
-	primary, err := broker.Connect(b.Config("primary1"), broker.Options{Node: "primary1", Log: zerolog.New(&log)})
-	must(t, err)
-	t.Cleanup(func() { must(t, primary.Close(context.Background())) }) // when nothing is taken any more
+	primary, err := broker.Connect(b.Config("primary1"), broker.Options{Node: "primary1", Role: broker.RolePrimary, Log: zerolog.New(&log)})
+	must.OK(t, err)
+	t.Cleanup(func() { must.OK(t, primary.Close(context.Background())) }) // when nothing is taken any more
 	reconnect(t, primary)
 	proxy := b.Connect("proxy1")
 	for n := range 100 {
-		msg := nats.NewMsg(fmt.Sprintf("pdns.touch.example.z%d", n))
+		msg := nats.NewMsg(fmt.Sprintf("pdns.touch.proxy.proxy1.example.z%d", n))
+		msg.Header.Set("Pdns-Cause", "changed")
 		msg.Header.Set("Pdns-At", "yesterday")
 		_, err := proxy.JetStream().PublishMsg(t.Context(), msg)
-		must(t, err)
+		must.OK(t, err)
 	}
 	name := zone.MustParseName("good.example")
-	_, err = proxy.PublishTouch(t.Context(), name, broker.Touch{Reason: "good"})
-	must(t, err)
+	_, err = proxy.PublishTouch(t.Context(), name, broker.Touch{Cause: broker.Changed})
+	must.OK(t, err)
 	got, _ := touches(t, primary, nil)
 	if m := receive(t, got); m.Zone != name {
 		t.Errorf("%s came", m.Zone)
@@ -292,4 +336,98 @@ func TestUnreadableTouchesAreQuiet(t *testing.T) {
 	if n := strings.Count(log.all(), "unreadable message dropped"); n == 0 || n > 10 {
 		t.Errorf("%d lines tell of it", n)
 	}
+}
+
+// What a touch may not say is dropped, whoever may publish to that subject, and what the sender says next of that zone, and
+// others say of it, is as if nobody had said it.
+func TestTouchesThatSayTooMuchAreDropped(t *testing.T) {
+	t.Parallel()
+	b, primary := start(t)
+	proxy, health := b.Connect("proxy1"), b.Connect("health1")
+	got, _ := touches(t, primary, nil)
+	name := zone.MustParseName("a.example")
+	ordered := nats.Header{"Pdns-Cause": {"ordered"}, "Pdns-Again": {"sec1"}}
+	for _, c := range []struct {
+		who  *broker.Conn
+		says []nats.Header
+	}{
+		{proxy, []nats.Header{
+			nil, {"Pdns-Cause": {""}}, {"Pdns-Cause": {"gone"}}, {"Pdns-Cause": {"delete"}}, {"Pdns-Cause": {"sweep"}}, {"Pdns-Cause": {"Changed"}}, {"Pdns-Cause": {"CHANGED"}},
+			{"Pdns-Cause": {"changed;"}}, {"Pdns-Cause": {"changed,deleted"}}, {"Pdns-Cause": {"changed", "deleted"}}, {"Pdns-Cause": {"deleted", "deleted"}}, {"pdns-cause": {"changed"}},
+			{"Pdns-Reason": {"gone"}}, ordered, {"Pdns-Cause": {"ordered"}}, {"Pdns-Cause": {"ordered"}, "Pdns-Again": {"*"}},
+			{"Pdns-Cause": {"changed"}, "Pdns-Again": {"*"}}, {"Pdns-Cause": {"deleted"}, "Pdns-Again": {"sec1"}},
+			{"Pdns-Cause": {"changed"}, "Pdns-Shown-Serial": {"4294967296"}}, {"Pdns-Cause": {"changed"}, "Pdns-Shown-Serial": {"-1"}},
+			{"Pdns-Cause": {"changed"}, "Pdns-Shown-Serial": {"1e3"}}, {"Pdns-Cause": {"changed"}, "Pdns-Shown-Serial": {"1", "2"}},
+			{"Pdns-Cause": {"deleted"}, "Pdns-Shown-Serial": {"1"}}, {"Pdns-Cause": {"changed"}, "Pdns-Term": {"1790000000000000000-17"}},
+			{"Pdns-Cause": {"changed"}, "Pdns-At": {"2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z"}}, {"Pdns-Cause": {"changed"}, "Pdns-At": {"now"}},
+		}},
+		{health, []nats.Header{
+			nil, {"Pdns-Cause": {"deleted"}}, {"Pdns-Cause": {"changed"}}, {"Pdns-Cause": {"gone"}}, {"Pdns-Cause": {"ordered"}}, {"Pdns-Cause": {"Ordered"}, "Pdns-Again": {"sec1"}},
+			{"Pdns-Cause": {"ordered"}, "Pdns-Again": {"sec1", "*"}}, {"Pdns-Cause": {"ordered"}, "Pdns-Again": {"sec1.x"}}, {"Pdns-Cause": {"ordered"}, "Pdns-Again": {">"}},
+			{"Pdns-Cause": {"ordered", "deleted"}, "Pdns-Again": {"sec1"}}, {"Pdns-Cause": {"ordered"}, "Pdns-Again": {"sec1"}, "Pdns-Shown-Serial": {"1"}},
+			{"Pdns-Cause": {"ordered"}, "Pdns-Again": {"sec1"}, "Pdns-Term": {"1"}}, {"Pdns-Cause": {"deleted"}, "Pdns-Again": {"sec1"}},
+		}},
+		{primary, []nats.Header{nil, {"Pdns-Cause": {"deleted"}}, {"Pdns-Cause": {"changed"}}, {"Pdns-Cause": {"gone"}}}},
+	} {
+		as := string(c.who.Self().Role) + "." + c.who.Self().Node
+		for _, header := range c.says {
+			_, err := c.who.JetStream().PublishMsg(t.Context(), &nats.Msg{Subject: "pdns.touch." + as + ".example.a", Header: header})
+			must.OK(t, err)
+			_, err = proxy.PublishTouch(t.Context(), name, shown(17))
+			must.OK(t, err)
+			m := receive(t, got)
+			if m.Zone != name || m.Cause != broker.Changed || m.Serial == nil || *m.Serial != 17 || m.NumDelivered != 1 || m.From != proxy.Self() {
+				t.Errorf("%s says %v, and %+v comes", as, header, m)
+			}
+			must.OK(t, m.Ack())
+			awaitEmpty(t, primary, "PDNS_TOUCH") // the dropped one is gone, too
+		}
+	}
+}
+
+// A word to the whole queue, or to another stream, that rides on a touch, a request to sweep, or a status.
+func TestOrdersToStreamsInTouches(t *testing.T) {
+	t.Parallel()
+	b, primary := start(t)
+	for _, id := range []string{"proxy1", "health1"} {
+		c := b.Connect(id)
+		as := string(c.Self().Role) + "." + id
+		must.OK(t, c.PublishStatus(t.Context(), []byte("here")))
+		_, err := primary.PublishTouch(t.Context(), zone.MustParseName("kept.example"), order("sec1"))
+		must.OK(t, err)
+		for _, subject := range []string{"pdns.touch." + as + ".example.a", "pdns.status." + as} {
+			for _, header := range orders {
+				msg := &nats.Msg{Subject: subject, Header: maps.Clone(header), Reply: c.NATS().NewInbox()}
+				must.OK(t, c.NATS().PublishMsg(msg))
+			}
+		}
+		must.OK(t, c.PublishStatus(t.Context(), []byte("here"))) // after these
+		queue, err := primary.JetStream().Stream(t.Context(), "PDNS_TOUCH")
+		must.OK(t, err)
+		if _, err := queue.GetLastMsgForSubject(t.Context(), "pdns.touch.primary.primary1.example.kept"); err != nil {
+			t.Errorf("%s purged what others had queued: %v", id, err)
+		}
+	}
+	if statuses, err := primary.Statuses(t.Context()); err != nil || len(statuses) != 2 {
+		t.Errorf("%v, %v", statuses, err)
+	}
+}
+
+// Whatever a subject or a zone is called, a touch comes of it only if it is the one spelling of a zone.
+func TestTouchesWithWildcards(t *testing.T) {
+	t.Parallel()
+	b, primary := start(t)
+	proxy := b.Connect("proxy1")
+	header := nats.Header{"Pdns-Cause": {"changed"}}
+	for _, rest := range []string{"*", ">", "example.*", "example.>", "*.a", "example.a.>", "EXAMPLE.a", "example.=61", "=.example", "example.a=", "=2a.>"} {
+		must.OK(t, proxy.NATS().PublishMsg(&nats.Msg{Subject: "pdns.touch.proxy.proxy1." + rest, Header: header}))
+	}
+	touch(t, proxy, "last.example")
+	got, _ := touches(t, primary, nil)
+	if m := receive(t, got); m.Zone != zone.MustParseName("last.example") {
+		t.Errorf("%+v comes", m)
+	} else {
+		must.OK(t, m.Ack())
+	}
+	awaitEmpty(t, primary, "PDNS_TOUCH")
 }

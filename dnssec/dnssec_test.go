@@ -8,6 +8,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
 )
 
@@ -76,7 +77,7 @@ func TestTurnable(t *testing.T) {
 		"NSEC3 already":  {[]string{soa, "example.org. 0 IN NSEC3PARAM 1 0 10 AABB", fmt.Sprintf(key, 13)}, false},
 		"NSEC3, no salt": {[]string{soa, "example.org. 0 IN NSEC3PARAM 1 0 0 -", fmt.Sprintf(key, 13)}, false},
 	} {
-		if got := Turnable(zoneOf(t, test.records...)); got != test.want {
+		if got := Convertible(zoneOf(t, test.records...)); got != test.want {
 			t.Errorf("%s: %v, want %v", what, got, test.want)
 		}
 	}
@@ -87,21 +88,14 @@ func zoneOf(t *testing.T, records ...string) *zone.Zone {
 	b := zone.NewBuilder(zone.MustParseName("example.org"), 0)
 	for _, text := range records {
 		rr, err := dns.NewRR(text)
-		must(t, err)
+		must.OK(t, err)
 		r, err := zone.NewRecord(rr)
-		must(t, err)
-		must(t, b.Add(r))
+		must.OK(t, err)
+		must.OK(t, b.Add(r))
 	}
 	z, err := b.Zone()
-	must(t, err)
+	must.OK(t, err)
 	return z
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // Seconds are counted modulo 2^32.

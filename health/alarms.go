@@ -7,36 +7,42 @@ import (
 	"time"
 )
 
-// Alarm is something that is wrong now, and what to do about it. It is a state: raised when it begins, gone when it is
-// over.
+// Alarm is something that is wrong now, and what to do about it. It is a state: raised when it begins, cleared when
+// it is over.
 type Alarm struct {
-	Kind    string    `json:"kind"`
+	Kind    Kind      `json:"kind"`
 	Node    string    `json:"node,omitempty"`
 	Warning bool      `json:"warning,omitempty"` // it works, but not as it should
-	What    string    `json:"what"`
-	Remedy  string    `json:"remedy"`
+	What    string    `json:"what"`              // what is wrong, and where
+	Remedy  string    `json:"remedy"`            // what to do
 	Since   time.Time `json:"since"`
 
 	after time.Duration // raised only when it lasts as long
 }
 
-// Lasting is the alarm once what it tells of has lasted a while, and not before.
-func (a Alarm) Lasting() Alarm {
-	a.after = patienceReady
+// Lasting returns the alarm as one that is raised only if it lasts a while: what is over by then is no reason to wake
+// anybody.
+func (a Alarm) Lasting() Alarm { return a.lasting(patienceReady) }
+
+func (a Alarm) lasting(after time.Duration) Alarm {
+	a.after = after
 	return a
 }
 
 // MaxAlarms bounds Presence.Alarms.
 const MaxAlarms = 200
 
-// Alarms is what is wrong. It is safe for concurrent use.
+// Alarms are those that are raised, and since when. It is safe for concurrent use.
 type Alarms struct {
 	mu    sync.Mutex
 	known map[alarmKey]alarmState
 }
 
-// alarmKey tells alarms apart; what they say may change.
-type alarmKey struct{ kind, node string }
+// alarmKey tells alarms apart; their texts may change.
+type alarmKey struct {
+	kind Kind
+	node string
+}
 
 type alarmState struct {
 	Alarm
@@ -65,7 +71,7 @@ func (a *Alarms) Update(now time.Time, wrong []Alarm) {
 	a.known = next
 }
 
-// List is what is wrong, the alarms before the warnings, the oldest first.
+// List returns what is wrong, the alarms before the warnings, the oldest first.
 func (a *Alarms) List() []Alarm {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -95,28 +101,29 @@ func rank(a Alarm) int {
 	return 0
 }
 
-// Told is what somebody was told of alarms. The zero value is that nothing was told yet.
-type Told struct {
+// Reported is what was reported of alarms to somebody. The zero value is that nothing was reported yet.
+type Reported struct {
 	begun bool
 	list  []Alarm
 }
 
-// Begun tells whether anything was told, be it that nothing is wrong.
-func (t *Told) Begun() bool { return t.begun }
+// Begun reports whether there was a report, be it that nothing is wrong.
+func (r *Reported) Begun() bool { return r.begun }
 
-// Tells tells whether an alarm of that kind was told, and not yet that it is over.
-func (t *Told) Tells(kind string) bool {
-	return slices.ContainsFunc(t.list, func(a Alarm) bool { return a.Kind == kind })
+// Has reports whether an alarm of that kind was reported as raised, and not yet as cleared.
+func (r *Reported) Has(kind Kind) bool {
+	return slices.ContainsFunc(r.list, func(a Alarm) bool { return a.Kind == kind })
 }
 
-// Change takes what is to be told now, and returns what is new since the last time and what is over.
-func (t *Told) Change(now []Alarm) (raised, cleared []Alarm) {
-	raised, cleared = without(now, t.list), without(t.list, now)
-	t.begun, t.list = true, now
+// Change takes all alarms that are raised now, and returns those that were raised and those that were cleared since
+// the last report.
+func (r *Reported) Change(now []Alarm) (raised, cleared []Alarm) {
+	raised, cleared = without(now, r.list), without(r.list, now)
+	r.begun, r.list = true, now
 	return raised, cleared
 }
 
-// without leaves out what the other list has, too, whatever it says there.
+// without leaves out the alarms that the other list has, too, whatever their texts.
 func without(list, other []Alarm) (rest []Alarm) {
 	for _, a := range list {
 		if !slices.ContainsFunc(other, func(b Alarm) bool { return a.Kind == b.Kind && a.Node == b.Node }) {

@@ -12,13 +12,13 @@ import (
 func kinds(list []Alarm) string {
 	var words []string
 	for _, a := range list {
-		words = append(words, strings.TrimSpace(a.Kind+" "+a.Node))
+		words = append(words, strings.TrimSpace(string(a.Kind)+" "+a.Node))
 	}
 	return strings.Join(words, ", ")
 }
 
 func TestAlarmsAreStates(t *testing.T) {
-	a, told := NewAlarms(), Told{}
+	a, reported := NewAlarms(), Reported{}
 	disk, load := Alarm{Kind: "disk", Node: ns1, What: "1 MB"}, Alarm{Kind: "load", Node: ns1, Warning: true, after: time.Minute}
 	for n, step := range []struct {
 		after                 time.Duration
@@ -34,7 +34,7 @@ func TestAlarmsAreStates(t *testing.T) {
 		{4*time.Minute + time.Second, nil, "", "", ""},
 	} {
 		a.Update(noon.Add(step.after), step.wrong)
-		raised, cleared := told.Change(a.List())
+		raised, cleared := reported.Change(a.List())
 		if got := kinds(raised); got != step.raised {
 			t.Errorf("step %d raised %q", n, got)
 		}
@@ -54,7 +54,7 @@ func TestAlarmsAreStates(t *testing.T) {
 
 // boardAlarms are those of a board with a primary that is well, and these.
 func boardAlarms(seen ...Sighting) string {
-	all := map[string]Sighting{"a1": sighted("a1", "primary", 0), "a2": sighted("a2", "primary", 0)}
+	all := map[string]Sighting{"a1": sighted("a1", "primary", 0), "a2": sighted("a2", "proxy", 0)}
 	for _, s := range seen {
 		all[s.Node] = s
 	}
@@ -71,10 +71,10 @@ func TestAlarmsOfABoard(t *testing.T) {
 			p.Failures, p.Failing = 2, []Failure{{Reason: "no"}, {Reason: "forged", Refused: true}}
 		},
 		"settings ns1": warned,
-		"load ns1":     func(p *Presence) { p.Load, p.Cores = 4.1, 2 },
-		"disk ns1":     func(p *Presence) { p.DiskFree, p.DiskTotal = 4, 100 },
+		"load ns1":     func(p *Presence) { p.Host.Load, p.Host.Cores = 4.1, 2 },
+		"disk ns1":     func(p *Presence) { p.Host.DiskFree, p.Host.DiskTotal = 4, 100 },
 		"signatures ns1": func(p *Presence) {
-			p.SignedUntil = &SignedUntil{zone.MustParseName("a.example"), noon.Add(71 * time.Hour)}
+			p.Secondary.SignedUntil = &SignedUntil{zone.MustParseName("a.example"), noon.Add(71 * time.Hour)}
 		},
 		"clock ns1": func(p *Presence) { p.Clock = noon.Add(10 * time.Minute) },
 	} {
@@ -83,7 +83,7 @@ func TestAlarmsOfABoard(t *testing.T) {
 		}
 	}
 	if got := boardAlarms(); got != "inactive ns1" {
-		t.Errorf("a secondary that was never heard of: %q", got)
+		t.Errorf("a secondary that was never seen: %q", got)
 	}
 	if got := kinds(NewBoard(noon, Config{}, nil, nil).Alarms(Config{}, 0)); got != "no-primary" {
 		t.Errorf("nobody: %q", got)
@@ -93,48 +93,49 @@ func TestAlarmsOfABoard(t *testing.T) {
 // The clock that is wrong is that of one, not those of all others.
 func TestOwnClockIsWrong(t *testing.T) {
 	off := func(p *Presence) { p.Clock = noon.Add(-10 * time.Minute) }
-	got := boardAlarms(sighted("a1", "primary", 0, off), sighted("a2", "primary", 0, off), sighted("ns1", "secondary", 0, off),
+	got := boardAlarms(sighted("a1", "primary", 0, off), sighted("a2", "proxy", 0, off), sighted("ns1", "secondary", 0, off),
 		sighted("health1", "health", 0, func(p *Presence) { p.Clock = noon }))
 	if got != "clock health1" {
 		t.Error(got)
 	}
 }
 
-func TestTwins(t *testing.T) {
-	twins := NewTwins()
-	speak := func(after time.Duration, instance string) {
-		twins.Hear(Sighting{Presence{Node: ns1, Instance: instance, Host: "host-" + instance}, noon.Add(after)})
+func TestDuplicateNodes(t *testing.T) {
+	duplicates := NewDuplicateNodes()
+	report := func(after time.Duration, instance string) {
+		p := Presence{Node: ns1, Process: Process{Instance: instance}, Host: Host{Name: "host-" + instance}}
+		duplicates.See(Sighting{p, noon.Add(after)})
 	}
-	speak(0, "a")
-	speak(5*time.Second, "a")
-	speak(7*time.Second, "b") // a restart
-	speak(12*time.Second, "b")
-	if wrong := twins.Alarms(noon.Add(12 * time.Second)); len(wrong) != 0 {
+	report(0, "a")
+	report(5*time.Second, "a")
+	report(7*time.Second, "b") // a restart
+	report(12*time.Second, "b")
+	if wrong := duplicates.Alarms(noon.Add(12 * time.Second)); len(wrong) != 0 {
 		t.Errorf("a restart: %+v", wrong)
 	}
-	speak(15*time.Second, "a")
-	wrong := twins.Alarms(noon.Add(15 * time.Second))
+	report(15*time.Second, "a")
+	wrong := duplicates.Alarms(noon.Add(15 * time.Second))
 	if len(wrong) != 1 || wrong[0].Node != ns1 || !strings.Contains(wrong[0].What, "host-a") || !strings.Contains(wrong[0].What, "host-b") {
 		t.Errorf("%+v", wrong)
 	}
 	for at := 20 * time.Second; at <= time.Minute; at += 5 * time.Second {
-		speak(at, "b")
+		report(at, "b")
 	}
-	if wrong := twins.Alarms(noon.Add(time.Minute)); len(wrong) != 0 {
+	if wrong := duplicates.Alarms(noon.Add(time.Minute)); len(wrong) != 0 {
 		t.Errorf("one was stopped: %+v", wrong)
 	}
 }
 
-func TestTold(t *testing.T) {
+func TestReported(t *testing.T) {
 	a, b := Alarm{Kind: "a", Node: "1"}, Alarm{Kind: "a", Node: "2"}
-	var told Told
+	var reported Reported
 	for n, step := range []struct{ now, raised, cleared []Alarm }{
 		{[]Alarm{a}, []Alarm{a}, nil},
 		{[]Alarm{a, b}, []Alarm{b}, nil},
 		{[]Alarm{b}, nil, []Alarm{a}},
 		{nil, nil, []Alarm{b}},
 	} {
-		raised, cleared := told.Change(step.now)
+		raised, cleared := reported.Change(step.now)
 		if fmt.Sprint(raised) != fmt.Sprint(step.raised) || fmt.Sprint(cleared) != fmt.Sprint(step.cleared) {
 			t.Errorf("step %d: raised %v, cleared %v", n, raised, cleared)
 		}

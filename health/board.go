@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Feed is what the broker knows of a secondary: it is expected, and so many states behind.
+// Feed is what the broker knows of a secondary: the secondary is expected, and so many states behind.
 type Feed struct {
 	Node    string
 	Behind  uint64
@@ -16,18 +16,18 @@ type Feed struct {
 // Board is the state of the whole installation at one moment.
 type Board struct {
 	At    time.Time `json:"at"`
-	OK    bool      `json:"ok"` // a primary is there, and everyone known is there, ready, without trouble, and not behind
+	OK    bool      `json:"ok"` // a primary is active, and every known node is in order
 	Nodes []Row     `json:"nodes"`
 }
 
 // Row is one node.
 type Row struct {
 	Presence
-	Seen    time.Time `json:"seen,omitzero"` // zero: expected, but never heard of lately
+	Seen    time.Time `json:"seen,omitzero"` // zero: expected, but not seen lately
 	Active  bool      `json:"active"`
 	Behind  uint64    `json:"behind"`            // states that a secondary has still to confirm
 	Stalled bool      `json:"stalled,omitempty"` // as far behind for minutes
-	State   string    `json:"state"`             // ok, loaded, behind, failing, not ready, inactive
+	State   string    `json:"state"`             // StateOK and so on
 }
 
 // Sighting is a presence and when it came in.
@@ -36,43 +36,47 @@ type Sighting struct {
 	At time.Time
 }
 
-const (
-	rolePrimary   = "primary"
-	roleSecondary = "secondary"
-	roleHealth    = "health"
-)
+// LeaseName is the lease of the health role that acts.
+const LeaseName = "health"
 
 // The states of a row, from good to bad.
 const (
-	StateOK       = "ok"
-	StateLoaded   = "loaded" // it works, and its host has more to do than it can
-	StateBehind   = "behind"
-	StateFailing  = "failing"
-	StateNotReady = "not ready"
-	StateInactive = "inactive"
+	StateOK         = "ok"
+	StateStandby    = "standby" // a primary that is ready to act when the one that does ends
+	StateLoaded     = "loaded"  // works, and its host has more to do than it can
+	StateFilling    = "filling" // lacks zones by the signed checkpoint, and they come in
+	StateBehind     = "behind"
+	StateFailing    = "failing"
+	StateIncomplete = "incomplete" // lacks zones by the signed checkpoint, and they do not come in
+	StateNotReady   = "not ready"
+	StateInactive   = "inactive"
 )
 
-// NewBoard puts together who was seen and who is expected. A node that was not heard of for Config.InactiveAfter is inactive.
+// restful are the states of a node that is in order.
+var restful = []string{StateOK, StateStandby, StateLoaded}
+
+// NewBoard puts together who was seen and who is expected. A node without a presence for Config.InactiveAfter is
+// inactive.
 func NewBoard(now time.Time, c Config, seen map[string]Sighting, expected []Feed) Board {
 	rows := map[string]*Row{}
-	for id, s := range seen {
+	for id, s := range withPeers(seen) {
 		rows[id] = &Row{Presence: s.Presence, Seen: s.At, Active: now.Sub(s.At) <= c.InactiveAfter}
 	}
 	for _, feed := range expected {
 		row := rows[feed.Node]
 		if row == nil {
-			row = &Row{Presence: Presence{Node: feed.Node, Role: roleSecondary}}
+			row = &Row{Presence: Presence{Node: feed.Node, Role: RoleSecondary}}
 			rows[feed.Node] = row
 		}
-		row.Role, row.Leads = roleSecondary, false // whatever it says of itself
+		row.Role, row.Leads = RoleSecondary, false // whatever the node reports
 		row.Behind, row.Stalled = feed.Behind, feed.Stalled
 	}
 	board := Board{At: now.UTC()}
 	rest := true
 	for _, row := range rows {
 		row.State = row.judge(c.MaxLoad)
-		board.OK = board.OK || row.Role == rolePrimary && row.Active // without one nothing is distributed
-		rest = rest && (row.State == StateOK || row.State == StateLoaded)
+		board.OK = board.OK || row.Role == RolePrimary && row.Active // without one nothing is distributed
+		rest = rest && slices.Contains(restful, row.State)
 		board.Nodes = append(board.Nodes, *row)
 	}
 	board.OK = board.OK && rest
@@ -88,11 +92,17 @@ func (r *Row) judge(maxLoad float64) string {
 		return StateInactive
 	case len(r.Problems) > 0:
 		return StateNotReady
+	case r.Secondary.Checkpoint != nil && r.Secondary.Checkpoint.Incomplete != "":
+		return StateIncomplete
 	case r.Failures > 0:
 		return StateFailing
 	case r.Behind > 0:
 		return StateBehind
-	case maxLoad > 0 && r.Load > maxLoad*float64(r.Cores):
+	case r.Secondary.Checkpoint != nil && r.Secondary.Checkpoint.Filling:
+		return StateFilling
+	case r.StandsBy():
+		return StateStandby
+	case maxLoad > 0 && r.Host.Load > maxLoad*float64(r.Host.Cores):
 		return StateLoaded
 	}
 	return StateOK

@@ -71,13 +71,13 @@ func TestBoard(t *testing.T) {
 	}
 	silent := b.Nodes[2]
 	if silent.Active || !silent.Seen.IsZero() || silent.Behind != 3 {
-		t.Errorf("a secondary that was never heard of is %+v", silent)
+		t.Errorf("a secondary that was never seen is %+v", silent)
 	}
 	if b.OK || !b.At.Equal(noon) {
 		t.Errorf("OK %v at %s", b.OK, b.At)
 	}
 	text, err := json.Marshal(silent)
-	if want := `{"node":"gone1","role":"secondary","version":"","started":"0001-01-01T00:00:00Z","instance":"","host":"","clock":"0001-01-01T00:00:00Z","zones":0,"load":0,"cores":0,"disk_free":0,"disk_total":0,"failures":0,"active":false,"behind":3,"state":"inactive"}`; err != nil || string(text) != want {
+	if want := `{"node":"gone1","role":"secondary","version":"","started":"0001-01-01T00:00:00Z","instance":"","clock":"0001-01-01T00:00:00Z","failures":0,"host":{"name":"","load":0,"cores":0,"disk_free":0,"disk_total":0},"zones":0,"active":false,"behind":3,"state":"inactive"}`; err != nil || string(text) != want {
 		t.Errorf("got  %s\nwant %s", text, want)
 	}
 }
@@ -95,6 +95,10 @@ func TestNothingIsWellWithoutAPrimary(t *testing.T) {
 }
 
 func TestConfig(t *testing.T) {
+	hook := (&Config{InactiveAfter: 10 * time.Second, EventCheckWait: time.Second, CheckInterval: time.Second, Webhook: "htps://a.example/token"}).Validate()
+	if hook == nil || strings.Contains(hook.Error(), "token") {
+		t.Errorf("a webhook of no scheme: %v", hook)
+	}
 	good := Config{InactiveAfter: 10 * time.Second, EventCheckWait: time.Second, CheckInterval: time.Second, Webhook: "https://a.example/hook"}
 	if err := good.Validate(); err != nil {
 		t.Error(err)
@@ -102,7 +106,7 @@ func TestConfig(t *testing.T) {
 	bad := good
 	bad.InactiveAfter = 9 * time.Second
 	err := bad.Validate()
-	if want := "health.inactive_after: 9s is too short, nodes speak every 5s; use 10s or more"; err == nil || err.Error() != want {
+	if want := "health.inactive_after: 9s is too short, nodes send a heartbeat every 5s; use 10s or more"; err == nil || err.Error() != want {
 		t.Errorf("error is %v, want %s", err, want)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"pdns-distribute/powerdns/zone"
 )
@@ -16,7 +17,7 @@ type Difference struct {
 	Has  *Entry // nil: it is not there
 }
 
-// Kind is what is wrong, in a word.
+// Kind returns what is wrong: Missing, Stale, Altered or Orphan.
 func (d Difference) Kind() string {
 	switch {
 	case d.Want == nil:
@@ -41,20 +42,22 @@ const (
 type Comparison struct {
 	Sum         Sum // of what the secondary has
 	Differences []Difference
-	More        bool // there are more than these
-	Questions   int  // how many it took
+	More        bool          // there are more than these
+	Questions   int           // how many it took
+	Age         time.Duration // of what was compared, when it was asked for
 }
 
-// MaxDifferences bounds what one comparison finds. When those are mended the next one finds the others.
+// MaxDifferences bounds what one comparison finds. When those are repaired the next one finds the others.
 const MaxDifferences = 1000
 
 // errAnswer is an answer that makes no sense.
-var errAnswer = errors.New("its answer makes no sense")
+var errAnswer = errors.New("the answer makes no sense")
 
 // Compare finds what differs between the inventory that a secondary should have and the one that it has, which ask puts
 // questions about. It asks one question if nothing differs.
-func Compare(ctx context.Context, check string, want *Inventory, ask func(context.Context, Question) (Answer, error)) (Comparison, error) {
-	c := comparing{ctx: ctx, check: check, want: want, ask: ask}
+func Compare(ctx context.Context, q Question, want *Inventory,
+	ask func(context.Context, Question) (Answer, error)) (Comparison, error) {
+	c := comparing{ctx: ctx, question: q, want: want, ask: ask}
 	all, err := c.sums(depthAll, 0, 1)
 	if err != nil {
 		return c.found, err
@@ -64,23 +67,28 @@ func Compare(ctx context.Context, check string, want *Inventory, ask func(contex
 		return c.found, nil
 	}
 	err = c.descend(depthGroups, 0, func(group int, _ Sum) error {
-		return c.descend(depthBuckets, group, func(bucket int, claimed Sum) error { return c.list(group*fan+bucket, claimed) })
+		return c.descend(depthBuckets, group, func(bucket int, claimed Sum) error {
+			return c.list(group*fan+bucket, claimed)
+		})
 	})
 	return c.found, err
 }
 
 // comparing is one comparison on its way.
 type comparing struct {
-	ctx   context.Context
-	check string
-	want  *Inventory
-	ask   func(context.Context, Question) (Answer, error)
-	found Comparison
+	ctx      context.Context
+	question Question // what all questions of this comparison have in common
+	want     *Inventory
+	ask      func(context.Context, Question) (Answer, error)
+	found    Comparison
 }
 
 func (c *comparing) put(depth, part int) (Answer, error) {
 	c.found.Questions++
-	a, err := c.ask(c.ctx, Question{Check: c.check, Depth: depth, Part: part})
+	q := c.question
+	q.Depth, q.Part = depth, part
+	a, err := c.ask(c.ctx, q)
+	c.found.Age = max(c.found.Age, a.Age)
 	if err == nil && a.Fault != "" {
 		err = errors.New(a.Fault)
 	}
@@ -90,7 +98,7 @@ func (c *comparing) put(depth, part int) (Answer, error) {
 func (c *comparing) sums(depth, part, n int) ([]Sum, error) {
 	a, err := c.put(depth, part)
 	if err == nil && len(a.Sums) != n {
-		err = fmt.Errorf("%w: %d sums in place of %d", errAnswer, len(a.Sums), n)
+		err = fmt.Errorf("%w: %d sums instead of %d", errAnswer, len(a.Sums), n)
 	}
 	return a.Sums, err
 }
@@ -124,12 +132,12 @@ func (c *comparing) list(bucket int, claimed Sum) error {
 		return err
 	}
 	if len(a.Zones) > claimed.Zones {
-		return fmt.Errorf("%w: %d zones in place of %d", errAnswer, len(a.Zones), claimed.Zones)
+		return fmt.Errorf("%w: %d zones instead of %d", errAnswer, len(a.Zones), claimed.Zones)
 	}
 	has := map[zone.Name]*Entry{}
 	for i, e := range a.Zones {
 		if bucketOf(e.Zone) != bucket {
-			return fmt.Errorf("%w: zone %s does not belong there", errAnswer, e.Zone)
+			return fmt.Errorf("%w: zone %s is in the wrong part", errAnswer, e.Zone)
 		}
 		has[e.Zone] = &a.Zones[i]
 	}
@@ -148,15 +156,15 @@ func (c *comparing) list(bucket int, claimed Sum) error {
 	return nil
 }
 
-// Count is how many differences there are of each kind, in words, such as "2 missing, 1 stale".
-func (c Comparison) Count() (words []string) {
+// Count returns how many differences there are of each kind, such as "1 stale" and "2 missing".
+func (c Comparison) Count() (counts []string) {
 	n := map[string]int{}
 	for _, d := range c.Differences {
 		n[d.Kind()]++
 	}
 	for kind, n := range n {
-		words = append(words, fmt.Sprintf("%d %s", n, kind))
+		counts = append(counts, fmt.Sprintf("%d %s", n, kind))
 	}
-	slices.Sort(words)
-	return words
+	slices.Sort(counts)
+	return counts
 }

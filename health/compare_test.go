@@ -41,11 +41,11 @@ func by(i *Inventory, bytes *int) func(context.Context, Question) (Answer, error
 		if err != nil {
 			return a, err
 		}
-		var heard Question
-		if err := json.Unmarshal(asked, &heard); err != nil {
+		var received Question
+		if err := json.Unmarshal(asked, &received); err != nil {
 			return a, err
 		}
-		answered, err := json.Marshal(i.Answer(heard))
+		answered, err := json.Marshal(i.Answer(received))
 		if bytes != nil {
 			*bytes += len(asked) + len(answered)
 		}
@@ -60,7 +60,7 @@ func by(i *Inventory, bytes *int) func(context.Context, Question) (Answer, error
 func TestCompareInSync(t *testing.T) {
 	for _, n := range []int{0, 1, 5000, 100_000} {
 		bytes := 0
-		found, err := Compare(t.Context(), "a check", stock(n, nil), by(stock(n, nil), &bytes))
+		found, err := Compare(t.Context(), Question{Check: "a check"}, stock(n, nil), by(stock(n, nil), &bytes))
 		if err != nil || len(found.Differences) != 0 || found.Questions != 1 || found.Sum.Zones != n {
 			t.Errorf("%d zones: %+v, %v", n, found, err)
 		}
@@ -79,7 +79,7 @@ func TestCompareFinds(t *testing.T) {
 		orphan := zone.MustParseName("orphan.example")
 		e[orphan] = &Entry{Zone: orphan, Serial: 5}
 	})
-	found, err := Compare(t.Context(), "a check", stock(2000, nil), by(has, nil))
+	found, err := Compare(t.Context(), Question{Check: "a check"}, stock(2000, nil), by(has, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,8 +91,8 @@ func TestCompareFinds(t *testing.T) {
 	if !maps.Equal(kinds, want) || found.More || found.Questions > 1+1+4+4 {
 		t.Errorf("%v after %d questions, want %v", kinds, found.Questions, want)
 	}
-	if words := found.Count(); !slices.Equal(words, []string{"1 altered", "1 missing", "1 orphan", "1 stale"}) {
-		t.Errorf("%q", words)
+	if counts := found.Count(); !slices.Equal(counts, []string{"1 altered", "1 missing", "1 orphan", "1 stale"}) {
+		t.Errorf("%q", counts)
 	}
 }
 
@@ -104,14 +104,14 @@ func TestCompareExchanged(t *testing.T) {
 	want.Add(Entry{Zone: b, Version: versionOf(b, 2)})
 	has.Add(Entry{Zone: a, Version: versionOf(a, 2)})
 	has.Add(Entry{Zone: b, Version: versionOf(b, 1)})
-	if found, err := Compare(t.Context(), "a check", want, by(has, nil)); err != nil || len(found.Differences) != 2 {
+	if found, err := Compare(t.Context(), Question{Check: "a check"}, want, by(has, nil)); err != nil || len(found.Differences) != 2 {
 		t.Errorf("%+v, %v", found, err)
 	}
 }
 
-// What is found at once is bounded; what was mended lets the next comparison find the rest.
+// What is found at once is bounded; what was repaired lets the next comparison find the rest.
 func TestCompareIsBounded(t *testing.T) {
-	found, err := Compare(t.Context(), "a check", stock(20_000, nil), by(&Inventory{}, nil))
+	found, err := Compare(t.Context(), Question{Check: "a check"}, stock(20_000, nil), by(&Inventory{}, nil))
 	if err != nil || !found.More || len(found.Differences) < MaxDifferences || len(found.Differences) > MaxDifferences+100 {
 		t.Errorf("%d differences, more: %v, %v", len(found.Differences), found.More, err)
 	}
@@ -122,13 +122,13 @@ func TestCompareDoubts(t *testing.T) {
 	for what, answer := range map[string]Answer{
 		"nothing": {}, "a fault": {Fault: "away"}, "too many sums": {Sums: make([]Sum, 65)}, "too few": {Sums: make([]Sum, 2)},
 	} {
-		found, err := Compare(t.Context(), "a check", stock(10, nil), func(context.Context, Question) (Answer, error) { return answer, nil })
+		found, err := Compare(t.Context(), Question{Check: "a check"}, stock(10, nil), func(context.Context, Question) (Answer, error) { return answer, nil })
 		if err == nil || len(found.Differences) > 0 {
 			t.Errorf("%s: %+v, %v", what, found, err)
 		}
 	}
 	gone := errors.New("gone")
-	if _, err := Compare(t.Context(), "a check", stock(10, nil), func(context.Context, Question) (Answer, error) { return Answer{}, gone }); !errors.Is(err, gone) {
+	if _, err := Compare(t.Context(), Question{Check: "a check"}, stock(10, nil), func(context.Context, Question) (Answer, error) { return Answer{}, gone }); !errors.Is(err, gone) {
 		t.Error(err)
 	}
 }
@@ -150,7 +150,7 @@ func TestCompareAtRandom(t *testing.T) {
 				}
 			}
 		})
-		found, err := Compare(t.Context(), "a check", stock(300, nil), by(has, nil))
+		found, err := Compare(t.Context(), Question{Check: "a check"}, stock(300, nil), by(has, nil))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -178,7 +178,7 @@ func FuzzCheck(f *testing.F) {
 		}
 		var a Answer
 		if json.Unmarshal(text, &a) == nil {
-			_, _ = Compare(t.Context(), "c", want, func(context.Context, Question) (Answer, error) { return a, nil })
+			_, _ = Compare(t.Context(), Question{Check: "c"}, want, func(context.Context, Question) (Answer, error) { return a, nil })
 		}
 	})
 }

@@ -9,14 +9,14 @@ import (
 	"pdns-distribute/powerdns/zone"
 )
 
-// Events follows each published state until every active secondary has told that it serves it. What it costs is in
-// proportion to what was published, whatever the number of zones. It is safe for concurrent use.
+// Events follows each published state until every active secondary has reported that it serves the state. The cost is
+// in proportion to what was published, whatever the number of zones. It is safe for concurrent use.
 type Events struct {
 	wait time.Duration
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards all below
 	open    map[zone.Name]*event
-	tellers int // of all of these
+	reports int // of all of these
 }
 
 // event is one state on its way.
@@ -25,15 +25,15 @@ type event struct {
 	seq      uint64
 	since    time.Time
 	due      time.Time
-	told     map[string]bool
-	asked    bool // since the last order
-	attempts int  // orders to take it again
+	served   map[string]bool // the secondaries that have reported that they serve it
+	asked    bool            // since the last order
+	attempts int             // orders to take it again
 }
 
 // Active is a secondary that should take what is published.
 type Active struct {
 	Node string
-	// Stage tells how far it is with the state of a sequence.
+	// Stage returns how far the state with a sequence number is on its way to the secondary.
 	Stage func(seq uint64) Stage
 }
 
@@ -43,8 +43,8 @@ type Stage int
 // The stages.
 const (
 	Delivered Stage = iota // and acknowledged
-	InHand                 // delivered, and perhaps acknowledged: the broker tells that only of the oldest
-	Queued                 // it will come by itself
+	InHand                 // delivered, and perhaps acknowledged: the broker reports that only of the oldest
+	Queued                 // will be delivered
 )
 
 // handPatience is for how many waits a state may be in a secondary's hands before it is asked for.
@@ -56,7 +56,7 @@ type Orders struct {
 	Retake map[zone.Name][]string // have these nodes take the zones again
 }
 
-// Late is a zone that a secondary does not serve as published though it was told again.
+// Late is a zone that a secondary does not serve as published though the zone was published again.
 type Late struct {
 	Zone     zone.Name
 	Node     string
@@ -75,14 +75,14 @@ func NewEvents(wait time.Duration) *Events {
 	return &Events{wait: wait, open: map[zone.Name]*event{}}
 }
 
-// Only so many states are followed at a time, by what so many secondaries told of them in all; checks see to more.
+// Only so many states are followed at a time, by so many reports of secondaries in all; checks see to more.
 const (
 	maxOpen    = 1 << 20
-	maxTellers = 1 << 22
+	maxReports = 1 << 22
 )
 
-// Published begins to follow a state. Of a zone that is followed already only what is waited for changes, not since when:
-// else one that changes all the time would never be overdue.
+// Published begins to follow a state. Of a zone that is followed already only what is waited for changes, not since
+// when: else one that changes all the time would never be overdue.
 func (e *Events) Published(now time.Time, seq uint64, state Settled) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -91,28 +91,28 @@ func (e *Events) Published(now time.Time, seq uint64, state Settled) {
 	case known == nil && len(e.open) >= maxOpen:
 		return
 	case known == nil:
-		known = &event{since: now, due: now.Add(e.wait), told: map[string]bool{}}
+		known = &event{since: now, due: now.Add(e.wait), served: map[string]bool{}}
 		e.open[state.Zone] = known
 	case known.state.Gone != state.Gone || known.state.Digest != state.Digest || known.state.Stable != state.Stable:
-		e.tellers -= len(known.told)
-		clear(known.told)
+		e.reports -= len(known.served)
+		clear(known.served)
 	}
 	known.seq, known.state = seq, state
 }
 
-// Applied notes what a secondary told.
+// Applied takes the notice of a secondary.
 func (e *Events) Applied(node string, a Applied) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if known := e.open[a.Zone]; known != nil && a.Has(known.state) {
-		if !known.told[node] && len(known.told) < MaxNodes && e.tellers < maxTellers {
-			known.told[node] = true
-			e.tellers++
+		if !known.served[node] && len(known.served) < MaxNodes && e.reports < maxReports {
+			known.served[node] = true
+			e.reports++
 		}
 	}
 }
 
-// Settled tells whether no state of the zone is on its way, as far as is known: one that is overdue is not.
+// Settled reports whether no state of the zone is on its way, as far as is known: one that is overdue is not.
 func (e *Events) Settled(name zone.Name) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -125,10 +125,10 @@ func (e *Events) Reset() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	clear(e.open)
-	e.tellers = 0
+	e.reports = 0
 }
 
-// forgetAfter is when a state is followed no more though no secondary was there to tell of it.
+// forgetAfter is when a state is followed no more though no secondary was active to report it.
 const forgetAfter = time.Hour
 
 // Retire forgets the states that should be served by now and are, and returns their zones. Call it about once a second,
@@ -141,7 +141,7 @@ func (e *Events) Retire(now time.Time, active []Active) (served []zone.Name) {
 		case now.Before(event.due), len(active) == 0 && now.Sub(event.since) < forgetAfter:
 		default:
 			if lost, waiting := event.missing(now, e.wait, active); len(lost) == 0 && !waiting {
-				e.tellers -= len(event.told)
+				e.reports -= len(event.served)
 				delete(e.open, name)
 				served = append(served, name)
 			}
@@ -150,7 +150,7 @@ func (e *Events) Retire(now time.Time, active []Active) (served []zone.Name) {
 	return served
 }
 
-// Due tells what is to be done about states that should be served by now and are not.
+// Due returns what is to be done about states that should be served by now and are not.
 func (e *Events) Due(now time.Time, active []Active) (o Orders) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -176,10 +176,11 @@ func (e *Events) Due(now time.Time, active []Active) (o Orders) {
 	return o
 }
 
-// missing are the secondaries that have not told, without those that the state still waits for; waiting tells of these.
+// missing returns the secondaries that have not reported, without those that the state still waits for; waiting reports
+// whether there are such.
 func (e *event) missing(now time.Time, wait time.Duration, active []Active) (lost []string, waiting bool) {
 	for _, a := range active {
-		if e.told[a.Node] {
+		if e.served[a.Node] {
 			continue
 		}
 		switch stage := a.Stage(e.seq); {
@@ -192,7 +193,7 @@ func (e *event) missing(now time.Time, wait time.Duration, active []Active) (los
 	return lost, waiting
 }
 
-// Late are the zones that were told again in vain, those that wait longest first.
+// Late returns the zones that were published again without effect, those that wait longest first.
 func (e *Events) Late(now time.Time, active []Active) (late []Late) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -211,7 +212,7 @@ func (e *Events) Late(now time.Time, active []Active) (late []Late) {
 	return late
 }
 
-// Open is how many states are on their way.
+// Open returns how many states are on their way.
 func (e *Events) Open() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -41,7 +41,7 @@ func (f *following) active() (active []Active) {
 	return active
 }
 
-// after lets time pass, second by second, and returns what was ordered, in words.
+// after lets time pass, second by second, and returns what was ordered, as texts.
 func (f *following) after(d time.Duration) (ordered []string) {
 	for end := f.now.Add(d); f.now.Before(end); {
 		f.now = f.now.Add(time.Second)
@@ -75,7 +75,7 @@ func TestServedEverywhere(t *testing.T) {
 	}
 }
 
-// Who has not told is asked, then told again, with growing pauses, and shown.
+// A secondary that has not reported is asked, then the zone is published again, with growing pauses, and shown.
 func TestToldAgain(t *testing.T) {
 	f := follow(t)
 	s := f.publish("a.example", "d1", 1)
@@ -125,7 +125,7 @@ func TestInHandIsAskedFor(t *testing.T) {
 	f.want(f.after(4*time.Second), "ask a.example.", "retake a.example.[ns1 ns2]")
 }
 
-// Nothing is taken for served while nobody is there to tell.
+// Nothing is taken for served while nobody is there to report.
 func TestNobodyIsThere(t *testing.T) {
 	f := follow(t)
 	s := f.publish("a.example", "d1", 1)
@@ -153,7 +153,7 @@ func TestNewerState(t *testing.T) {
 	f.want(f.after(time.Hour))
 }
 
-// A zone that is published anew each time that it is told again, as one whose serial ticks, is shown as late.
+// A zone that changes each time that it is published again, as one whose serial ticks, is shown as late.
 func TestEachTimeAnother(t *testing.T) {
 	f := follow(t)
 	retakes := 0
@@ -172,14 +172,14 @@ func TestEachTimeAnother(t *testing.T) {
 	}
 }
 
-// Whoever may name secondaries may name many: those that tell of a state are remembered, up to a bound.
+// Whoever may name secondaries may name many: those that report a state are remembered, up to a bound.
 func TestTellersAreBounded(t *testing.T) {
 	f := follow(t)
 	s := f.publish("a.example", "d", 1)
 	for n := range 2 * MaxNodes {
 		f.applied(fmt.Sprintf("ns%d", n), s)
 	}
-	if n := len(f.events.open[s.Zone].told); n != MaxNodes {
+	if n := len(f.events.open[s.Zone].served); n != MaxNodes {
 		t.Errorf("%d are remembered", n)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash/fnv"
+	"time"
 
 	"pdns-distribute/powerdns/zone"
 )
@@ -12,7 +13,7 @@ import (
 // Version stands for one version of one zone: equal where name and both digests are.
 type Version [16]byte
 
-// VersionOf makes it.
+// VersionOf returns the version of a zone with these digests.
 func VersionOf(name zone.Name, digest zone.Digest, stable zone.StableDigest) (v Version) {
 	h := sha256.New()
 	h.Write(digest[:])
@@ -28,10 +29,10 @@ func (v Version) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, v[
 // UnmarshalText reads it.
 func (v *Version) UnmarshalText(text []byte) error {
 	if len(text) != 2*len(v) {
-		return fmt.Errorf("a version of a zone has %d digits, and not %d", 2*len(v), len(text))
+		return fmt.Errorf("a version of a zone has %d digits, not %d", 2*len(v), len(text))
 	}
 	if _, err := hex.Decode(v[:], text); err != nil {
-		return fmt.Errorf("%q is no version of a zone", text)
+		return fmt.Errorf("%q is not a version of a zone", text)
 	}
 	return nil
 }
@@ -58,11 +59,17 @@ type Sum struct {
 	Xor   Version `json:"xor"` // of all versions
 }
 
+// String is the sum in hex.
+func (s Sum) String() string { return hex.EncodeToString(s.Xor[:]) }
+
 // Add adds a zone, which must not be there yet.
 func (i *Inventory) Add(e Entry) {
 	b := &i.buckets[bucketOf(e.Zone)]
 	*b = append(*b, e)
 }
+
+// In returns the zones of one bucket.
+func (i *Inventory) In(bucket int) []Entry { return i.buckets[bucket] }
 
 func bucketOf(name zone.Name) int {
 	h := fnv.New32a()
@@ -70,7 +77,7 @@ func bucketOf(name zone.Name) int {
 	return int(h.Sum32() % (fan * fan))
 }
 
-// Sum is that of all zones.
+// Sum returns the sum of all zones.
 func (i *Inventory) Sum() Sum { return sum(i.buckets[:]) }
 
 func sum(buckets [][]Entry) (s Sum) {
@@ -93,22 +100,37 @@ const (
 	depthZones          // the zones of one bucket
 )
 
-// Question is what a check asks a secondary. All questions of one check are about one moment, that of the first.
+// Question is what a check asks a node. All questions of one check about one source are about one moment.
 type Question struct {
-	Check string `json:"check"`
-	Depth int    `json:"depth"`
-	Part  int    `json:"part,omitempty"` // number of the group, or of the bucket
+	Check  string        `json:"check"`
+	Source Source        `json:"source,omitempty"`
+	Depth  int           `json:"depth"`
+	Part   int           `json:"part,omitempty"`  // number of the group, or of the bucket
+	Fresh  time.Duration `json:"fresh,omitempty"` // how old the count may be, where that is cheap; 0: any age
+	Zone   zone.Name     `json:"zone,omitempty"`  // look at this zone alone, now, whatever depth and part say
 }
 
-// Answer is what the secondary says.
+// OfZone reports whether the question is about one zone, and not about a part of all.
+func (q Question) OfZone() bool { return q.Zone != "" }
+
+// Bucket returns the part that a question for zones by name is about; ok reports whether it is one.
+func (q Question) Bucket() (bucket int, ok bool) {
+	return q.Part, q.Depth == depthZones && 0 <= q.Part && q.Part < fan*fan && !q.OfZone()
+}
+
+// First reports whether a check begins with the question, where its source is counted at one moment.
+func (q Question) First() bool { return q.Depth == depthAll && !q.OfZone() }
+
+// Answer is what the node answers.
 type Answer struct {
 	Question
-	Sums  []Sum   `json:"sums,omitempty"`
-	Zones []Entry `json:"zones,omitempty"`
-	Fault string  `json:"fault,omitempty"` // why there is no answer
+	Sums  []Sum         `json:"sums,omitempty"`
+	Zones []Entry       `json:"zones,omitempty"`
+	Age   time.Duration `json:"age,omitempty"`   // since the source was counted; a duration, because clocks differ
+	Fault string        `json:"fault,omitempty"` // why there is no answer
 }
 
-// Answer looks it up.
+// Answer answers the question by the inventory.
 func (i *Inventory) Answer(q Question) Answer {
 	a := Answer{Question: q}
 	switch {

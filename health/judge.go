@@ -4,24 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"pdns-distribute/powerdns/zone"
-)
-
-// The kinds of alarms that follow from the board. Others come from the checks, see package roles.
-const (
-	alarmNoPrimary  = "no-primary"
-	alarmInactive   = "inactive"
-	AlarmNotReady   = "not-ready"
-	alarmFailing    = "failing"
-	alarmRefused    = "refused"
-	alarmBehind     = "behind"
-	alarmLoad       = "load"
-	alarmDisk       = "disk"
-	alarmClock      = "clock"
-	AlarmSettings   = "settings"
-	alarmSignatures = "signatures"
-	alarmExtra      = "extra"
 )
 
 // How long something may last before it is an alarm: what is over by then is no reason to wake anybody.
@@ -30,99 +12,193 @@ const (
 	patienceFailing = 30 * time.Second
 	patienceLoad    = time.Minute
 
+	// repairedShown is how long a repair of files is a warning.
+	repairedShown = 24 * time.Hour
+
 	// maxSkew is how far a node's clock may be from those of the others.
 	maxSkew = 10 * time.Second
 )
 
-// Alarms are those that follow from the board alone. alarmBefore is what may be left of signatures.
+// Alarms returns those that follow from the board alone. alarmBefore is what may be left of signatures.
 func (b Board) Alarms(c Config, alarmBefore time.Duration) (wrong []Alarm) {
-	if !slices.ContainsFunc(b.Nodes, func(r Row) bool { return r.Role == rolePrimary && r.Active }) {
+	primary := slices.ContainsFunc(b.Nodes, func(r Row) bool { return r.Role == RolePrimary && r.Active })
+	if !primary {
 		wrong = append(wrong, Alarm{
-			Kind: alarmNoPrimary, What: "no primary is active: nothing is distributed", after: patienceReady,
-			Remedy: "start the primary role beside the primary PowerDNS, or see what its log says",
-		})
+			Kind: AlarmNoPrimary, What: "no primary is active: nothing is distributed",
+			Remedy: "start the primary role on the host of the primary PowerDNS; if the role runs, read its log",
+		}.Lasting())
 	}
+	wrong = append(wrong, b.replicationAlarms()...)
 	median := b.medianSkew()
 	for _, r := range b.Nodes {
-		if !r.Active {
+		switch {
+		case !r.Active && r.Role == RoleBroker:
+			wrong = append(wrong, b.brokerAway(r))
+		case !r.Active:
 			wrong = append(wrong, r.inactive(c.InactiveAfter))
-			continue
-		}
-		wrong = append(wrong, r.alarms(b.At, c, alarmBefore)...)
-		if off := r.skew() - median; off.Abs() > maxSkew {
-			wrong = append(wrong, r.alarm(alarmClock, 0, fmt.Sprintf("its clock is %s %s", off.Abs().Round(time.Second), aheadOf(off)),
-				"set the clock of its host, and see why it is not kept right (systemctl status systemd-timesyncd, or chrony)"))
+		default:
+			wrong = append(wrong, r.alarms(b.At, c, alarmBefore, median)...)
+			for _, a := range r.CheckpointAlarms() {
+				if primary || a.Kind != AlarmNoCheckpoint { // else that is why
+					wrong = append(wrong, a)
+				}
+			}
 		}
 	}
 	return wrong
 }
 
-func aheadOf(off time.Duration) string {
-	if off > 0 {
-		return "ahead of the others"
-	}
-	return "behind the others"
+// NodeAlarm returns an alarm about a node: what says what is wrong there, since the node is named before it.
+func NodeAlarm(role, node string, kind Kind, what, remedy string) Alarm {
+	return Alarm{Kind: kind, Node: node, What: fmt.Sprintf("%s %s: %s", role, node, what), Remedy: remedy}
 }
 
-func (r Row) alarm(kind string, after time.Duration, what, remedy string) Alarm {
-	return Alarm{Kind: kind, Node: r.Node, What: fmt.Sprintf("%s %s: %s", r.Role, r.Node, what), Remedy: remedy, after: after}
+func (r Row) alarm(kind Kind, what, remedy string) Alarm {
+	return NodeAlarm(r.Role, r.Node, kind, what, remedy)
 }
 
-func (r Row) warning(kind string, after time.Duration, what, remedy string) Alarm {
-	a := r.alarm(kind, after, what, remedy)
+func (r Row) warning(kind Kind, what, remedy string) Alarm {
+	a := r.alarm(kind, what, remedy)
 	a.Warning = true
 	return a
 }
 
 func (r Row) inactive(after time.Duration) Alarm {
-	what, patience := fmt.Sprintf("silent for more than %s; it is not waited for", after), time.Duration(0)
+	what, patience := fmt.Sprintf("no heartbeat for %s", after), time.Duration(0)
 	if r.Seen.IsZero() {
-		what, patience = "it was not heard of", after
+		what, patience = "no heartbeat was received yet", after
 	}
-	return r.alarm(alarmInactive, patience, what,
-		fmt.Sprintf("start it, or see what its log says and whether it reaches the broker; if it is gone for good: pdns-distribute forget %s", r.Node))
+	if r.Role == RoleSecondary {
+		what += "; excluded from sync waits"
+	}
+	return r.alarm(AlarmInactive, what,
+		"start the node; if the node runs, read its log and check that it reaches the broker; "+
+			"to deregister the node permanently, run: pdns-distribute forget "+r.Node).lasting(patience)
 }
 
-// alarms are those of an active node.
-func (r Row) alarms(now time.Time, c Config, alarmBefore time.Duration) (wrong []Alarm) {
+// alarms are those of an active node. median is how far most clocks are ahead.
+func (r Row) alarms(now time.Time, c Config, alarmBefore, median time.Duration) (wrong []Alarm) {
+	wrong = append(wrong, r.conditionAlarms()...)
+	wrong = append(wrong, r.brokerAlarms(now)...)
+	wrong = append(wrong, r.repairedAlarms(now)...)
+	wrong = append(wrong, r.secondaryAlarms(now, alarmBefore)...)
+	wrong = append(wrong, r.hostAlarms(c)...)
+	return append(wrong, r.clockAlarms(median)...)
+}
+
+// conditionAlarms are about what the node itself finds wrong.
+func (r Row) conditionAlarms() (wrong []Alarm) {
 	if len(r.Problems) > 0 {
-		wrong = append(wrong, r.alarm(AlarmNotReady, patienceReady, "not ready: "+joined(r.Problems), "see the reason; the role goes on by itself as soon as it can"))
+		wrong = append(wrong, r.alarm(AlarmNotReady, "not ready: "+joined(r.Problems),
+			"remove the cause that the reason names; the role continues by itself").lasting(patienceReady))
 	}
 	if i := slices.IndexFunc(r.Failing, func(f Failure) bool { return f.Refused }); i >= 0 {
 		f := r.Failing[i]
-		wrong = append(wrong, r.alarm(alarmRefused, 0, fmt.Sprintf("what was published of %s cannot be verified and is not applied: %s", f.Zone, f.Reason),
-			"if a primary has a new key, add it to secondary.trusted_keys; if the broker was set back to an earlier copy: pdns-distribute sync --all; else find out who publishes at the broker"))
+		wrong = append(wrong, r.alarm(AlarmRefused,
+			fmt.Sprintf("the published state of zone %s cannot be verified and is not applied: %s", f.Zone, f.Reason),
+			"if a primary has a new key, add the key to secondary.trusted_keys; "+
+				"if the broker was restored from an earlier copy, "+
+				"run: pdns-distribute sync --all; else find out who publishes at the broker"))
 	}
 	if len(r.Failing) > 0 {
 		f := r.Failing[0]
-		wrong = append(wrong, r.alarm(alarmFailing, patienceFailing, fmt.Sprintf("zones in trouble, %d in all, the first of them %s: %s", r.Failures, f.Zone, f.Reason),
-			"mend what the reason names; they are tried again by themselves, and at once by: pdns-distribute sync ZONE"))
-	}
-	if r.Stalled {
-		wrong = append(wrong, r.alarm(alarmBehind, 0, fmt.Sprintf("%d states behind, and no nearer for minutes", r.Behind),
-			"see its load and that of PowerDNS beside it; more secondary.workers may help"))
-	}
-	if limit := c.MaxLoad * float64(r.Cores); limit > 0 && r.Load > limit {
-		wrong = append(wrong, r.warning(alarmLoad, patienceLoad, fmt.Sprintf("load %.1f with %d cores", r.Load, r.Cores), "see what keeps its host busy (health.max_load sets the limit)"))
-	}
-	if r.DiskTotal > 0 && r.DiskFree*100 < r.DiskTotal*uint64(c.MinDiskPercent) {
-		wrong = append(wrong, r.alarm(alarmDisk, 0, fmt.Sprintf("%d MB of %d MB free on its disk", r.DiskFree>>20, r.DiskTotal>>20), "make room: without it no change is kept (health.min_disk_percent sets the limit)"))
+		wrong = append(wrong, r.alarm(AlarmFailing,
+			fmt.Sprintf("zones are failing (%d), the first is %s: %s", r.Failures, f.Zone, f.Reason),
+			"remove the cause that the reason names; the role retries by itself, and at once after: pdns-distribute sync "+
+				f.Zone.String()).lasting(patienceFailing))
 	}
 	if len(r.Warnings) > 0 {
-		wrong = append(wrong, r.warning(AlarmSettings, 0, joined(r.Warnings), "change them in pdns.conf and restart PowerDNS; the README says why"))
-	}
-	if r.Extra > 0 {
-		wrong = append(wrong, r.warning(alarmExtra, 0, fmt.Sprintf("PowerDNS there has zones that nobody published, %d in all, the first of them %s; they are left alone", r.Extra, r.ExtraFirst),
-			`delete them there if they should not be; or set secondary.extra_zones there: "keep" says nothing, "delete" deletes them where PowerDNS serves nothing else`))
-	}
-	if r.SignedUntil != nil && r.SignedUntil.At.Sub(now) < alarmBefore {
-		wrong = append(wrong, r.alarm(alarmSignatures, 0, fmt.Sprintf("what it serves of %s is signed until %s only", r.SignedUntil.Zone, r.SignedUntil.At.Format(time.RFC3339)),
-			"see why newer signatures do not reach it: pdns-distribute status "+r.SignedUntil.Zone.String()))
+		wrong = append(wrong, r.warning(AlarmSettings, joined(r.Warnings),
+			"change these settings in pdns.conf and restart PowerDNS; the README explains each"))
 	}
 	return wrong
 }
 
-// skew is how far a node's clock is ahead of the one that At was read from.
+// repairedAlarms are about files that were damaged lately: what was repaired once may be damaged again.
+func (r Row) repairedAlarms(now time.Time) []Alarm {
+	if r.Repaired == "" || now.Sub(r.RepairedAt) > repairedShown {
+		return nil
+	}
+	return []Alarm{r.warning(AlarmRepaired, r.Repaired,
+		"check the disk and the memory of the host: files do not change by themselves")}
+}
+
+// secondaryAlarms are about what a secondary serves.
+func (r Row) secondaryAlarms(now time.Time, alarmBefore time.Duration) (wrong []Alarm) {
+	if r.Stalled {
+		wrong = append(wrong, r.alarm(AlarmBehind,
+			fmt.Sprintf("%d states are not confirmed, some of them for minutes", r.Behind),
+			"check the load of the host and of its PowerDNS; a higher secondary.workers may help"))
+	}
+	if s := r.Secondary; s.Extra > 0 {
+		wrong = append(wrong, r.warning(AlarmExtra,
+			fmt.Sprintf("PowerDNS has zones that nobody published (%d), the first is %s; the role leaves these zones alone",
+				s.Extra, s.ExtraFirst),
+			`delete the zones there if they should not exist; or set secondary.extra_zones: "keep" stops this warning, `+
+				`"delete" deletes the zones, where PowerDNS serves nothing else`))
+	}
+	if s := r.Secondary.SignedUntil; s != nil && s.At.Sub(now) < alarmBefore {
+		wrong = append(wrong, r.alarm(AlarmSignatures,
+			fmt.Sprintf("signatures of zone %s as served expire at %s", s.Zone, s.At.Format(time.RFC3339)),
+			"find out why newer signatures do not reach the secondary: pdns-distribute status "+s.Zone.String()))
+	}
+	return wrong
+}
+
+// CheckpointAlarms are those that a secondary knows by signed checkpoints. The secondary has waited before it reports
+// them.
+func (r Row) CheckpointAlarms() (wrong []Alarm) {
+	c := r.Secondary.Checkpoint
+	if c == nil {
+		return nil
+	}
+	if c.Incomplete != "" {
+		a := r.alarm(AlarmIncomplete, c.Incomplete,
+			"find out who has access to the broker hosts, and whether a broker was restored from an earlier copy; "+
+				"to publish all zones again, restart the primary role, then run: pdns-distribute sync --all; "+
+				"failing zones of this node may be what is missing, too: pdns-distribute status")
+		a.Since = c.Since
+		wrong = append(wrong, a)
+	}
+	if c.Silent != "" {
+		a := r.alarm(AlarmNoCheckpoint, c.Silent,
+			"check that a primary runs with primary.sign_key_file and that its key is in secondary.trusted_keys; "+
+				"that the brokers have the accounts file that this version writes; and that clocks are right")
+		a.Since = c.At
+		wrong = append(wrong, a)
+	}
+	return wrong
+}
+
+// hostAlarms are about the host of a node.
+func (r Row) hostAlarms(c Config) (wrong []Alarm) {
+	h := r.Host
+	if limit := c.MaxLoad * float64(h.Cores); limit > 0 && h.Load > limit {
+		wrong = append(wrong, r.warning(AlarmLoad, fmt.Sprintf("system load %.1f on %d cores", h.Load, h.Cores),
+			"find out what keeps the host busy (health.max_load sets the limit)").lasting(patienceLoad))
+	}
+	if h.DiskTotal > 0 && h.DiskFree*100 < h.DiskTotal*uint64(c.MinDiskPercent) {
+		wrong = append(wrong, r.alarm(AlarmDisk,
+			fmt.Sprintf("%d MB of %d MB are free on the disk of the node's state", h.DiskFree>>20, h.DiskTotal>>20),
+			"free space: without it no change is stored (health.min_disk_percent sets the limit)"))
+	}
+	return wrong
+}
+
+func (r Row) clockAlarms(median time.Duration) []Alarm {
+	off, direction := r.skew()-median, "ahead of"
+	if off.Abs() <= maxSkew {
+		return nil
+	}
+	if off < 0 {
+		direction = "behind"
+	}
+	return []Alarm{r.alarm(AlarmClock,
+		fmt.Sprintf("the clock is %s %s the clocks of the other nodes", off.Abs().Round(time.Second), direction),
+		"set the clock of the host, and find out why it is not synchronised (systemctl status systemd-timesyncd, or chrony)")}
+}
+
+// skew returns how far a node's clock is ahead of the one that At was read from.
 func (r Row) skew() time.Duration {
 	if r.Clock.IsZero() {
 		return 0
@@ -130,7 +206,7 @@ func (r Row) skew() time.Duration {
 	return r.Clock.Sub(r.Seen)
 }
 
-// medianSkew is the one of most: a clock that is wrong is known by the others.
+// medianSkew returns the one of most: a clock that is wrong is known by the others.
 func (b Board) medianSkew() time.Duration {
 	var skews []time.Duration
 	for _, r := range b.Nodes {
@@ -145,13 +221,7 @@ func (b Board) medianSkew() time.Duration {
 	return skews[len(skews)/2]
 }
 
-// SignedUntil is the first end of signatures among all zones of a node.
-type SignedUntil struct {
-	Zone zone.Name `json:"zone"`
-	At   time.Time `json:"at"`
-}
-
-// joined is the first of some texts, and how many more there are.
+// joined returns the first of some texts, and how many more there are.
 func joined(texts []string) string {
 	if len(texts) == 1 {
 		return texts[0]

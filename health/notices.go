@@ -6,12 +6,12 @@ import (
 	"pdns-distribute/powerdns/zone"
 )
 
-// Settled is what a primary tells when it is done with a touch, and when it is asked: which state the zone is at.
+// Settled is the notice of a primary when it has finished a touch, and when it is asked: which state the zone is at.
 type Settled struct {
 	Zone    zone.Name `json:"zone"`
-	Touch   uint64    `json:"touch"`             // all touches of the zone up to this one in the queue are done with
+	Touch   uint64    `json:"touch"`             // all touches of the zone up to this one in the queue are finished
 	Pending bool      `json:"pending,omitempty"` // this one is not
-	Again   bool      `json:"again,omitempty"`   // the state was published though nothing had changed, to be taken anew
+	Again   bool      `json:"again,omitempty"`   // the state was published though nothing had changed, to be applied again
 
 	Gone      bool      `json:"gone,omitempty"` // there is no such zone to be distributed
 	Serial    uint32    `json:"serial"`
@@ -21,7 +21,7 @@ type Settled struct {
 	Published time.Time `json:"published,omitzero"`
 }
 
-// Applied is what a secondary tells when its PowerDNS has answered with a state, and when it is asked.
+// Applied is the notice of a secondary when its PowerDNS has answered with a state, and when it is asked.
 type Applied struct {
 	Zone zone.Name `json:"zone"`
 
@@ -33,13 +33,14 @@ type Applied struct {
 
 	Expires   uint32    `json:"expires,omitempty"`  // first end of a signature
 	Published time.Time `json:"published,omitzero"` // of the state; within a zone it never goes back
-	Mended    bool      `json:"mended,omitempty"`   // PowerDNS had lost or altered what it was given before
+	Repaired  bool      `json:"repaired,omitempty"` // PowerDNS had lost or altered what it was given before
 }
 
-// Has tells whether a secondary that told this serves the settled state, or a later one.
+// Has reports whether the secondary serves the settled state, or a later one. A notice of an earlier publication does
+// not count, though the content be the same: in between there may have been another.
 func (a Applied) Has(s Settled) bool {
-	if a.Gone && s.Gone || !s.Published.IsZero() && a.Published.After(s.Published) {
-		return true
+	if a.Published.Before(s.Published) {
+		return false
 	}
-	return a.Gone == s.Gone && a.Digest == s.Digest && a.Stable == s.Stable
+	return a.Published.After(s.Published) || a.Gone == s.Gone && a.Digest == s.Digest && a.Stable == s.Stable
 }

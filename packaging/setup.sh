@@ -1,11 +1,14 @@
 #!/bin/sh
 # Installs what the tests and the demo need beside Go: PowerDNS with two backends, tools that check its answers, a
-# client of its API, clocks that are off, a judge of systemd units, and a C compiler.
+# client of its API, clocks that are off, a judge of systemd units, shells whose completion is tried, a reader of manual
+# pages, and a C compiler.
+# With the argument databases also what `make test-databases` needs.
 # Changes nothing, and needs no rights, where all of it is there. Leaves no PowerDNS running that wasn't before.
 set -eu
 
 PATH=$PATH:/usr/sbin:/sbin
 POLICY=/usr/sbin/policy-rc.d
+WHAT=${1:-}
 
 # has_backend NAME: PowerDNS can load the backend.
 has_backend() {
@@ -28,7 +31,21 @@ missing() {
 	has faketime || echo faketime
 	has openssl || echo openssl
 	has systemd-analyze || echo systemd
+	has zsh || echo zsh
+	has fish || echo fish
+	has script || echo bsdutils
+	has man || echo man-db
 	has "${CC:-gcc}" || echo gcc libc6-dev # for the race detector
+	[ "$WHAT" != databases ] || missing_databases
+}
+
+missing_databases() {
+	[ -x /usr/lib/postgresql/15/bin/postgres ] || echo postgresql-15
+	has mariadbd || echo mariadb-server
+	[ -e /usr/lib/galera/libgalera_smm.so ] || echo galera-4
+	has rsync || echo rsync
+	has_backend gpgsql || echo pdns-backend-pgsql
+	has_backend gmysql || echo pdns-backend-mysql
 }
 
 give_up() {

@@ -2,6 +2,7 @@ package powerdns
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -22,9 +23,10 @@ import (
 const (
 	maxAnswer  = 16 << 20
 	maxListing = 1 << 30
-	maxListed  = 4 << 20 // zones: twice as many as would fit, with names of common length
-	maxEntry   = 1 << 20 // bytes of one zone in a listing, and of what is read ahead
-	maxReason  = 1000    // characters of an error of PowerDNS's
+	maxListed  = 4 << 20  // zones: twice as many as would fit, with names of common length
+	maxEntry   = 1 << 20  // bytes of one zone in a listing, and of what is read ahead
+	maxHearing = 64 << 20 // of some 60,000 questions, each of which has 1,000 bytes at most, escaped
+	maxReason  = 1000     // characters of an error of PowerDNS's
 )
 
 // Client speaks to one PowerDNS server. It is safe for concurrent use; at most Config.Connections requests are in
@@ -32,6 +34,7 @@ const (
 type Client struct {
 	server      string // URL of the server within the API
 	key         Secret
+	tls         *tls.Config // nil where the API is spoken to in the clear
 	http        *http.Client
 	slots       chan struct{}
 	timeout     time.Duration
@@ -43,7 +46,7 @@ func NewClient(cfg Config) (*Client, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	key, err := cfg.apiKey()
+	key, err := cfg.ReadAPIKey()
 	if err != nil {
 		return nil, err
 	}
@@ -54,6 +57,7 @@ func NewClient(cfg Config) (*Client, error) {
 	return &Client{
 		server:      strings.TrimRight(cfg.APIURL, "/") + "/api/v1/servers/" + url.PathEscape(cfg.ServerID),
 		key:         key,
+		tls:         config,
 		http:        newHTTPClient(cfg, config),
 		slots:       make(chan struct{}, cfg.Connections),
 		timeout:     cfg.Timeout,
@@ -83,6 +87,7 @@ type call struct {
 	body    any    // sent as JSON; nil: none
 	inZone  bool   // the path is that of a zone, so that 404 can mean that there is no such thing
 	listing bool   // all zones: long and large
+	most    int64  // bytes of the answer; 0 means maxAnswer, or maxListing
 }
 
 // zoneCall is a call about one zone; path goes below the zone's own.
@@ -193,9 +198,9 @@ func unanswered(caller context.Context, err error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// consume hands the body to read and tells a connection that broke off from an answer that is wrong.
+// consume hands the body to read and distinguishes a connection that broke off from an answer that is wrong.
 func consume(caller context.Context, resp *http.Response, q call, read func(io.Reader) error) error {
-	limit := int64(maxAnswer)
+	limit := cmp.Or(q.most, maxAnswer)
 	if q.listing {
 		limit = maxListing
 	}
@@ -286,7 +291,7 @@ func into(v any) func(io.Reader) error {
 	}
 }
 
-// atEnd tells whether the document that d read is the whole body.
+// atEnd reports whether the document that d read is the whole body.
 func atEnd(d *json.Decoder) error {
 	switch _, err := d.Token(); {
 	case err == nil:

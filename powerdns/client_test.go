@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
 )
 
@@ -78,7 +79,7 @@ func TestListingIsWholeOrAnError(t *testing.T) {
 func TestListingLeavesOutVariants(t *testing.T) {
 	c, _ := fake(t, answer(200, "application/json", `[{"name":"example.org..internal"},{"name":"..internal"},`+zoneText+`]`))
 	zones, err := c.Zones(t.Context())
-	must(t, err)
+	must.OK(t, err)
 	if len(zones) != 1 || zones[0].Name != example {
 		t.Errorf("zones %v", zones)
 	}
@@ -100,7 +101,7 @@ func TestListingOfManyZones(t *testing.T) {
 	const many = 20_000
 	c, _ := fake(t, listing(many))
 	zones, err := c.Zones(t.Context())
-	must(t, err)
+	must.OK(t, err)
 	if len(zones) != many || zones[many-1].Serial != many-1 {
 		t.Errorf("%d zones, the last %+v", len(zones), zones[len(zones)-1])
 	}
@@ -242,7 +243,7 @@ func TestCallerGivesUp(t *testing.T) {
 func silentListener(t *testing.T) (address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	must.OK(t, err)
 	t.Cleanup(func() { _ = l.Close() })
 	return l.Addr().String()
 }
@@ -265,7 +266,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 		go func() { _, err := c.Zone(context.Background(), example); errs <- err }()
 	}
 	for range calls {
-		must(t, <-errs)
+		must.OK(t, <-errs)
 	}
 	if most.Load() > 3 {
 		t.Errorf("%d requests at once", most.Load())
@@ -279,7 +280,7 @@ func TestRequest(t *testing.T) {
 		answer(200, "application/json", zoneText)(w, r)
 	})
 	_, err := c.Zone(t.Context(), example)
-	must(t, err)
+	must.OK(t, err)
 	if got.URL.Path != "/api/v1/servers/localhost/zones/example.org." || got.Header.Get("X-API-Key") != cfg.APIKey.Reveal() {
 		t.Errorf("request to %s with key %q", got.URL.Path, got.Header.Get("X-API-Key"))
 	}

@@ -7,28 +7,32 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
 	"pdns-distribute/roles/private"
 )
 
-// Config says how to reach the PowerDNS server that a role runs beside.
+// Config says how to reach the PowerDNS server that a role runs beside. Primaries and secondaries need one of APIKey and
+// APIKeyFile. The proxy passes each client's own key on, and needs one only to give out scoped keys.
 type Config struct {
 	// APIURL is where the webserver of PowerDNS listens (webserver-address, webserver-port), without /api/v1. A path
 	// may stand before that where a reverse proxy adds one. The API has no encryption of its own: keep it on loopback.
 	APIURL string `toml:"api_url" env:"API_URL" envDefault:"http://127.0.0.1:8081"`
 
-	// APIKey is PowerDNS's api-key. Better kept out of this file: see APIKeyFile.
+	// APIKey is PowerDNS's api-key. A configuration that holds it is refused when others than its owner can read it, and so
+	// is the flag --set, which every user of the host sees: better give APIKeyFile.
 	APIKey Secret `toml:"api_key" env:"API_KEY"`
 
 	// APIKeyFile is a file that holds the API key and nothing else, readable by its owner alone (chmod 600). Read once,
-	// at start. Exactly one of APIKey and APIKeyFile is given.
-	APIKeyFile string `toml:"api_key_file" env:"API_KEY_FILE"`
+	// at start. It is not given beside APIKey.
+	APIKeyFile string `toml:"api_key_file" env:"API_KEY_FILE" path:"secret"`
+
+	// Keyless lets APIKey and APIKeyFile both be missing, for a role that passes its clients' keys on. No setting.
+	Keyless bool
 
 	// CAFile holds the certificates (PEM) that an https APIURL is checked against. Default: the system's.
-	CAFile string `toml:"ca_file" env:"CA_FILE"`
+	CAFile string `toml:"ca_file" env:"CA_FILE" path:"public"`
 
 	// ServerID names the server within the API. Every PowerDNS so far (5.1) knows only localhost; change it for a
 	// gateway that serves several.
@@ -48,6 +52,7 @@ type Config struct {
 
 	// Connections is how many requests may be in work at once, 1 to 256. PowerDNS takes a thread and database
 	// connections for each; changes to zones queue at its database anyway, so more than a few only help reading.
+	// A secondary role holds one more, to flush caches.
 	Connections int `toml:"api_connections" env:"API_CONNECTIONS" envDefault:"8"`
 }
 
@@ -58,7 +63,7 @@ const maxConnections = 256
 func (c Config) Validate() error {
 	return errors.Join(
 		fault("api_url", checkAPIURL(c.APIURL)),
-		fault("api_key", checkOneKey(c.APIKey, c.APIKeyFile)),
+		fault("api_key", c.checkOneKey()),
 		fault("server_id", checkServerID(c.ServerID)),
 		fault("dns_address", checkAddress(c.DNSAddress)),
 		fault("timeout", checkPositive(c.Timeout)),
@@ -89,11 +94,11 @@ func checkAPIURL(s string) error {
 	return nil
 }
 
-func checkOneKey(key Secret, file string) error {
+func (c Config) checkOneKey() error {
 	switch {
-	case key == "" && file == "":
+	case c.APIKey == "" && c.APIKeyFile == "" && !c.Keyless:
 		return errors.New("missing: give it, or powerdns.api_key_file")
-	case key != "" && file != "":
+	case c.APIKey != "" && c.APIKeyFile != "":
 		return errors.New("given beside powerdns.api_key_file: remove one of them")
 	}
 	return nil
@@ -131,8 +136,9 @@ func checkConnections(n int) error {
 	return nil
 }
 
-// apiKey returns the key, from its file where one is named.
-func (c Config) apiKey() (Secret, error) {
+// ReadAPIKey returns the key, from its file where one is named, which is read each time. It is empty where none is
+// given.
+func (c Config) ReadAPIKey() (Secret, error) {
 	if c.APIKeyFile == "" {
 		return c.APIKey, nil
 	}
@@ -141,10 +147,7 @@ func (c Config) apiKey() (Secret, error) {
 }
 
 func readKeyFile(name string) (Secret, error) {
-	if err := private.Check(name); err != nil {
-		return "", err
-	}
-	text, err := os.ReadFile(name)
+	text, err := private.Read(name)
 	if err != nil {
 		return "", err
 	}
@@ -166,7 +169,7 @@ func (c Config) roots() (*x509.CertPool, error) {
 	if c.CAFile == "" {
 		return nil, nil
 	}
-	pem, err := os.ReadFile(c.CAFile)
+	pem, err := private.ReadPublic(c.CAFile)
 	if err != nil {
 		return nil, fault("ca_file", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/caarlos0/env/v10"
 
 	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/must"
 )
 
 func goodConfig() powerdns.Config {
@@ -23,14 +24,17 @@ func goodConfig() powerdns.Config {
 
 func TestDefaults(t *testing.T) {
 	var cfg powerdns.Config
-	must(t, env.ParseWithOptions(&cfg, env.Options{Environment: map[string]string{"API_KEY": "hunter2"}}))
+	must.OK(t, env.ParseWithOptions(&cfg, env.Options{Environment: map[string]string{"API_KEY": "hunter2"}}))
 	if cfg != goodConfig() {
 		t.Errorf("defaults are %+v", cfg)
 	}
 }
 
 func TestValidate(t *testing.T) {
-	must(t, goodConfig().Validate())
+	must.OK(t, goodConfig().Validate())
+	keyless := goodConfig()
+	keyless.APIKey, keyless.Keyless = "", true
+	must.OK(t, keyless.Validate())
 	tests := map[string]struct {
 		change func(*powerdns.Config)
 		want   string
@@ -91,11 +95,11 @@ func TestKeyFile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cfg := goodConfig()
 			cfg.APIKey, cfg.APIKeyFile = "", filepath.Join(t.TempDir(), "key")
-			must(t, os.WriteFile(cfg.APIKeyFile, []byte(test.text), 0o600))
-			must(t, os.Chmod(cfg.APIKeyFile, test.mode))
+			must.OK(t, os.WriteFile(cfg.APIKeyFile, []byte(test.text), 0o600))
+			must.OK(t, os.Chmod(cfg.APIKeyFile, test.mode))
 			_, err := powerdns.NewClient(cfg)
 			if test.want == "" {
-				must(t, err)
+				must.OK(t, err)
 			} else if err == nil || !strings.HasPrefix(err.Error(), "powerdns.api_key_file: ") || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want %q", err, test.want)
 			}
@@ -117,12 +121,12 @@ func TestSecretIsNeverShown(t *testing.T) {
 		}
 	}
 	text, err := json.Marshal(goodConfig())
-	must(t, err)
+	must.OK(t, err)
 	if strings.Contains(string(text), "hunter2") || !strings.Contains(string(text), "***") {
 		t.Errorf("JSON is %s", text)
 	}
 	var read powerdns.Secret
-	must(t, read.UnmarshalText([]byte("hunter2")))
+	must.OK(t, read.UnmarshalText([]byte("hunter2")))
 	if read.Reveal() != "hunter2" {
 		t.Errorf("read %q", read.Reveal())
 	}

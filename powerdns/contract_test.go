@@ -14,6 +14,8 @@ import (
 
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/local"
+	"pdns-distribute/powerdns/local/localtest"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
 )
 
@@ -43,7 +45,7 @@ var contract = []struct {
 func TestContract(t *testing.T) {
 	for _, backend := range []local.Backend{local.SQLite, local.LMDB} {
 		t.Run(string(backend), func(t *testing.T) {
-			s := startServer(t, local.Options{Backend: backend, Primary: true, Settings: map[string]string{"secondary": "yes"}})
+			s := localtest.Start(t, local.Options{Backend: backend, Primary: true, Settings: map[string]string{"secondary": "yes"}})
 			for _, clause := range contract {
 				t.Run(clause.name, func(t *testing.T) { clause.check(t, s, clientOf(t, s.Config())) })
 			}
@@ -52,7 +54,7 @@ func TestContract(t *testing.T) {
 }
 
 func TestStoppedServerIsUnavailable(t *testing.T) {
-	s := startServer(t, local.Options{})
+	s := localtest.Start(t, local.Options{})
 	client := clientOf(t, s.Config())
 	s.Kill()
 	_, err := client.Zones(t.Context())
@@ -63,22 +65,22 @@ func TestStoppedServerIsUnavailable(t *testing.T) {
 
 func checkServer(t *testing.T, s *local.Server, c *powerdns.Client) {
 	info, err := c.Server(t.Context())
-	must(t, err)
+	must.OK(t, err)
 	if info.ID != "localhost" || !strings.Contains(info.Version, ".") {
 		t.Errorf("server is %+v", info)
 	}
 	settings, err := c.Config(t.Context())
-	must(t, err)
+	must.OK(t, err)
 	if settings["launch"] != string(s.Backend) || settings["query-cache-ttl"] == "" {
 		t.Errorf("launch=%q query-cache-ttl=%q", settings["launch"], settings["query-cache-ttl"])
 	}
 	life, err := c.Life(t.Context())
-	must(t, err)
+	must.OK(t, err)
 	if life.Uptime < 0 || life.Uptime > time.Hour || life.CPU <= 0 {
 		t.Errorf("alive for %+v", life)
 	}
 	later, err := c.Life(t.Context())
-	must(t, err)
+	must.OK(t, err)
 	if !later.Continues(life) || (powerdns.Life{CPU: life.CPU - 1}).Continues(life) {
 		t.Errorf("%+v should continue %+v, and what used less should not", later, life)
 	}
@@ -87,13 +89,13 @@ func checkServer(t *testing.T, s *local.Server, c *powerdns.Client) {
 func checkUnusualNames(t *testing.T, _ *local.Server, c *powerdns.Client) {
 	for _, text := range []string{".", "_tcp.odd.example.", "0/25.2.0.192.in-addr.arpa.", "xn--bcher-kva.example.", "UPPER.Example."} {
 		name := zone.MustParseName(text)
-		must(t, c.CreateZone(t.Context(), name, powerdns.Native, nil))
+		must.OK(t, c.CreateZone(t.Context(), name, powerdns.Native, nil))
 		info, err := c.Zone(t.Context(), name)
-		must(t, err)
+		must.OK(t, err)
 		if info.Name != name || info.ID != name.ID() {
 			t.Errorf("%s: is %s with id %s, want id %s", text, info.Name, info.ID, name.ID())
 		}
-		must(t, c.DeleteZone(t.Context(), name))
+		must.OK(t, c.DeleteZone(t.Context(), name))
 	}
 	for _, text := range []string{`a\.b.example.`, `sp\032ace.example.`, `\255\\\"@$;().example.`} {
 		_, err := c.Zone(t.Context(), zone.MustParseName(text))
@@ -103,16 +105,16 @@ func checkUnusualNames(t *testing.T, _ *local.Server, c *powerdns.Client) {
 
 func checkZoneLife(t *testing.T, _ *local.Server, c *powerdns.Client) {
 	name := zone.MustParseName("life.example")
-	must(t, c.CreateZone(t.Context(), name, powerdns.Slave, []string{"127.0.0.1:5300", "192.0.2.1"}))
+	must.OK(t, c.CreateZone(t.Context(), name, powerdns.Slave, []string{"127.0.0.1:5300", "192.0.2.1"}))
 	wantError(t, c.CreateZone(t.Context(), name, powerdns.Slave, nil), powerdns.ErrExists)
 	want := powerdns.ZoneInfo{Name: name, ID: "life.example.", Kind: powerdns.Slave, Masters: []string{"127.0.0.1:5300", "192.0.2.1"}}
 	wantListed(t, c, want)
 
-	must(t, c.MakeSlave(t.Context(), name, []string{"127.0.0.1:5301"}))
+	must.OK(t, c.MakeSlave(t.Context(), name, []string{"127.0.0.1:5301"}))
 	want.Masters = []string{"127.0.0.1:5301"}
 	wantListed(t, c, want)
 
-	must(t, c.DeleteZone(t.Context(), name))
+	must.OK(t, c.DeleteZone(t.Context(), name))
 	_, err := c.Zone(t.Context(), name)
 	wantError(t, err, powerdns.ErrNotFound)
 }
@@ -121,14 +123,14 @@ func checkZoneLife(t *testing.T, _ *local.Server, c *powerdns.Client) {
 func wantListed(t *testing.T, c *powerdns.Client, want powerdns.ZoneInfo) {
 	t.Helper()
 	zones, err := c.Zones(t.Context())
-	must(t, err)
+	must.OK(t, err)
 	i := slices.IndexFunc(zones, func(z powerdns.ZoneInfo) bool { return z.Name == want.Name })
 	if i < 0 {
 		t.Fatalf("%s is not among %v", want.Name, zones)
 	}
 	wantInfo(t, zones[i], want)
 	got, err := c.Zone(t.Context(), want.Name)
-	must(t, err)
+	must.OK(t, err)
 	wantInfo(t, got, want)
 }
 
@@ -225,17 +227,17 @@ func checkEdits(t *testing.T, s *local.Server, c *powerdns.Client) {
 	name := newZone(t, c, "edits.example", powerdns.ZoneSpec{SOAEditAPI: "DEFAULT"})
 	www := zone.MustParseName("www.edits.example")
 	before, err := c.Zone(t.Context(), name)
-	must(t, err)
-	must(t, c.Patch(t.Context(), name, []powerdns.RRset{a(www, "192.0.2.1", "192.0.2.2")}))
+	must.OK(t, err)
+	must.OK(t, c.Patch(t.Context(), name, []powerdns.RRset{a(www, "192.0.2.1", "192.0.2.2")}))
 	wantAnswers(t, s, www, 2)
 	after, err := c.Zone(t.Context(), name)
-	must(t, err)
+	must.OK(t, err)
 	if after.Serial <= before.Serial {
 		t.Errorf("serial went from %d to %d", before.Serial, after.Serial)
 	}
-	must(t, c.Patch(t.Context(), name, []powerdns.RRset{a(www)}))
+	must.OK(t, c.Patch(t.Context(), name, []powerdns.RRset{a(www)}))
 	wantAnswers(t, s, www, 0)
-	must(t, c.Rectify(t.Context(), name))
+	must.OK(t, c.Rectify(t.Context(), name))
 }
 
 // checkSignedSerials: INCEPTION-INCREMENT shows a serial of its own as long as the stored one is lower, and so hides
@@ -245,12 +247,12 @@ func checkSignedSerials(t *testing.T, _ *local.Server, c *powerdns.Client) {
 		{Name: zone.MustParseName("hidden.example"), Type: "SOA", TTL: 60, Content: []string{"ns. host. 5 3600 600 86400 60"}},
 	}})
 	before, err := c.Zone(t.Context(), name)
-	must(t, err)
-	must(t, c.Patch(t.Context(), name, []powerdns.RRset{
+	must.OK(t, err)
+	must.OK(t, c.Patch(t.Context(), name, []powerdns.RRset{
 		{Name: name, Type: "SOA", TTL: 60, Content: []string{"ns. host. 6 3600 600 86400 60"}},
 	}))
 	after, err := c.Zone(t.Context(), name)
-	must(t, err)
+	must.OK(t, err)
 	if before.Serial != 5 || after.Serial != 6 || after.EditedSerial != before.EditedSerial || after.EditedSerial < 2026000000 {
 		t.Errorf("before %+v, after %+v", before, after)
 	}
@@ -263,9 +265,9 @@ func checkSignedSerials(t *testing.T, _ *local.Server, c *powerdns.Client) {
 func checkServedZones(t *testing.T, _ *local.Server, c *powerdns.Client) {
 	name := newZone(t, c, "served.example", powerdns.ZoneSpec{DNSSEC: true, SOAEdit: "INCREMENT-WEEKS", SOAEditAPI: "DEFAULT"})
 	info, err := c.Zone(t.Context(), name)
-	must(t, err)
+	must.OK(t, err)
 	find := func(zones []powerdns.ZoneInfo, err error) powerdns.ZoneInfo {
-		must(t, err)
+		must.OK(t, err)
 		i := slices.IndexFunc(zones, func(z powerdns.ZoneInfo) bool { return z.Name == name })
 		if i < 0 {
 			t.Fatalf("%s is not among %v", name, zones)
@@ -282,10 +284,10 @@ func checkServedZones(t *testing.T, _ *local.Server, c *powerdns.Client) {
 func checkDenial(t *testing.T, _ *local.Server, c *powerdns.Client) {
 	name := newZone(t, c, "denial.example", powerdns.ZoneSpec{DNSSEC: true})
 	for _, parameters := range []string{"", "1 0 0 -", ""} {
-		must(t, c.SetNSEC3Param(t.Context(), name, parameters))
-		must(t, c.Rectify(t.Context(), name))
+		must.OK(t, c.SetNSEC3Param(t.Context(), name, parameters))
+		must.OK(t, c.Rectify(t.Context(), name))
 		info, err := c.Zone(t.Context(), name)
-		must(t, err)
+		must.OK(t, err)
 		if info.NSEC3Param != parameters {
 			t.Errorf("parameters are %q, want %q", info.NSEC3Param, parameters)
 		}
@@ -298,7 +300,7 @@ func checkPresigned(t *testing.T, s *local.Server, c *powerdns.Client) {
 	name := newZone(t, c, "presigned.example", powerdns.ZoneSpec{DNSSEC: true})
 	for _, want := range []bool{false, true} {
 		presigned, err := c.Presigned(t.Context(), name)
-		must(t, err)
+		must.OK(t, err)
 		if presigned != want {
 			t.Errorf("presigned is %v, want %v", presigned, want)
 		}
@@ -312,11 +314,11 @@ func checkPresigned(t *testing.T, s *local.Server, c *powerdns.Client) {
 func checkTransfer(t *testing.T, s *local.Server, c *powerdns.Client) {
 	name := newZone(t, c, "moved.example", powerdns.ZoneSpec{DNSSEC: true, SOAEditAPI: "DEFAULT"})
 	source, err := c.Zone(t.Context(), name)
-	must(t, err)
-	target := startServer(t, local.Options{Backend: s.Backend})
+	must.OK(t, err)
+	target := localtest.Start(t, local.Options{Backend: s.Backend})
 	secondary := clientOf(t, target.Config())
-	must(t, secondary.CreateZone(t.Context(), name, powerdns.Slave, []string{s.DNSAddr}))
-	must(t, secondary.Retrieve(t.Context(), name))
+	must.OK(t, secondary.CreateZone(t.Context(), name, powerdns.Slave, []string{s.DNSAddr}))
+	must.OK(t, secondary.Retrieve(t.Context(), name))
 	got := eventually(t, secondary, name, func(z powerdns.ZoneInfo) bool { return z.Serial == source.EditedSerial && z.LastCheck != 0 })
 	if !got.DNSSEC {
 		t.Errorf("after the transfer: %+v", got)
@@ -325,29 +327,29 @@ func checkTransfer(t *testing.T, s *local.Server, c *powerdns.Client) {
 
 func eventually(t *testing.T, c *powerdns.Client, n zone.Name, ok func(powerdns.ZoneInfo) bool) powerdns.ZoneInfo {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		info, err := c.Zone(t.Context(), n)
-		must(t, err)
-		if ok(info) {
-			return info
+	var info powerdns.ZoneInfo
+	must.Eventually(t, func() (err error) {
+		info, err = c.Zone(t.Context(), n)
+		must.OK(t, err)
+		if !ok(info) {
+			return fmt.Errorf("still %+v", info)
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("still %+v", info)
-		}
-	}
+		return nil
+	})
+	return info
 }
 
 func checkCryptokeys(t *testing.T, _ *local.Server, c *powerdns.Client) {
 	name := newZone(t, c, "keys.example", powerdns.ZoneSpec{DNSSEC: true})
 	keys, err := c.Cryptokeys(t.Context(), name)
-	must(t, err)
+	must.OK(t, err)
 	if len(keys) != 1 {
 		t.Fatalf("keys %v", keys)
 	}
 	wantError(t, c.DeleteCryptokey(t.Context(), name, keys[0]+100), powerdns.ErrNotFound)
-	must(t, c.DeleteCryptokey(t.Context(), name, keys[0]))
+	must.OK(t, c.DeleteCryptokey(t.Context(), name, keys[0]))
 	keys, err = c.Cryptokeys(t.Context(), name)
-	must(t, err)
+	must.OK(t, err)
 	if len(keys) != 0 {
 		t.Errorf("keys %v are left", keys)
 	}
@@ -357,14 +359,27 @@ func checkCryptokeys(t *testing.T, _ *local.Server, c *powerdns.Client) {
 func checkFlush(t *testing.T, s *local.Server, c *powerdns.Client) {
 	name := newZone(t, c, "flush.example", powerdns.ZoneSpec{})
 	www := zone.MustParseName("www.flush.example")
-	must(t, c.Patch(t.Context(), name, []powerdns.RRset{a(www, "192.0.2.1")}))
+	must.OK(t, c.Patch(t.Context(), name, []powerdns.RRset{a(www, "192.0.2.1")}))
 	wantAnswers(t, s, www, 1)
 	out, err := exec.Command("pdnsutil", "--config-dir="+s.Dir, "replace-rrset", "flush.example", "www", "A", "60", "192.0.2.1", "192.0.2.2").CombinedOutput()
 	if err != nil {
 		t.Fatalf("pdnsutil: %v: %s", err, out)
 	}
 	wantAnswers(t, s, www, 1)
-	must(t, c.FlushCache(t.Context(), name))
+	given, err := c.PrepareFlush(t.Context(), name)
+	must.OK(t, err)
+	given.Close()
+	wantAnswers(t, s, www, 1) // what is prepared flushes nothing
+	var prepared []*powerdns.Flush
+	for range 20 { // more than the client has connections: they keep nobody waiting
+		flush, err := c.PrepareFlush(t.Context(), name)
+		must.OK(t, err)
+		defer flush.Close()
+		prepared = append(prepared, flush)
+	}
+	_, err = c.Server(t.Context())
+	must.OK(t, err)
+	must.OK(t, prepared[0].Do())
 	wantAnswers(t, s, www, 2)
 }
 
@@ -373,7 +388,7 @@ func wantAnswers(t *testing.T, s *local.Server, n zone.Name, want int) {
 	question := new(dns.Msg)
 	question.SetQuestion(n.String(), dns.TypeA)
 	answer, err := dns.ExchangeContext(t.Context(), question, s.DNSAddr)
-	must(t, err)
+	must.OK(t, err)
 	if len(answer.Answer) != want {
 		t.Errorf("%s has %d addresses, want %d", n, len(answer.Answer), want)
 	}
@@ -383,8 +398,8 @@ func wantAnswers(t *testing.T, s *local.Server, n zone.Name, want int) {
 func newZone(t *testing.T, c *powerdns.Client, name string, spec powerdns.ZoneSpec) zone.Name {
 	t.Helper()
 	spec.Name, spec.Kind, spec.Nameservers = zone.MustParseName(name), powerdns.Native, []string{"ns.example."}
-	must(t, c.CreateZoneWith(t.Context(), spec))
-	t.Cleanup(func() { must(t, c.DeleteZone(context.Background(), spec.Name)) })
+	must.OK(t, c.CreateZoneWith(t.Context(), spec))
+	t.Cleanup(func() { must.OK(t, c.DeleteZone(context.Background(), spec.Name)) })
 	return spec.Name
 }
 
@@ -392,27 +407,11 @@ func a(n zone.Name, addresses ...string) powerdns.RRset {
 	return powerdns.RRset{Name: n, Type: "A", TTL: 60, Content: addresses}
 }
 
-func startServer(t *testing.T, o local.Options) *local.Server {
-	t.Helper()
-	o.Dir = t.TempDir()
-	s, err := local.Start(t.Context(), o)
-	must(t, err)
-	t.Cleanup(s.Stop)
-	return s
-}
-
 func clientOf(t *testing.T, cfg powerdns.Config) *powerdns.Client {
 	t.Helper()
 	c, err := powerdns.NewClient(cfg)
-	must(t, err)
+	must.OK(t, err)
 	return c
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 func wantError(t *testing.T, err, want error) {

@@ -10,7 +10,7 @@ var (
 		"(is pdns_server running, with webserver=yes and api=yes, its database well, and powerdns.api_url right?)")
 
 	// ErrUnauthorized: the API key was refused. Nothing was done.
-	ErrUnauthorized = errors.New("PowerDNS refused the API key (make powerdns.api_key the same as api-key in pdns.conf)")
+	ErrUnauthorized = errors.New("PowerDNS refused the API key (make powerdns.api_key, or the content of powerdns.api_key_file, the same as api-key in pdns.conf)")
 
 	// ErrNotFound: the configured server positively has no such zone, or no such key of a zone.
 	ErrNotFound = errors.New("not found")

@@ -91,8 +91,8 @@ func (c *Client) SetMetadata(ctx context.Context, n zone.Name, kind string, valu
 	return c.do(ctx, zoneCall("set metadata of zone", n, http.MethodPut, "/metadata/"+url.PathEscape(kind), body), nil)
 }
 
-// SetNSEC3Param has a zone deny with NSEC3 of these parameters, and with NSEC where there are none. PowerDNS takes it of
-// presigned zones, too, and breaks them. Rectify has to follow.
+// SetNSEC3Param has a zone deny with NSEC3 of these parameters, and with NSEC where there are none. PowerDNS takes it
+// of presigned zones, too, and breaks them. Rectify has to follow.
 func (c *Client) SetNSEC3Param(ctx context.Context, n zone.Name, parameters string) error {
 	body := map[string]string{"nsec3param": parameters}
 	return c.do(ctx, zoneCall("set NSEC3 parameters of zone", n, http.MethodPut, "", body), nil)

@@ -5,12 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
-
-	"pdns-distribute/powerdns/zone"
 )
 
 // ServerInfo says which program answers.
@@ -24,7 +21,7 @@ type ServerInfo struct {
 // OldestVersion is the first that this program was developed with. Older ones are not known to do what it relies on.
 const OldestVersion = "4.7"
 
-// TooOld tells whether the version is older than OldestVersion. Builds without a released version's number are not.
+// TooOld reports whether the version is older than OldestVersion. Builds without a released version's number are not.
 func (s ServerInfo) TooOld() bool {
 	var major, minor, oldMajor, oldMinor int
 	if n, _ := fmt.Sscanf(s.Version, "%d.%d", &major, &minor); n < 2 || major == 0 {
@@ -65,13 +62,13 @@ func (c *Client) Config(ctx context.Context) (map[string]string, error) {
 	return settings, nil
 }
 
-// Life tells one run of a server from another: within a run its values only grow.
+// Life distinguishes one run of a server from another: within a run its values only grow.
 type Life struct {
 	Uptime time.Duration // to the second
 	CPU    time.Duration // used so far, to the millisecond
 }
 
-// Continues tells whether l can be a later moment of the same run. A restart right after another one, in between of
+// Continues reports whether l can be a later moment of the same run. A restart right after another one, in between of
 // which the server did nothing, can be missed.
 func (l Life) Continues(before Life) bool { return l.Uptime >= before.Uptime && l.CPU >= before.CPU }
 
@@ -100,14 +97,4 @@ func (c *Client) Life(ctx context.Context) (Life, error) {
 		return Life{}, fmt.Errorf("read statistics at %s: %w: no user-msec and sys-msec", c.server, ErrProtocol)
 	}
 	return life, nil
-}
-
-// FlushCache drops what PowerDNS's packet and query caches hold for n and for all names below it. What it caches of how
-// a zone is signed stays (zone-metadata-cache-ttl).
-func (c *Client) FlushCache(ctx context.Context, n zone.Name) error {
-	return c.do(ctx, call{
-		what:   fmt.Sprintf("flush caches of %q", n),
-		method: http.MethodPut,
-		path:   "/cache/flush?domain=" + url.QueryEscape(n.String()),
-	}, nil)
 }

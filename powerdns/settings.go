@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -47,6 +48,11 @@ var ofSecondaries = []unfitness{
 
 	{setting: "disable-axfr", bad: is("yes"), should: "no, with allow-axfr-ips for this role", why: noProof, breaks: true},
 	{setting: "secondary", bad: is("no"), should: "yes", why: "it takes no zones", breaks: true},
+	{setting: "lua-axfr-script", bad: not(""), should: "empty", why: "it alters zones while they are taken, and they are not what was published", breaks: true},
+	{setting: "max-ent-entries", bad: below(100_000), should: "100000", why: "names that only have names below them are answered NXDOMAIN in zones with more of them"},
+	{setting: "xfr-max-received-mbytes", bad: below(100), should: "100 or more, and more than the largest zone has", why: "larger zones are not taken"},
+	{setting: "webserver-max-concurrent-connections", bad: below(50), should: "100", why: "calls of the role are dropped unanswered under load"},
+	{setting: "views", bad: is("yes"), should: "no", why: "networks that are mapped to a view get other zones than those that are distributed, and nothing shows it"},
 	{setting: "autosecondary", bad: is("yes"), should: "no", why: makesZones},
 	{setting: "superslave", newer: "autosecondary", bad: is("yes"), should: "no", why: makesZones},
 }
@@ -54,12 +60,21 @@ var ofSecondaries = []unfitness{
 var ofPrimaries = []unfitness{
 	{setting: "disable-axfr", bad: is("yes"), should: "no, with allow-axfr-ips for the primary role", why: "no zone can be published", breaks: true},
 	{setting: "allow-axfr-ips", bad: withoutLoopback, should: "127.0.0.0/8,::1, or whatever the primary role transfers from", why: "it leaves out loopback"},
+	{setting: "webserver-max-concurrent-connections", bad: below(50), should: "100", why: "writes through the proxy are dropped unanswered under load"},
 	{setting: "outgoing-axfr-expand-alias", bad: is("yes"), should: "no", why: "one ALIAS whose target does not resolve breaks off the transfer of its zone"},
 }
 
 func is(value string) func(string) bool { return func(v string) bool { return v == value } }
 
 func not(value string) func(string) bool { return func(v string) bool { return v != value } }
+
+// below tells of a number that is less than least.
+func below(least int) func(string) bool {
+	return func(v string) bool {
+		n, err := strconv.Atoi(v)
+		return err == nil && n < least
+	}
+}
 
 // withoutLoopback reads a list of addresses and networks.
 func withoutLoopback(list string) bool {
@@ -94,7 +109,7 @@ func unfit(settings map[string]string, of []unfitness) (found []Unfit) {
 	return found
 }
 
-// KeepsAnswers tells whether the server caches answers beyond a transfer.
+// KeepsAnswers reports whether the server caches answers beyond a transfer.
 func KeepsAnswers(settings map[string]string) bool {
 	return slices.ContainsFunc(UnfitForSecondary(settings), func(u Unfit) bool {
 		return u.Setting == "query-cache-ttl" || u.Setting == "negquery-cache-ttl"

@@ -26,6 +26,12 @@ func TestUnfitSettings(t *testing.T) {
 		{powerdns.UnfitForSecondary, secondary, "secondary", "no", "secondary=no (should be yes: it takes no zones)", true, false},
 		{powerdns.UnfitForSecondary, secondary, "autosecondary", "yes", "autosecondary=yes (should be no: others than this role could make zones here)", false, false},
 		{powerdns.UnfitForSecondary, secondary, "superslave", "yes", "", false, false}, // it follows the newer name
+		{powerdns.UnfitForSecondary, secondary, "views", "yes", "views=yes (should be no: networks that are mapped to a view get other zones than those that are distributed, and nothing shows it)", false, false},
+		{powerdns.UnfitForSecondary, secondary, "lua-axfr-script", "/etc/a.lua", "lua-axfr-script=/etc/a.lua (should be empty: it alters zones while they are taken, and they are not what was published)", true, false},
+		{powerdns.UnfitForSecondary, secondary, "max-ent-entries", "10", "max-ent-entries=10 (should be 100000: names that only have names below them are answered NXDOMAIN in zones with more of them)", false, false},
+		{powerdns.UnfitForSecondary, secondary, "max-ent-entries", "100000", "", false, false},
+		{powerdns.UnfitForSecondary, secondary, "xfr-max-received-mbytes", "10", "xfr-max-received-mbytes=10 (should be 100 or more, and more than the largest zone has: larger zones are not taken)", false, false},
+		{powerdns.UnfitForSecondary, secondary, "webserver-max-concurrent-connections", "20", "webserver-max-concurrent-connections=20 (should be 100: calls of the role are dropped unanswered under load)", false, false},
 		{powerdns.UnfitForSecondary, secondary, "unknown", "1", "", false, false},
 		{powerdns.UnfitForPrimary, primary, "disable-axfr", "yes", "disable-axfr=yes (should be no, with allow-axfr-ips for the primary role: no zone can be published)", true, false},
 		{powerdns.UnfitForPrimary, primary, "allow-axfr-ips", "192.0.2.0/24, 10.0.0.1", "allow-axfr-ips=192.0.2.0/24, 10.0.0.1 (should be 127.0.0.0/8,::1, or whatever the primary role transfers from: it leaves out loopback)", false, false},

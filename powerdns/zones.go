@@ -34,13 +34,13 @@ type ZoneInfo struct {
 	Serial uint32
 	// EditedSerial is the serial that SOA queries and AXFR show, after SOA-EDIT. Zones doesn't ask for it and leaves 0.
 	EditedSerial uint32
-	// DNSSEC tells whether the server signs the zone itself, or has it signed already ([Client.Presigned]). Zones doesn't
-	// ask for it and leaves false.
+	// DNSSEC reports whether the server signs the zone itself, or has it signed already ([Client.Presigned]). Zones
+	// doesn't ask for it and leaves false.
 	DNSSEC bool
 	// NSEC3Param are the parameters of NSEC3, such as "1 0 0 -", "" where the zone has NSEC. Listings leave it out.
 	NSEC3Param string
-	// LastCheck is when PowerDNS last saw that a secondary zone is fresh, in seconds since 1970; it moves when a transfer
-	// succeeds.
+	// LastCheck is when PowerDNS last saw that a secondary zone is fresh, in seconds since 1970; it moves when a
+	// transfer succeeds.
 	LastCheck int64
 }
 
@@ -66,6 +66,15 @@ func (z zoneJSON) info() (ZoneInfo, error) {
 		Name: name, ID: z.ID, Kind: z.Kind, Masters: z.Masters,
 		Serial: z.Serial, EditedSerial: z.EditedSerial, DNSSEC: z.DNSSEC, NSEC3Param: z.NSEC3Param, LastCheck: z.LastCheck,
 	}, nil
+}
+
+// named is info, if it is about the zone of that name.
+func (z zoneJSON) named(n zone.Name) (ZoneInfo, error) {
+	info, err := z.info()
+	if err == nil && info.Name != n {
+		err = fmt.Errorf("it is about zone %q", info.Name)
+	}
+	return info, err
 }
 
 // isVariant recognises names like example.org..internal (doc.powerdns.com/authoritative/views.html): those of zones
@@ -98,7 +107,7 @@ func (c *Client) list(ctx context.Context, path string) ([]ZoneInfo, error) {
 	return zones, nil
 }
 
-// errEntry says that one zone takes more than a zone can.
+// errEntry means that one zone takes more than a zone can.
 var errEntry = fmt.Errorf("a zone with more than %d bytes", maxEntry)
 
 // entryReader ends a listing whose next entry has no end: the decoder keeps all of one.
@@ -116,8 +125,8 @@ func (r *entryReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readZones decodes a listing of at most limit zones, zone by zone. It fails unless the list is closed and nothing follows
-// it.
+// readZones decodes a listing of at most limit zones, zone by zone. It fails unless the list is closed and nothing
+// follows it.
 func readZones(from io.Reader, limit int) ([]ZoneInfo, error) {
 	r := &entryReader{from, maxEntry}
 	d := json.NewDecoder(r)
@@ -169,10 +178,7 @@ func (c *Client) Zone(ctx context.Context, n zone.Name) (ZoneInfo, error) {
 		if err := into(&z)(r); err != nil {
 			return err
 		}
-		info, err = z.info()
-		if err == nil && info.Name != n {
-			err = fmt.Errorf("it is about zone %q", info.Name)
-		}
+		info, err = z.named(n)
 		return err
 	})
 	if err != nil {
@@ -181,7 +187,7 @@ func (c *Client) Zone(ctx context.Context, n zone.Name) (ZoneInfo, error) {
 	return info, nil
 }
 
-// Presigned tells whether the zone was signed elsewhere and is served as it came.
+// Presigned reports whether the zone was signed elsewhere and is served as it came.
 func (c *Client) Presigned(ctx context.Context, n zone.Name) (bool, error) {
 	var presigned struct {
 		Metadata []string `json:"metadata"`
@@ -191,7 +197,8 @@ func (c *Client) Presigned(ctx context.Context, n zone.Name) (bool, error) {
 }
 
 // settings are the fields of a zone that a secondary has to have. Without soa_edit_api, PowerDNS gives new zones
-// DEFAULT and rewrites the serial at the next edit; with api_rectify, each edit costs a walk over the whole zone.
+// DEFAULT and rewrites the serial at the next edit; with api_rectify, each edit costs a walk over the whole zone. An empty soa_edit
+// leaves the serial to default-soa-edit, NONE to the primary (4.7 to 5.1).
 type settings struct {
 	Name       string   `json:"name,omitempty"` // only to create a zone
 	Kind       Kind     `json:"kind"`
@@ -209,14 +216,22 @@ func (c *Client) CreateZone(ctx context.Context, n zone.Name, kind Kind, masters
 		what:   fmt.Sprintf("create zone %q", n),
 		method: http.MethodPost,
 		path:   "/zones?rrsets=false",
-		body:   settings{Name: n.String(), Kind: kind, Masters: masters},
+		body:   settings{Name: n.String(), Kind: kind, Masters: masters, SOAEdit: soaEditOf(kind)},
 	}, nil)
+}
+
+// soaEditOf is NONE for zones whose serial is another server's.
+func soaEditOf(kind Kind) string {
+	if kind == Slave {
+		return "NONE"
+	}
+	return ""
 }
 
 // MakeSlave makes an existing zone of any kind a secondary of masters; its records stay until a transfer replaces
 // them. Keys stay too: a zone that was signed here needs DeleteCryptokey, or its next content is signed again.
 func (c *Client) MakeSlave(ctx context.Context, n zone.Name, masters []string) error {
-	body := settings{Kind: Slave, Masters: masters}
+	body := settings{Kind: Slave, Masters: masters, SOAEdit: soaEditOf(Slave)}
 	return c.do(ctx, zoneCall("make secondary of zone", n, http.MethodPut, "", body), nil)
 }
 

@@ -23,7 +23,7 @@ const apiPath = "/distribute/v1"
 // change is one write. Its id holds all that is needed to look it up, at any proxy, also after a restart.
 type change struct {
 	zone  zone.Name
-	touch uint64 // 0: it was queued here
+	touch uint64 // 0: it was pending here
 	at    time.Time
 }
 
@@ -44,13 +44,13 @@ func parseChange(id string) (c change, err error) {
 
 // standingJSON and the two answers are the API's form.
 type standingJSON struct {
-	Node   string     `json:"node"`
-	InSync bool       `json:"in_sync"`
-	Told   bool       `json:"told"` // false: it has not told what it serves
-	Gone   bool       `json:"gone,omitempty"`
-	Serial uint32     `json:"serial,omitempty"`
-	Digest string     `json:"digest,omitempty"` // RFC 8976 SIMPLE, SHA-384, hex
-	Since  *time.Time `json:"since,omitempty"`  // when it was found to serve this
+	Node     string     `json:"node"`
+	InSync   bool       `json:"in_sync"`
+	Answered bool       `json:"answered"` // false: what the secondary serves is not known
+	Gone     bool       `json:"gone,omitempty"`
+	Serial   uint32     `json:"serial,omitempty"`
+	Digest   string     `json:"digest,omitempty"` // RFC 8976 SIMPLE, SHA-384, hex
+	Since    *time.Time `json:"since,omitempty"`  // when the secondary was found to serve this
 }
 
 type zoneJSON struct {
@@ -75,7 +75,7 @@ type changeJSON struct {
 
 // api answers what is below apiPath. Nothing of it reaches PowerDNS.
 func (p *Proxy) api(r chi.Router) {
-	r.Use(p.withPatience)
+	r.Use(hurried)
 	r.Get("/zones/{zone}", func(w http.ResponseWriter, r *http.Request) {
 		name, err := zone.ParseID(pathParam(r, "zone"))
 		if err != nil {
@@ -99,12 +99,12 @@ func (p *Proxy) api(r chi.Router) {
 	})
 }
 
-// withPatience ends connections of clients that do not send the body that they announced, which net/http would wait for
-// behind the answer, or do not take their answer.
-func (p *Proxy) withPatience(next http.Handler) http.Handler {
+// hurried ends connections of clients that do not send the body that they announced, which net/http would wait for
+// behind the answer, or do not take their answer. The admission's check is for what goes on to PowerDNS; which zones the
+// client may know of is looked at in answerFor.
+func hurried(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := newClient(w, r, p.cfg.StallTimeout)
-		defer c.finish()
+		c := clientOf(r.Context())
 		c.hurry()
 		next.ServeHTTP(&clientWriter{w, c}, r)
 	})
@@ -118,11 +118,15 @@ func pathParam(r *http.Request, key string) string {
 	return value
 }
 
-// apiPatience is how long nodes may take to tell how they are, when the client does not say otherwise.
+// apiPatience is how long nodes may take to publish what they serve, when the client does not say otherwise.
 const apiPatience = time.Second
 
 // answerFor finds out how the change stands, once it is sure that the client may know.
 func (p *Proxy) answerFor(w http.ResponseWriter, r *http.Request, c change, form func(Progress) any) {
+	if !admissionOf(r.Context()).covered(c.zone) { // as of a zone that never was
+		answerError(w, http.StatusNotFound, http.StatusText(http.StatusNotFound))
+		return
+	}
 	access := p.access(r, c.zone)
 	if access >= 400 && access != http.StatusNotFound {
 		answerError(w, access, http.StatusText(access))
@@ -138,10 +142,7 @@ func (p *Proxy) answerFor(w http.ResponseWriter, r *http.Request, c change, form
 	defer context.AfterFunc(p.stopping, cancel)()
 	watch := p.tracker.watch(c.zone)
 	defer watch.stop()
-	now := watch.learn(ctx, c.touch, asked)
-	if p.dirty.has(c.zone) {
-		now.Settled, now.Secondaries = nil, nil
-	}
+	now := p.standing(ctx, watch, c, asked)
 	if access == http.StatusNotFound && !now.deleted() { // it may exist for others
 		answerError(w, access, http.StatusText(access))
 		return
@@ -154,7 +155,29 @@ func (p *Proxy) answerFor(w http.ResponseWriter, r *http.Request, c change, form
 	_ = json.NewEncoder(w).Encode(form(now)) // fails when the client is gone
 }
 
-// deleted tells whether there was such a zone, and is no more.
+// standing is how a change stands, or a zone. Nothing is known of what waits here, or may wait at another proxy.
+func (p *Proxy) standing(ctx context.Context, w *watch, c change, patient bool) Progress {
+	stored := true
+	if c.wasPending() {
+		c.touch, stored = p.pending.awaitPlace(ctx, c)
+	}
+	var now Progress
+	if stored && patient {
+		w.ask()
+		now = w.await(ctx, c.touch)
+	} else {
+		now = w.learn(ctx, c.touch)
+	}
+	if !stored || p.pending.has(c.zone) {
+		now.Settled, now.Secondaries = nil, nil
+	}
+	return now
+}
+
+// wasPending reports whether the change's touch had no place yet when its id was made. A zone that is asked for has no time.
+func (c change) wasPending() bool { return c.touch == 0 && !c.at.IsZero() }
+
+// deleted reports whether there was such a zone, and is no more.
 func (p Progress) deleted() bool {
 	return p.Settled != nil && p.Settled.Gone && !p.Settled.Published.IsZero()
 }
@@ -176,8 +199,9 @@ func (p Progress) json() []standingJSON {
 	list := make([]standingJSON, 0, len(p.Secondaries))
 	for _, s := range p.Secondaries {
 		j := standingJSON{Node: s.Node, InSync: s.InSync}
-		if s.Told != nil {
-			j.Told, j.Gone, j.Serial, j.Digest, j.Since = true, s.Told.Gone, s.Told.Serial, s.Told.Digest, &s.Told.At
+		if s.Applied != nil {
+			a := s.Applied
+			j.Answered, j.Gone, j.Serial, j.Digest, j.Since = true, a.Gone, a.Serial, a.Digest, &a.At
 		}
 		list = append(list, j)
 	}
@@ -205,35 +229,41 @@ func changeAnswer(c change, now Progress) changeJSON {
 	return j
 }
 
-// access is PowerDNS's answer to whether the client may read the zone: 200, 404, or what to refuse with.
+// access is PowerDNS's answer to whether the client, whom the gate let in, may read the zone: 200, 404, or what to
+// refuse with.
 func (p *Proxy) access(r *http.Request, name zone.Name) int {
-	status := p.tryKey(r, "/zones/"+name.ID()+"?rrsets=false")
-	if status == http.StatusNotFound || status == http.StatusUnprocessableEntity {
-		if status = p.tryKey(r, ""); status == http.StatusOK { // the key is good, the zone isn't there
-			return http.StatusNotFound
-		}
+	res, err := p.read(r, "/zones/"+name.ID()+"?rrsets=false")
+	if err != nil {
+		p.failed(r, err)
+		return http.StatusBadGateway
 	}
-	return status
+	admissionOf(r.Context()).heard(r, res.status)
+	switch {
+	case res.status == http.StatusUnprocessableEntity: // a name that PowerDNS does not take
+		return http.StatusNotFound
+	case res.status >= 300 && res.status < 400 || res.status >= 500:
+		return http.StatusBadGateway
+	}
+	return res.status
 }
 
-func (p *Proxy) tryKey(r *http.Request, path string) int {
-	ctx, cancel := context.WithTimeout(r.Context(), p.cfg.UpstreamTimeout)
-	defer cancel()
-	target := "http://" + p.upstream.address + "/api/v1/servers/" + url.PathEscape(p.serverID) + path
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+// read asks PowerDNS with the client's key, or with the one that it stands for.
+func (p *Proxy) read(r *http.Request, path string) (*refusal, error) {
+	a, key := admissionOf(r.Context()), r.Header[keyHeader]
+	if a.send != "" {
+		key = []string{a.send}
+	}
+	res, err := p.gate.get(p.gate.probe+path, http.Header{keyHeader: key}, a.lane, a.from)
+	if err != nil || res.status != http.StatusUnauthorized || a.renew == nil {
+		return res, err
+	}
+	again, err := a.renew()
 	if err != nil {
-		return http.StatusBadGateway
+		return nil, err
 	}
-	for _, h := range []string{"X-Api-Key", "Authorization"} {
-		req.Header[h] = r.Header[h]
+	res, err = p.gate.get(p.gate.probe+path, http.Header{keyHeader: {again}}, a.lane, a.from)
+	if err == nil && res.status == http.StatusUnauthorized {
+		err = errOwnKey
 	}
-	res, err := p.upstream.RoundTrip(req)
-	if err != nil {
-		return http.StatusBadGateway
-	}
-	res.Body.Close()
-	if res.StatusCode >= 300 && res.StatusCode < 400 || res.StatusCode >= 500 {
-		return http.StatusBadGateway
-	}
-	return res.StatusCode
+	return res, err
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"pdns-distribute/health"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
 )
 
@@ -16,24 +17,24 @@ import (
 func TestQueueIsBounded(t *testing.T) {
 	q := &queue{away: true}
 	dir := t.TempDir()
-	open := func() *dirtySet {
+	open := func() *pendingTouches {
 		j, err := openJournal(dir)
-		must(t, err)
+		must.OK(t, err)
 		j.limit = 10
-		d := newDirtySet(q, j, zerolog.Nop(), func(float64) {})
+		d := newPendingTouches(q, j, zerolog.Nop(), func(float64) {})
 		d.limit = 10
 		return d
 	}
 	d := open()
 	for range 2 {
 		for i := range 100 {
-			d.store(t.Context(), touch{zone.MustParseName(fmt.Sprintf("z%d.example", i)), ReasonChange}, time.Nanosecond)
+			d.store(t.Context(), Touch{Zone: zone.MustParseName(fmt.Sprintf("z%d.example", i)), Cause: Changed}, true, time.Nanosecond)
 		}
 	}
 	if names, _ := d.waiting(); len(names) > 11 || !slices.Contains(names, "") {
 		t.Errorf("%d zones wait", len(names))
 	}
-	if n := len(d.journal.has); n > 12 {
+	if n := len(d.journal.last); n > 12 {
 		t.Errorf("the journal holds %d", n)
 	}
 	again := open()

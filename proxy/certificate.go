@@ -3,9 +3,6 @@ package proxy
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -14,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -35,10 +31,6 @@ const (
 
 	// renewal is how long before its end the proxy's own pair is replaced.
 	renewal = 30 * 24 * time.Hour
-
-	// lookInterval is how often the files are looked at. They are read each time: whatever way they are replaced, a
-	// symbolic link on the path to them included, shows in what they hold.
-	lookInterval = 5 * time.Second
 )
 
 // certificates is what the listener shows to its clients, and what it asks of them, kept as the files are. A file that
@@ -59,25 +51,11 @@ func newCertificates(cfg Config, log zerolog.Logger) (*certificates, error) {
 	return c, c.look()
 }
 
-// watch looks at the files until ctx ends. A fault is logged once, not each time that it is seen again.
+// watch looks at the files until ctx ends.
 func (c *certificates) watch(ctx context.Context) error {
-	ticker := time.NewTicker(c.interval)
-	defer ticker.Stop()
-	known := ""
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
-		err := c.look()
-		if err == nil {
-			known = ""
-		} else if fault := err.Error(); fault != known {
-			known = fault
-			c.log.Error().Err(err).Msg("certificates stay as they were until this is put right")
-		}
-	}
+	return keepLooking(ctx, c.interval, c.look, func(err error) {
+		c.log.Error().Err(err).Msg("certificate files cannot be used, keeping the former ones")
+	})
 }
 
 // look takes the pair and the client CAs each by itself: a broken pair does not keep a CA that was removed.
@@ -93,11 +71,13 @@ func (c *certificates) lookAtPair() error {
 	if old := c.pair.Load(); old == nil || !slices.EqualFunc(old.Certificate, pair.Certificate, bytes.Equal) {
 		c.pair.Store(&pair)
 		c.warned = false
-		c.log.Info().Stringer("serial", pair.Leaf.SerialNumber).Time("not_after", pair.Leaf.NotAfter).Msg("this certificate is shown from now on")
+		c.log.Info().Stringer("serial", pair.Leaf.SerialNumber).Time("not_after", pair.Leaf.NotAfter).
+			Msg("new certificate in use")
 	}
 	if !c.warned && c.now().After(pair.Leaf.NotAfter) {
 		c.warned = true
-		c.log.Warn().Time("not_after", pair.Leaf.NotAfter).Msg("the certificate has ended, clients will refuse it; renew proxy.tls_cert")
+		c.log.Warn().Time("not_after", pair.Leaf.NotAfter).
+			Msg("certificate has expired and clients refuse it, renew proxy.tls_cert")
 	}
 	return nil
 }
@@ -112,7 +92,7 @@ func (c *certificates) lookAtClientCAs() error {
 	}
 	if old := c.clientCAs.Load(); !pool.Equal(old) {
 		c.clientCAs.Store(pool)
-		c.log.Info().Str("file", c.cfg.ClientCA).Msg("clients are checked against these CA certificates from now on")
+		c.log.Info().Str("file", c.cfg.ClientCA).Msg("new client CA certificates in use")
 	}
 	return nil
 }
@@ -144,7 +124,8 @@ func (c *certificates) config() *tls.Config {
 
 func (c *certificates) metric() prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "pdns_distribute_proxy_certificate_expiry_timestamp_seconds", Help: "When the certificate that clients are shown ends.",
+		Name: "pdns_distribute_proxy_certificate_expiry_timestamp_seconds",
+		Help: "When the certificate that clients are shown ends.",
 	}, func() float64 { return float64(c.pair.Load().Leaf.NotAfter.Unix()) })
 }
 
@@ -155,12 +136,12 @@ func (c *certificates) loadPair() (tls.Certificate, error) {
 	return givenPair(c.cfg.TLSCert, c.cfg.TLSKey)
 }
 
-// Certificate returns what the proxy shows to its clients, without making it: fs.ErrNotExist while its own pair is yet to
-// be made.
+// Certificate returns what the proxy shows to its clients, without making it: fs.ErrNotExist while its own pair is yet
+// to be made.
 func (c Config) Certificate() (*x509.Certificate, error) {
 	load, certFile, keyFile := givenPair, c.TLSCert, c.TLSKey
 	if certFile == "" {
-		load = tls.LoadX509KeyPair
+		load = keptPair
 		certFile, keyFile = c.ownFiles()
 	}
 	pair, err := load(certFile, keyFile)
@@ -173,14 +154,11 @@ func (c Config) ownFiles() (cert, key string) {
 }
 
 func givenPair(certFile, keyFile string) (none tls.Certificate, err error) {
-	cert, err := readPEM(certFile)
+	cert, err := readPEM(certFile, private.ReadPublic)
 	if err != nil {
 		return none, fmt.Errorf("proxy.tls_cert: %w", err)
 	}
-	if err := private.Check(keyFile); err != nil {
-		return none, fmt.Errorf("proxy.tls_key: %w", err)
-	}
-	key, err := readPEM(keyFile)
+	key, err := readPEM(keyFile, private.Read)
 	if err != nil {
 		return none, fmt.Errorf("proxy.tls_key: %w", err)
 	}
@@ -191,9 +169,26 @@ func givenPair(certFile, keyFile string) (none tls.Certificate, err error) {
 	return pair, nil
 }
 
+// keptPair reads the proxy's own pair, which others can neither read nor write.
+func keptPair(certFile, keyFile string) (none tls.Certificate, err error) {
+	if err := private.Check(keyFile); err != nil {
+		const remove = "or remove it to have a new pair made, if others may have read it"
+		return none, fmt.Errorf("the proxy's own key: %w; %s", err, remove)
+	}
+	if err := private.CheckPublic(certFile); err != nil {
+		return none, fmt.Errorf("the proxy's own certificate: %w", err)
+	}
+	return tls.LoadX509KeyPair(certFile, keyFile)
+}
+
+func isOpen(err error) bool {
+	_, is := errors.AsType[*private.Fault](err)
+	return is
+}
+
 // readPEM refuses a file that is still being written: crypto/tls takes as many blocks as there are and no offence.
-func readPEM(file string) ([]byte, error) {
-	text, err := os.ReadFile(file)
+func readPEM(file string, read func(string) ([]byte, error)) ([]byte, error) {
+	text, err := read(file)
 	if err != nil {
 		return nil, err
 	}
@@ -211,7 +206,7 @@ func pemBlocks(text []byte) (blocks []*pem.Block) {
 }
 
 func readCAs(file string) (*x509.CertPool, error) {
-	text, err := readPEM(file)
+	text, err := readPEM(file, private.ReadPublic)
 	if err != nil {
 		return nil, err
 	}
@@ -234,24 +229,27 @@ func readCAs(file string) (*x509.CertPool, error) {
 
 // ownPair returns the pair kept in the state folder. It is made first when there is none, or none that will do.
 func (c *certificates) ownPair() (tls.Certificate, error) {
-	certFile, keyFile := c.cfg.ownFiles()
-	if err := private.Check(keyFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return tls.Certificate{}, fmt.Errorf("the proxy's own key: %w; or remove it to have a new pair made, if others may have read it", err)
+	if err := private.CheckState(c.cfg.StateDir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return tls.Certificate{}, fmt.Errorf("proxy.state_dir: %w", err)
 	}
-	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+	certFile, keyFile := c.cfg.ownFiles()
+	pair, err := keptPair(certFile, keyFile)
 	reason := "there was none"
 	switch {
 	case err == nil:
 		if reason = c.outdated(pair.Leaf); reason == "" {
 			return pair, nil
 		}
+	case isOpen(err):
+		return pair, err
 	case !errors.Is(err, fs.ErrNotExist):
 		return pair, fmt.Errorf("the proxy's own certificate in %s cannot be read; remove proxy.crt and proxy.key there to have it made anew: %w", c.cfg.StateDir, err)
 	}
 	if err := writePair(certFile, keyFile, c.cfg.Names, c.now()); err != nil {
 		return pair, fmt.Errorf("make the proxy's own certificate: %w; proxy.state_dir must be writable", err)
 	}
-	c.log.Info().Str("file", certFile).Str("reason", reason).Msg("made a certificate; clients that check the proxy's against a file need this one")
+	c.log.Info().Str("file", certFile).Str("reason", reason).
+		Msg("created a certificate, clients that trust the former file need this one")
 	return tls.LoadX509KeyPair(certFile, keyFile)
 }
 
@@ -277,17 +275,17 @@ func holds(cert *x509.Certificate, name string) bool {
 }
 
 // writePair makes a new key each time. A client that was given the former certificate must be given this one whatever
-// its key is, for it is signed by itself; so keeping the key would serve no one but those who might have got hold of it.
+// its key is, for it is signed by itself; so keeping the key would serve no one but those who might have got hold of
+// it.
 func writePair(certFile, keyFile string, names []string, now time.Time) error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return err
+	template := &x509.Certificate{
+		Subject:     pkix.Name{CommonName: "pdns-distribute proxy"},
+		NotBefore:   now.Add(-time.Hour), // clients' clocks may be behind
+		NotAfter:    now.Add(lifetime),
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return err
-	}
-	cert, err := selfSigned(key, names, now)
+	pair, err := private.NewPair(template, append(hostNames(), names...), nil)
 	if err != nil {
 		return err
 	}
@@ -295,7 +293,7 @@ func writePair(certFile, keyFile string, names []string, now time.Time) error {
 		return err
 	}
 	newCert, newKey := certFile+".new", keyFile+".new"
-	if err := errors.Join(writePEM(newCert, "CERTIFICATE", cert), writePEM(newKey, "PRIVATE KEY", keyDER)); err != nil {
+	if err := errors.Join(writeSecret(newCert, pair.Cert), writeSecret(newKey, pair.Key)); err != nil {
 		return err // the former pair is still there
 	}
 	// What a crash leaves from here on has no key, and is made anew.
@@ -308,34 +306,11 @@ func writePair(certFile, keyFile string, names []string, now time.Time) error {
 	return os.Rename(newKey, keyFile)
 }
 
-func writePEM(file, kind string, der []byte) error {
+func writeSecret(file string, text []byte) error {
 	if err := private.Tighten(file); err != nil { // what a crash left
 		return err
 	}
-	return os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600)
-}
-
-func selfSigned(key *ecdsa.PrivateKey, names []string, now time.Time) (der []byte, err error) {
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
-	if err != nil {
-		return nil, err
-	}
-	cert := &x509.Certificate{
-		SerialNumber: serial,
-		Subject:      pkix.Name{CommonName: "pdns-distribute proxy"},
-		NotBefore:    now.Add(-time.Hour), // clients' clocks may be behind
-		NotAfter:     now.Add(lifetime),
-		KeyUsage:     x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	for _, name := range append(hostNames(), names...) {
-		if ip := net.ParseIP(name); ip != nil {
-			cert.IPAddresses = append(cert.IPAddresses, ip)
-		} else {
-			cert.DNSNames = append(cert.DNSNames, name)
-		}
-	}
-	return x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key)
+	return os.WriteFile(file, text, 0o600)
 }
 
 // hostNames are the names and addresses that clients on this host and beside it use.
@@ -384,7 +359,7 @@ func (c *httpsConn) Read(b []byte) (int, error) {
 	return 0, c.refusePlain()
 }
 
-// refusePlain reads what the client still sends: closing before would tell it that the connection is broken, and not
+// refusePlain reads what the client still sends: closing before would look to it like a broken connection, and not
 // what is wrong. The deadline of the handshake ends that.
 func (c *httpsConn) refusePlain() error {
 	const body = `{"error":"this port speaks HTTPS only; write https:// into the client's URL"}` + "\n"

@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"pdns-distribute/powerdns/must"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -26,9 +27,9 @@ import (
 )
 
 const (
-	shownAnew  = "this certificate is shown from now on"
-	casAnew    = "clients are checked against these CA certificates from now on"
-	stayAsWere = "certificates stay as they were until this is put right"
+	shownAnew  = "new certificate in use"
+	casAnew    = "new client CA certificates in use"
+	stayAsWere = "certificate files cannot be used, keeping the former ones"
 )
 
 // day is what the clock of the certificates moves by.
@@ -83,7 +84,7 @@ func (l *lines) count(part string) (n int) {
 func watched(t *testing.T, cfg Config) (*testProxy, *lines) {
 	t.Helper()
 	p, err := newProxy(cfg, nowhere, &queue{})
-	must(t, err)
+	must.OK(t, err)
 	log := newLines()
 	p.certificates.interval, p.certificates.log = time.Millisecond, zerolog.New(log)
 	return p, log
@@ -121,7 +122,7 @@ func ask(conn net.Conn) error {
 func (p *testProxy) shown(t *testing.T) *x509.Certificate {
 	t.Helper()
 	conn, err := p.connect(t, &tls.Config{})
-	must(t, err)
+	must.OK(t, err)
 	return conn.ConnectionState().PeerCertificates[0]
 }
 
@@ -135,7 +136,7 @@ func (p *testProxy) wantShown(t *testing.T, want *x509.Certificate) {
 func (p *testProxy) wantExpiry(t *testing.T, want time.Time) {
 	t.Helper()
 	families, err := p.registry.Gather()
-	must(t, err)
+	must.OK(t, err)
 	for _, family := range families {
 		if family.GetName() == "pdns_distribute_proxy_certificate_expiry_timestamp_seconds" {
 			if got := family.GetMetric()[0].GetGauge().GetValue(); got != float64(want.Unix()) {
@@ -157,31 +158,31 @@ func givenFiles(t *testing.T) (Config, *x509.Certificate) {
 
 func makePair(t *testing.T, certFile, keyFile string, now time.Time) *x509.Certificate {
 	t.Helper()
-	must(t, writePair(certFile, keyFile, nil, now))
+	must.OK(t, writePair(certFile, keyFile, nil, now))
 	return readCert(t, certFile)
 }
 
 func readCert(t *testing.T, file string) *x509.Certificate {
 	t.Helper()
 	text, err := os.ReadFile(file)
-	must(t, err)
+	must.OK(t, err)
 	block, _ := pem.Decode(text)
 	cert, err := x509.ParseCertificate(block.Bytes)
-	must(t, err)
+	must.OK(t, err)
 	return cert
 }
 
 // replace leaves no moment in which the file is half there.
 func replace(t *testing.T, file string, text []byte) {
 	t.Helper()
-	must(t, os.WriteFile(file+".tmp", text, 0o600))
-	must(t, os.Rename(file+".tmp", file))
+	must.OK(t, os.WriteFile(file+".tmp", text, 0o600))
+	must.OK(t, os.Rename(file+".tmp", file))
 }
 
 func wantMode(t *testing.T, path string, want fs.FileMode) {
 	t.Helper()
 	info, err := os.Stat(path)
-	must(t, err)
+	must.OK(t, err)
 	if got := info.Mode().Perm(); got != want {
 		t.Errorf("%s has mode %04o, want %04o", path, got, want)
 	}
@@ -193,8 +194,8 @@ func TestOwnPair(t *testing.T) {
 	cfg.Names = []string{"dns.example.net", "*.api.example.net", "192.0.2.53"}
 	log := newLines()
 	_, err := newCertificates(cfg, zerolog.New(log))
-	must(t, err)
-	log.await(t, "made a certificate", `"info"`, "there was none")
+	must.OK(t, err)
+	log.await(t, "created a certificate", `"info"`, "there was none")
 	certFile := filepath.Join(cfg.StateDir, "proxy.crt")
 	wantMode(t, cfg.StateDir, 0o700)
 	wantMode(t, certFile, 0o600)
@@ -216,7 +217,7 @@ func TestOwnPair(t *testing.T) {
 	}
 
 	p, err := newProxy(cfg, nowhere, &queue{})
-	must(t, err)
+	must.OK(t, err)
 	p.run(t)
 	p.wantShown(t, first) // not made anew by another start
 	p.wantExpiry(t, first.NotAfter)
@@ -234,12 +235,12 @@ func TestOwnPairIsMadeAnew(t *testing.T) {
 		"name added":   {0, func(_ string, cfg *Config) { cfg.Names = append(cfg.Names, "new.example.net") }, "the former one lacks new.example.net"},
 		"IP added":     {0, func(_ string, cfg *Config) { cfg.Names = append(cfg.Names, "192.0.2.54") }, "the former one lacks 192.0.2.54"},
 		"name removed": {0, func(_ string, cfg *Config) { cfg.Names = nil }, ""},
-		"cut off":      {0, func(dir string, _ *Config) { must(t, os.Remove(filepath.Join(dir, "proxy.key"))) }, "there was none"},
+		"cut off":      {0, func(dir string, _ *Config) { must.OK(t, os.Remove(filepath.Join(dir, "proxy.key"))) }, "there was none"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			cfg := newConfig(t)
 			cfg.Names = []string{"DNS.example.net", "*.api.example.net", "2001:db8:0::53"}
-			must(t, writePairAged(cfg, test.age))
+			must.OK(t, writePairAged(cfg, test.age))
 			certFile := filepath.Join(cfg.StateDir, "proxy.crt")
 			old := readCert(t, certFile)
 			if test.spoil != nil {
@@ -247,9 +248,9 @@ func TestOwnPairIsMadeAnew(t *testing.T) {
 			}
 			log := newLines()
 			c, err := newCertificates(cfg, zerolog.New(log))
-			must(t, err)
+			must.OK(t, err)
 			if test.reason != "" {
-				log.await(t, "made a certificate", `"info"`, test.reason)
+				log.await(t, "created a certificate", `"info"`, test.reason)
 			}
 			shown := c.pair.Load().Leaf
 			if kept := shown.Equal(old); kept != (test.reason == "") {
@@ -277,18 +278,18 @@ func TestOwnPairIsRenewedWhileRunning(t *testing.T) {
 	p.run(t)
 	first := p.shown(t)
 	conn, err := p.connect(t, &tls.Config{})
-	must(t, err)
+	must.OK(t, err)
 
 	passed.Store(int64(796 * day))
-	log.await(t, "made a certificate", "the former one ends on "+first.NotAfter.Format(time.DateOnly))
+	log.await(t, "created a certificate", "the former one ends on "+first.NotAfter.Format(time.DateOnly))
 	log.await(t, shownAnew)
 	second := p.shown(t)
 	if second.NotAfter.Before(first.NotAfter.Add(700 * day)) {
 		t.Errorf("the certificate that is shown ends on %s", second.NotAfter)
 	}
 	p.wantExpiry(t, second.NotAfter)
-	must(t, ask(conn))
-	if n := log.count("made a certificate"); n != 1 {
+	must.OK(t, ask(conn))
+	if n := log.count("created a certificate"); n != 1 {
 		t.Errorf("%d certificates were made", n)
 	}
 }
@@ -296,12 +297,12 @@ func TestOwnPairIsRenewedWhileRunning(t *testing.T) {
 // The disk is full when the pair is to be renewed.
 func TestOwnPairStaysWhereNoneCanBeWritten(t *testing.T) {
 	p, log := watched(t, newConfig(t))
-	must(t, os.Mkdir(filepath.Join(p.cfg.StateDir, "proxy.key.new"), 0o700))
+	must.OK(t, os.Mkdir(filepath.Join(p.cfg.StateDir, "proxy.key.new"), 0o700))
 	p.certificates.now = func() time.Time { return time.Now().Add(800 * day) }
 	p.run(t)
 	log.await(t, stayAsWere, `"error"`, "make the proxy's own certificate: ", "proxy.state_dir must be writable")
 	p.wantShown(t, readCert(t, filepath.Join(p.cfg.StateDir, "proxy.crt")))
-	must(t, os.Remove(filepath.Join(p.cfg.StateDir, "proxy.key.new")))
+	must.OK(t, os.Remove(filepath.Join(p.cfg.StateDir, "proxy.key.new")))
 	log.await(t, shownAnew)
 	if n := log.count(stayAsWere); n != 1 {
 		t.Errorf("the fault was logged %d times", n)
@@ -311,16 +312,16 @@ func TestOwnPairStaysWhereNoneCanBeWritten(t *testing.T) {
 func TestUnusablePairs(t *testing.T) {
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "proxy.crt"), filepath.Join(dir, "proxy.key")
-	must(t, os.WriteFile(cert, []byte("no certificate"), 0o600))
-	must(t, os.WriteFile(key, []byte("no key"), 0o600))
+	must.OK(t, os.WriteFile(cert, []byte("no certificate"), 0o600))
+	must.OK(t, os.WriteFile(key, []byte("no key"), 0o600))
 	good, _ := givenFiles(t)
 	other, _ := givenFiles(t)
 	readable, _ := givenFiles(t)
-	must(t, os.Chmod(readable.TLSKey, 0o640))
+	must.OK(t, os.Chmod(readable.TLSKey, 0o640))
 	cut := filepath.Join(dir, "cut.crt")
 	text, err := os.ReadFile(good.TLSCert)
-	must(t, err)
-	must(t, os.WriteFile(cut, append(text, text[:100]...), 0o600))
+	must.OK(t, err)
+	must.OK(t, os.WriteFile(cut, append(text, text[:100]...), 0o600))
 	for what, test := range map[string]struct {
 		cfg  Config
 		want []string
@@ -332,7 +333,7 @@ func TestUnusablePairs(t *testing.T) {
 		"given, cut off":      {Config{TLSCert: cut, TLSKey: good.TLSKey}, []string{"proxy.tls_cert: " + cut + " is cut off or damaged"}},
 		"given, key amiss":    {Config{TLSCert: good.TLSCert, TLSKey: key}, []string{"proxy.tls_cert, proxy.tls_key: ", "tls: failed to find any PEM data in key input"}},
 		"given, mismatched":   {Config{TLSCert: good.TLSCert, TLSKey: other.TLSKey}, []string{"proxy.tls_cert, proxy.tls_key: " + good.TLSCert + " and " + other.TLSKey + " make no pair: tls: private key does not match public key"}},
-		"given, key readable": {readable, []string{"proxy.tls_key: " + readable.TLSKey + " (mode 0640) is readable by others than its owner; run: chmod 600 " + readable.TLSKey}},
+		"given, key readable": {readable, []string{"proxy.tls_key: " + readable.TLSKey + ": others than its owner can read it (mode 0640); run: chmod 600 " + readable.TLSKey}},
 		"given, key a folder": {Config{TLSCert: good.TLSCert, TLSKey: dir}, []string{"proxy.tls_key: " + dir + " is no regular file"}},
 		"CA not there":        {Config{StateDir: good.StateDir, ClientCA: filepath.Join(dir, "none")}, []string{"proxy.client_ca: open " + filepath.Join(dir, "none")}},
 		"CA damaged":          {Config{StateDir: good.StateDir, ClientCA: cert}, []string{"proxy.client_ca: " + cert + " holds no certificate (PEM)"}},
@@ -361,13 +362,13 @@ func TestGivenPairIsReloaded(t *testing.T) {
 		t.Errorf("an own pair was made: %v", err)
 	}
 	conn, err := p.connect(t, &tls.Config{})
-	must(t, err)
+	must.OK(t, err)
 
 	second := makePair(t, cfg.TLSCert, cfg.TLSKey, time.Now().Add(-day))
 	log.await(t, shownAnew)
 	p.wantShown(t, second)
 	p.wantExpiry(t, second.NotAfter)
-	must(t, ask(conn))
+	must.OK(t, ask(conn))
 }
 
 func TestUnusableReplacementIsNotTaken(t *testing.T) {
@@ -377,16 +378,16 @@ func TestUnusableReplacementIsNotTaken(t *testing.T) {
 	}{
 		"mismatched": {func(t *testing.T, cfg Config) {
 			other, _ := givenFiles(t)
-			must(t, os.Rename(other.TLSCert, cfg.TLSCert))
+			must.OK(t, os.Rename(other.TLSCert, cfg.TLSCert))
 		}, "make no pair"},
 		"cut off": {func(t *testing.T, cfg Config) {
 			text, err := os.ReadFile(cfg.TLSKey)
-			must(t, err)
+			must.OK(t, err)
 			replace(t, cfg.TLSKey, text[:len(text)/2])
 		}, "cut off or damaged"},
 		"empty":    {func(t *testing.T, cfg Config) { replace(t, cfg.TLSCert, nil) }, "failed to find any PEM data"},
-		"gone":     {func(t *testing.T, cfg Config) { must(t, os.Remove(cfg.TLSKey)) }, "no such file"},
-		"readable": {func(t *testing.T, cfg Config) { must(t, os.Chmod(cfg.TLSKey, 0o604)) }, "run: chmod 600"},
+		"gone":     {func(t *testing.T, cfg Config) { must.OK(t, os.Remove(cfg.TLSKey)) }, "no such file"},
+		"readable": {func(t *testing.T, cfg Config) { must.OK(t, os.Chmod(cfg.TLSKey, 0o604)) }, "run: chmod 600"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			cfg, first := givenFiles(t)
@@ -415,8 +416,8 @@ func TestSwappedLinksAreFollowed(t *testing.T) {
 			dir := t.TempDir()
 			link := func(links [][2]string) {
 				for _, l := range links {
-					must(t, os.Symlink(l[1], filepath.Join(dir, "new")))
-					must(t, os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, l[0])))
+					must.OK(t, os.Symlink(l[1], filepath.Join(dir, "new")))
+					must.OK(t, os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, l[0])))
 				}
 			}
 			v1 := makePair(t, filepath.Join(dir, "v1", "tls.crt"), filepath.Join(dir, "v1", "tls.key"), time.Now())
@@ -439,8 +440,8 @@ func TestEndedGivenPairIsShownAndWarnedAbout(t *testing.T) {
 	ended := makePair(t, cfg.TLSCert, cfg.TLSKey, time.Now().Add(-826*day))
 	log := newLines()
 	_, err := newCertificates(cfg, zerolog.New(log))
-	must(t, err)
-	log.await(t, `"warn"`, "the certificate has ended", "renew proxy.tls_cert")
+	must.OK(t, err)
+	log.await(t, `"warn"`, "certificate has expired", "renew proxy.tls_cert")
 
 	p, log := watched(t, cfg)
 	p.run(t)
@@ -448,7 +449,7 @@ func TestEndedGivenPairIsShownAndWarnedAbout(t *testing.T) {
 	good := makePair(t, cfg.TLSCert, cfg.TLSKey, time.Now())
 	log.await(t, shownAnew)
 	p.wantShown(t, good)
-	if n := log.count("the certificate has ended"); n != 0 {
+	if n := log.count("certificate has expired"); n != 0 {
 		t.Errorf("warned again %d times", n)
 	}
 }
@@ -458,7 +459,7 @@ func TestPairEndsWhileRunning(t *testing.T) {
 	p, log := watched(t, cfg)
 	p.certificates.now = func() time.Time { return cert.NotAfter.Add(time.Second) }
 	p.run(t)
-	log.await(t, `"warn"`, "the certificate has ended")
+	log.await(t, `"warn"`, "certificate has expired")
 	p.wantShown(t, cert)
 }
 
@@ -471,15 +472,15 @@ type authority struct {
 func newAuthority(t *testing.T, name string) authority {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
+	must.OK(t, err)
 	cert := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(day),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key)
-	must(t, err)
+	must.OK(t, err)
 	cert, err = x509.ParseCertificate(der)
-	must(t, err)
+	must.OK(t, err)
 	return authority{cert, key}
 }
 
@@ -490,13 +491,13 @@ func (a authority) pem() []byte {
 func (a authority) issue(t *testing.T, usage x509.ExtKeyUsage) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
+	must.OK(t, err)
 	cert := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "a client"}, NotAfter: time.Now().Add(day),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{usage},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, cert, a.cert, key.Public(), a.key)
-	must(t, err)
+	must.OK(t, err)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
@@ -535,11 +536,11 @@ func TestClientCertificates(t *testing.T) {
 		refused("a server's certificate", show(first.issue(t, x509.ExtKeyUsageServerAuth), version))
 		for _, config := range of[version][:2] {
 			_, err := p.connect(t, config)
-			must(t, err)
+			must.OK(t, err)
 		}
 	}
 	conn, err := p.connect(t, of[tls.VersionTLS13][0])
-	must(t, err)
+	must.OK(t, err)
 	if !conn.ConnectionState().DidResume {
 		t.Error("sessions are not resumed: this test shows less than it should")
 	}
@@ -547,16 +548,16 @@ func TestClientCertificates(t *testing.T) {
 	replace(t, cfg.ClientCA, third.pem()[:100])
 	log.await(t, stayAsWere, `"error"`, "proxy.client_ca: ", "cut off")
 	_, err = p.connect(t, of[tls.VersionTLS13][0])
-	must(t, err)
+	must.OK(t, err)
 
 	replace(t, cfg.ClientCA, third.pem())
 	log.await(t, casAnew)
 	for _, clients := range of {
 		refused("a CA that was taken out", clients[0]) // it tries to resume its session
 		_, err := p.connect(t, clients[2])
-		must(t, err)
+		must.OK(t, err)
 	}
-	must(t, ask(conn))
+	must.OK(t, ask(conn))
 }
 
 // A CA that was taken out is not kept by a pair that is no good.
@@ -572,7 +573,7 @@ func TestClientCAIsReloadedBesideABrokenPair(t *testing.T) {
 	replace(t, cfg.ClientCA, second.pem())
 	log.await(t, casAnew)
 	_, err := p.connect(t, show(second.issue(t, x509.ExtKeyUsageClientAuth), tls.VersionTLS13))
-	must(t, err)
+	must.OK(t, err)
 }
 
 func TestVersionsAndSuites(t *testing.T) {
@@ -604,7 +605,7 @@ func TestHTTP2(t *testing.T) {
 	cfg.ClientCA = filepath.Join(t.TempDir(), "clients.crt")
 	replace(t, cfg.ClientCA, ca.pem())
 	checked, err := newProxy(cfg, nowhere, &queue{})
-	must(t, err)
+	must.OK(t, err)
 	checked.run(t)
 	for what, p := range map[string]*testProxy{"open to all": startProxy(t, nowhere, &queue{}), "with client certificates": checked} {
 		config := show(ca.issue(t, x509.ExtKeyUsageClientAuth), 0)
@@ -612,8 +613,8 @@ func TestHTTP2(t *testing.T) {
 		transport := &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}
 		defer transport.CloseIdleConnections()
 		res, err := (&http.Client{Transport: transport, Timeout: patience}).Get("https://" + p.Addr().String())
-		must(t, err)
-		must(t, res.Body.Close())
+		must.OK(t, err)
+		must.OK(t, res.Body.Close())
 		if res.ProtoMajor != 2 || res.TLS.NegotiatedProtocol != "h2" {
 			t.Errorf("%s: %s is spoken, %q was agreed on", what, res.Proto, res.TLS.NegotiatedProtocol)
 		}
@@ -622,12 +623,12 @@ func TestHTTP2(t *testing.T) {
 
 func TestPlainHTTPIsAnsweredAtOnce(t *testing.T) {
 	p, err := newProxy(newConfig(t), nowhere, &queue{})
-	must(t, err)
+	must.OK(t, err)
 	p.server.ReadHeaderTimeout = time.Hour
 	p.run(t)
 	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
 		conn, err := net.Dial("tcp", p.Addr().String())
-		must(t, err)
+		must.OK(t, err)
 		a := call{method: method, target: zonesPath, body: strings.Repeat("x", 1<<20)}.over(t, conn)
 		if a.status != http.StatusBadRequest || method != "HEAD" && !strings.Contains(a.body, `{"error":"this port speaks HTTPS only; write https://`) {
 			t.Errorf("%s: %d %s", method, a.status, a.body)
@@ -637,7 +638,7 @@ func TestPlainHTTPIsAnsweredAtOnce(t *testing.T) {
 
 func TestSilentClientIsDropped(t *testing.T) {
 	p, err := newProxy(newConfig(t), nowhere, &queue{})
-	must(t, err)
+	must.OK(t, err)
 	if d := p.server.ReadHeaderTimeout; d <= 0 || d > time.Minute {
 		t.Errorf("a handshake may take %s", d)
 	}
@@ -645,11 +646,11 @@ func TestSilentClientIsDropped(t *testing.T) {
 	p.run(t)
 	for what, said := range map[string]string{"nothing": "", "half a greeting": "\x16\x03\x01", "half a plain request": "PATCH /"} {
 		conn, err := net.Dial("tcp", p.Addr().String())
-		must(t, err)
+		must.OK(t, err)
 		defer conn.Close()
-		must(t, conn.SetDeadline(time.Now().Add(patience)))
+		must.OK(t, conn.SetDeadline(time.Now().Add(patience)))
 		_, err = io.WriteString(conn, said)
-		must(t, err)
+		must.OK(t, err)
 		if _, err := io.Copy(io.Discard, conn); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
@@ -678,7 +679,7 @@ func TestNamesOfTheCertificate(t *testing.T) {
 
 func TestListenAddressTaken(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	must.OK(t, err)
 	defer taken.Close()
 	_, err = newProxy(Config{Listen: taken.Addr().String(), StateDir: t.TempDir()}, nowhere, &queue{})
 	if err == nil || !strings.HasPrefix(err.Error(), "proxy.listen: listen tcp ") {

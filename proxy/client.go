@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// What is still taken of a body that PowerDNS does not want to read: over HTTP/1.1 many clients read nothing before they
-// have sent everything. One that pauses longer is waiting for the answer, and has it.
+// What is still taken of a body that PowerDNS does not want to read: over HTTP/1.1 many clients read nothing before
+// they have sent everything. One that pauses longer is waiting for the answer, and has it.
 const (
 	discardBytes    = 64 << 20
 	discardPatience = 30 * time.Second

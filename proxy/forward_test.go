@@ -23,11 +23,12 @@ import (
 	"github.com/rs/zerolog"
 
 	"pdns-distribute/powerdns/local"
+	"pdns-distribute/powerdns/local/localtest"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
 )
 
-// patience is longer than anything takes on a busy machine.
-const patience = 30 * time.Second
+const patience = must.Patience
 
 // testProxy is a proxy with what its clients must know.
 type testProxy struct {
@@ -35,27 +36,30 @@ type testProxy struct {
 	cfg      Config
 	registry *prometheus.Registry
 	tracker  *Tracker
+	accepted chan struct{} // of an impatient one: gets a value for each connection
 }
 
 func newConfig(t *testing.T) Config {
-	return Config{Listen: "127.0.0.1:0", StateDir: filepath.Join(t.TempDir(), "state"), UpstreamTimeout: patience, StallTimeout: patience, StorePatience: patience, MaxWait: patience, MaxConnections: 4096}
+	return Config{Listen: "127.0.0.1:0", StateDir: filepath.Join(t.TempDir(), "state"), UpstreamTimeout: patience, StallTimeout: patience, StorePatience: patience, MaxWait: patience, MaxConnections: 4096, MaxConnectionsPerSource: 4096, MaxUpstream: 60,
+		PowerDNSKey: true, PrivateKeys: true, MaxDeletesPerHour: 1000,
+	}
 }
 
-func newProxy(cfg Config, upstream string, m Marker) (*testProxy, error) {
+func newProxy(cfg Config, upstream string, m TouchStore) (*testProxy, error) {
 	to, err := url.Parse(upstream)
 	if err != nil {
 		return nil, err
 	}
 	p := &testProxy{cfg: cfg, registry: prometheus.NewRegistry()}
 	p.tracker = NewTracker(TrackerOptions{Ask: func(zone.Name) error { return nil }, Connected: func() bool { return true }, InactiveAfter: patience})
-	p.Proxy, err = New(cfg, Options{Upstream: to, ServerID: "localhost", Marker: m, Tracker: p.tracker, Registry: p.registry, Log: zerolog.Nop()})
+	p.Proxy, err = New(cfg, Options{Upstream: to, ServerID: "localhost", Touches: m, Tracker: p.tracker, Registry: p.registry, Log: zerolog.Nop()})
 	return p, err
 }
 
-func startProxy(t *testing.T, upstream string, m Marker) *testProxy {
+func startProxy(t *testing.T, upstream string, m TouchStore) *testProxy {
 	t.Helper()
 	p, err := newProxy(newConfig(t), upstream, m)
-	must(t, err)
+	must.OK(t, err)
 	p.run(t)
 	return p
 }
@@ -73,11 +77,14 @@ func (p *testProxy) run(t *testing.T) {
 	})
 }
 
+// trust has requests without any key count as those of who has a good one, for servers that ask for none.
+func (p *testProxy) trust() { p.gate.known.accepted(p.gate.known.hash(nil), time.Now()) }
+
 // touches is the metric of writes by what became of their touch.
 func (p *testProxy) touches(t *testing.T) map[string]float64 {
 	t.Helper()
 	families, err := p.registry.Gather()
-	must(t, err)
+	must.OK(t, err)
 	counts := map[string]float64{}
 	for _, family := range families {
 		if family.GetName() == "pdns_distribute_proxy_touches_total" {
@@ -97,11 +104,11 @@ func (p *testProxy) dial(t *testing.T) *tls.Conn {
 		file = filepath.Join(p.cfg.StateDir, "proxy.crt")
 	}
 	cert, err := os.ReadFile(file)
-	must(t, err)
+	must.OK(t, err)
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(cert)
 	conn, err := tls.Dial("tcp", p.Addr().String(), &tls.Config{RootCAs: roots})
-	must(t, err)
+	must.OK(t, err)
 	return conn
 }
 
@@ -121,16 +128,16 @@ type answer struct {
 func (c call) over(t *testing.T, conn net.Conn) answer {
 	t.Helper()
 	defer conn.Close()
-	must(t, conn.SetDeadline(time.Now().Add(patience)))
+	must.OK(t, conn.SetDeadline(time.Now().Add(patience)))
 	var text strings.Builder
 	fmt.Fprintf(&text, "%s %s HTTP/1.1\r\nHost: dns.example.net\r\nConnection: close\r\nContent-Length: %d\r\n", c.method, c.target, len(c.body))
-	must(t, c.header.Write(&text))
+	must.OK(t, c.header.Write(&text))
 	_, err := conn.Write([]byte(text.String() + "\r\n" + c.body))
-	must(t, err)
+	must.OK(t, err)
 	res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: c.method})
-	must(t, err)
+	must.OK(t, err)
 	body, err := io.ReadAll(res.Body)
-	must(t, err)
+	must.OK(t, err)
 	for _, name := range []string{"Connection", "Date"} {
 		res.Header.Del(name)
 	}
@@ -149,9 +156,7 @@ type powerDNS struct {
 
 func startPowerDNS(t *testing.T) powerDNS {
 	t.Helper()
-	s, err := local.Start(t.Context(), local.Options{Dir: t.TempDir(), Primary: true})
-	must(t, err)
-	t.Cleanup(s.Stop)
+	s := localtest.Start(t, local.Options{Primary: true})
 	q := &queue{more: make(chan struct{}, 1000)}
 	p := powerDNS{s, startProxy(t, s.APIURL, q), q}
 	await(t, q.more)
@@ -257,7 +262,7 @@ func TestBrokerAway(t *testing.T) {
 	p.queue.setAway(false)
 	await(t, p.queue.more)
 	p.queue.want(t, "create away.example.")
-	if got := p.proxy.touches(t); !maps.Equal(got, map[string]float64{"queued": 1}) {
+	if got := p.proxy.touches(t); !maps.Equal(got, map[string]float64{"pending": 1}) {
 		t.Errorf("the metric says %v", got)
 	}
 }
@@ -265,14 +270,14 @@ func TestBrokerAway(t *testing.T) {
 func TestPowerDNSDown(t *testing.T) {
 	q := &queue{}
 	down, err := local.FreeAddress()
-	must(t, err)
+	must.OK(t, err)
 	p := startProxy(t, "http://"+down, q)
 	a := call{method: "PATCH", target: zonesPath + "/example.org.", body: "{}"}.over(t, p.dial(t))
 	want := `{"error":"PowerDNS does not answer; see the log of pdns-distribute proxy"}` + "\n"
 	if a.status != http.StatusBadGateway || a.header.Get("Content-Type") != "application/json" || a.body != want {
 		t.Errorf("%d %v %s", a.status, a.header, a.body)
 	}
-	if slices.Contains(q.take(), "change example.org.") {
+	if slices.Contains(q.take(), "change example.org.") || a.header.Get(HeaderChange) != "" {
 		t.Error("the write was marked, though nothing of it can have reached PowerDNS")
 	}
 }
@@ -282,16 +287,22 @@ func TestWhichAnswersAreMarked(t *testing.T) {
 	status := make(chan int, 1)
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
-		w.WriteHeader(<-status)
+		code := <-status
+		w.WriteHeader(code)
+		if r.Method == http.MethodPost && code == http.StatusCreated {
+			_, _ = io.WriteString(w, `{"edited_serial":1,"name":"example.net."}`)
+		}
 	}))
 	defer upstream.Close()
 	q := &queue{more: make(chan struct{}, 100)}
 	p := startProxy(t, upstream.URL, q)
+	p.trust()
 	await(t, q.more)
 	q.want(t, "sweep")
 	change := call{method: "PATCH", target: zonesPath + "/example.org.", body: "{}"}
+	remove := call{method: "DELETE", target: zonesPath + "/example.org."}
 	create := call{method: "POST", target: zonesPath, body: `{"name":"example.org."}`}
-	nameless := call{method: "POST", target: zonesPath, body: `{"zone":"unheard of"}`}
+	strange := call{method: "PATCH", target: zonesPath + "/two..dots", body: "{}"}
 	for _, test := range []struct {
 		call   call
 		status int
@@ -303,15 +314,24 @@ func TestWhichAnswersAreMarked(t *testing.T) {
 		{change, 404, nil},
 		{change, 422, nil},
 		{change, 500, []string{"change example.org."}},
-		{create, 201, []string{"create example.org."}},
+		{remove, 204, []string{"delete example.org."}},
+		{remove, 404, nil},
+		{remove, 500, []string{"change example.org."}}, // which PowerDNS did not say it deleted
+		{create, 201, []string{"create example.net."}}, // the answer counts
 		{create, 409, nil},
-		{create, 503, []string{"create example.org."}},
-		{nameless, 201, []string{"sweep"}}, // any zone may have been created
-		{nameless, 422, nil},
+		{create, 503, []string{"sweep"}}, // any zone may have been created
+		{create, 202, []string{"sweep"}},
+		{strange, 204, []string{"sweep"}}, // and any may have been changed
+		{strange, 422, nil},
 	} {
 		status <- test.status
-		if a := test.call.over(t, p.dial(t)); a.status != test.status {
+		a := test.call.over(t, p.dial(t))
+		if a.status != test.status {
 			t.Errorf("answered %d, want %d", a.status, test.status)
+		}
+		zone := len(test.want) > 0 && test.want[0] != "sweep"
+		if id := a.header.Get(HeaderChange); (id != "") != zone {
+			t.Errorf("%s %s, answered %d: the change's id is %q", test.call.method, test.call.target, test.status, id)
 		}
 		if got := q.take(); !slices.Equal(got, test.want) {
 			t.Errorf("%s %s, answered %d: stored %q, want %q", test.call.method, test.call.body, test.status, got, test.want)
@@ -322,7 +342,7 @@ func TestWhichAnswersAreMarked(t *testing.T) {
 func TestPlainHTTPIsRefused(t *testing.T) {
 	p := startProxy(t, "http://127.0.0.1:1", &queue{})
 	conn, err := net.Dial("tcp", p.Addr().String())
-	must(t, err)
+	must.OK(t, err)
 	a := call{method: "GET", target: "/"}.over(t, conn)
 	if a.status != http.StatusBadRequest || !strings.Contains(a.body, "HTTPS") {
 		t.Errorf("%d %s", a.status, a.body)
@@ -346,7 +366,8 @@ func TestClientGone(t *testing.T) {
 	defer slow.Close()
 	q := &queue{more: make(chan struct{}, 10)}
 	p, err := newProxy(newConfig(t), slow.URL, q)
-	must(t, err)
+	must.OK(t, err)
+	p.trust()
 	noticed := make(chan struct{}, 1)
 	inner := p.server.Handler
 	p.server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -359,9 +380,9 @@ func TestClientGone(t *testing.T) {
 
 	conn := p.dial(t)
 	_, err = conn.Write([]byte("PATCH " + zonesPath + "/example.org. HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"))
-	must(t, err)
+	must.OK(t, err)
 	await(t, begun)
-	must(t, conn.Close())
+	must.OK(t, conn.Close())
 	await(t, noticed)
 	select {
 	case <-broken:
@@ -371,4 +392,18 @@ func TestClientGone(t *testing.T) {
 	close(finish)
 	await(t, q.more)
 	q.want(t, "change example.org.")
+}
+
+// through sends the call over a client's connections and returns the status.
+func (c call) through(t *testing.T, client *http.Client, to string) int {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), c.method, to+c.target, strings.NewReader(c.body))
+	must.OK(t, err)
+	r.Header = c.header
+	res, err := client.Do(r)
+	must.OK(t, err)
+	defer res.Body.Close()
+	_, err = io.Copy(io.Discard, res.Body)
+	must.OK(t, err)
+	return res.StatusCode
 }

@@ -6,23 +6,28 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/private"
 )
 
-// journal keeps the touches that were promised to clients while the broker was away: a line each, with the reason and
-// the zone's id, synced to disk before the answer goes out. It is safe for concurrent use.
+// journal keeps the pending touches of answers that went out while the broker was down: a line each, synced to disk
+// before the answer goes out: the cause, the zone's id and, where there is one, the serial, such as "change
+// example.org. 17", or "sweep". It is safe for concurrent use.
 type journal struct {
 	path  string
-	limit int // of touches; what comes beyond becomes a request for a sweep
+	limit int // of lines; what comes beyond becomes a request for a sweep
 
 	mu    sync.Mutex
-	file  *os.File // nil while there is nothing to keep
-	has   map[touch]bool
-	found []touch
+	file  *os.File             // nil while there is nothing to keep
+	last  map[zone.Name]string // each zone's line
+	lines int
+	found []Touch
+	alien int // lines found that are not understood
 }
 
 // openJournal reads what an earlier process left. A last line without its end was never promised.
@@ -30,55 +35,104 @@ func openJournal(dir string) (*journal, error) {
 	if err := private.Folder(dir); err != nil {
 		return nil, fmt.Errorf("proxy.state_dir: %w", err)
 	}
-	j := &journal{path: filepath.Join(dir, "queued"), limit: maxDirty}
+	j := &journal{path: filepath.Join(dir, "queued"), limit: maxPending}
 	if err := private.Tighten(j.path); err != nil {
 		return nil, fmt.Errorf("proxy.state_dir: %w", err)
 	}
 	text, err := os.ReadFile(j.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("proxy.state_dir: the queued changes cannot be read: %w", err)
+		return j, j.putAside(err)
 	}
-	j.found = parseJournal(string(text))
+	j.found, j.alien = parseJournal(string(text))
 	return j, nil
 }
 
-// parseJournal drops what it cannot read, each zone's newest line counts.
-func parseJournal(text string) (touches []touch) {
+// putAside keeps a journal that the disk does not give back: it may have had any zone.
+func (j *journal) putAside(why error) error {
+	if err := os.Rename(j.path, j.path+".damaged-"+time.Now().UTC().Format("20060102T150405Z")); err != nil {
+		return fmt.Errorf("proxy.state_dir: the pending touches cannot be read: %w", errors.Join(why, err))
+	}
+	j.alien = 1
+	return nil
+}
+
+// sweepWord is the line of a request for a sweep.
+const sweepWord = "sweep"
+
+// parseJournal reads the lines of an earlier process; each zone's newest counts. foreign is how many are not
+// understood: they may be of any zone.
+func parseJournal(text string) (touches []Touch, foreign int) {
 	at := map[zone.Name]int{}
 	for line := range strings.SplitSeq(text[:strings.LastIndexByte(text, '\n')+1], "\n") {
-		reason, id, _ := strings.Cut(line, " ")
-		t := touch{reason: reason}
-		if reason == "" {
+		if line == "" {
 			continue
 		}
-		if id != "" {
-			name, err := zone.ParseID(id)
-			if err != nil {
-				continue
-			}
-			t.zone = name
+		t, err := parseTouch(line)
+		if err != nil {
+			foreign++
+			continue
 		}
-		if i, again := at[t.zone]; again {
+		if i, again := at[t.Zone]; again {
 			touches[i] = t
 			continue
 		}
-		at[t.zone] = len(touches)
+		at[t.Zone] = len(touches)
 		touches = append(touches, t)
 	}
-	return touches
+	return touches, foreign
 }
 
-// touches are those that were found at the start.
-func (j *journal) touches() []touch { return j.found }
+var errNoTouch = errors.New("not a line of a touch")
+
+// parseTouch takes what Touch.line writes, and nothing else.
+func parseTouch(line string) (t Touch, err error) {
+	fields := strings.Split(line, " ")
+	if line == sweepWord {
+		return sweep, nil
+	}
+	if len(fields) < 2 || len(fields) > 3 {
+		return t, errNoTouch
+	}
+	if t.Cause, err = parseCause(fields[0]); err != nil {
+		return t, err
+	}
+	if t.Zone, err = zone.ParseID(fields[1]); err != nil {
+		return t, err
+	}
+	if len(fields) == 3 {
+		n, err := strconv.ParseUint(fields[2], 10, 32)
+		if err != nil || t.Cause != Changed {
+			return t, errNoTouch
+		}
+		serial := uint32(n)
+		t.Serial = &serial
+	}
+	return t, nil
+}
+
+func (t Touch) line() string {
+	if t.Zone == "" {
+		return sweepWord
+	}
+	line := t.Cause.String() + " " + t.Zone.ID()
+	if t.Serial != nil {
+		line += " " + strconv.FormatUint(uint64(*t.Serial), 10)
+	}
+	return line
+}
+
+// read returns what was found at the start.
+func (j *journal) read() (found []Touch, foreign int) { return j.found, j.alien }
 
 // add returns when the touch is on disk.
-func (j *journal) add(t touch) error {
+func (j *journal) add(t Touch) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if len(j.has) >= j.limit && !j.has[t] {
-		t.zone = ""
+	if j.lines >= j.limit {
+		t = sweep
 	}
-	if j.has[t] {
+	line := t.line()
+	if j.last[t.Zone] == line {
 		return nil
 	}
 	if j.file == nil {
@@ -86,19 +140,17 @@ func (j *journal) add(t touch) error {
 		if err != nil {
 			return err
 		}
-		j.file, j.has = file, map[touch]bool{}
+		j.file, j.last = file, map[zone.Name]string{}
 	}
-	line := "\n" + t.reason // the line before may have been cut off by a crash
-	if t.zone != "" {
-		line += " " + t.zone.ID()
-	}
-	if _, err := j.file.WriteString(line + "\n"); err != nil {
+	// The line before may have been cut off by a crash.
+	if _, err := j.file.WriteString("\n" + line + "\n"); err != nil {
 		return err
 	}
 	if err := j.file.Sync(); err != nil {
 		return err
 	}
-	j.has[t] = true
+	j.last[t.Zone] = line
+	j.lines++
 	return nil
 }
 
@@ -106,13 +158,13 @@ func (j *journal) add(t touch) error {
 func (j *journal) clear() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.file == nil && j.found == nil {
+	if j.file == nil && j.found == nil && j.alien == 0 {
 		return nil
 	}
 	if j.file != nil {
 		j.file.Close()
 	}
-	j.file, j.has, j.found = nil, nil, nil
+	j.file, j.last, j.lines, j.found, j.alien = nil, nil, 0, nil, 0
 	if err := os.Remove(j.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

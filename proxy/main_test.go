@@ -3,6 +3,7 @@ package proxy
 import (
 	"os"
 	"path/filepath"
+	"pdns-distribute/powerdns/must"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,22 +19,22 @@ func TestMain(m *testing.M) {
 func TestOpenModes(t *testing.T) {
 	cfg := newConfig(t)
 	_, err := newProxy(cfg, nowhere, &queue{})
-	must(t, err)
+	must.OK(t, err)
 	queued, key := filepath.Join(cfg.StateDir, "queued"), filepath.Join(cfg.StateDir, "proxy.key")
-	must(t, os.WriteFile(queued, []byte("\nchange example.org.\n"), 0o600))
-	must(t, os.Chmod(queued, 0o644))
+	must.OK(t, os.WriteFile(queued, []byte("\nchange example.org.\n"), 0o600))
+	must.OK(t, os.Chmod(queued, 0o644))
 	p, err := newProxy(cfg, nowhere, &queue{})
-	must(t, err)
+	must.OK(t, err)
 	if p.Waiting() != 1 {
 		t.Errorf("%d zones wait", p.Waiting())
 	}
 	wantMode(t, queued, 0o600)
-	must(t, os.Chmod(key, 0o640))
+	must.OK(t, os.Chmod(key, 0o640))
 	if _, err := newProxy(cfg, nowhere, &queue{}); err == nil || !strings.Contains(err.Error(), "chmod 600 "+key) {
 		t.Errorf("an open key: %v", err)
 	}
-	must(t, os.Chmod(key, 0o600))
-	must(t, os.Chmod(cfg.StateDir, 0o755))
+	must.OK(t, os.Chmod(key, 0o600))
+	must.OK(t, os.Chmod(cfg.StateDir, 0o755))
 	if _, err := newProxy(cfg, nowhere, &queue{}); err == nil || !strings.Contains(err.Error(), "chmod 700 "+cfg.StateDir) {
 		t.Errorf("an open folder: %v", err)
 	}

@@ -14,26 +14,32 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
-	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 )
 
 // Proxy is the HTTPS server. New binds its listener; Run serves.
 type Proxy struct {
-	server   *http.Server
-	listener net.Listener
-	dirty    *dirtySet
-	metrics  *metrics
-	log      zerolog.Logger
-	cfg      Config
-	tracker  *Tracker
+	server  *http.Server
+	places  *places
+	gate    *gate
+	limits  *limits
+	crowd   *crowd
+	pending *pendingTouches
+	metrics *metrics
+	log     zerolog.Logger
+
+	// Lines about single requests, sampled: who makes up many must not fill logs, and strangers hide none of the
+	// others.
+	each, strangers zerolog.Logger
+
+	cfg     Config
+	tracker *Tracker
 
 	// stopping ends when nobody is to be kept waiting any more.
 	stopping context.Context
 	stop     context.CancelFunc
 
 	upstream *upstream
-	serverID string
 
 	certificates *certificates
 }
@@ -44,6 +50,8 @@ type metrics struct {
 	waiting  prometheus.Gauge
 	held     prometheus.Gauge
 	waits    *prometheus.CounterVec
+	refused  *prometheus.CounterVec
+	expiry   *prometheus.GaugeVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -52,19 +60,30 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "pdns_distribute_proxy_requests_total", Help: "Requests by method and status.",
 		}, []string{"method", "status"}),
 		touches: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "pdns_distribute_proxy_touches_total", Help: "Writes whose touch was stored at once, or queued here because the broker was away.",
+			Name: "pdns_distribute_proxy_touches_total",
+			Help: "Writes by what became of their touch: stored at once, or pending because the broker was down.",
 		}, []string{"result"}),
 		waiting: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "pdns_distribute_proxy_dirty_zones", Help: "Zones whose touch is not stored yet.",
+			Name: "pdns_distribute_proxy_pending_touches", Help: "Zones whose touch is not stored at the broker yet.",
 		}),
 		held: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "pdns_distribute_proxy_held_answers", Help: "Answers that are being held until their change is served everywhere.",
+			Name: "pdns_distribute_proxy_held_answers",
+			Help: "Answers that are being held until their change is served everywhere.",
 		}),
 		waits: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "pdns_distribute_proxy_waits_total", Help: "Answers that were held, by how the change stood in the end: insync, pending.",
+			Name: "pdns_distribute_proxy_waits_total",
+			Help: "Answers that were held, by how the change stood in the end: insync, pending.",
 		}, []string{"status"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pdns_distribute_proxy_refused_total",
+			Help: "Requests that the proxy refused by their API key, by its id and the reason: key, scope, rate, deletions.",
+		}, []string{"key", "reason"}),
+		expiry: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "pdns_distribute_proxy_key_expiry_timestamp_seconds",
+			Help: "When a scoped API key ends; one without an end has none.",
+		}, []string{"key"}),
 	}
-	reg.MustRegister(m.requests, m.touches, m.waiting, m.held, m.waits)
+	reg.MustRegister(m.requests, m.touches, m.waiting, m.held, m.waits, m.refused, m.expiry)
 	return m
 }
 
@@ -73,10 +92,13 @@ type Options struct {
 	Upstream *url.URL    // PowerDNS's web server
 	TLS      *tls.Config // for an upstream with https; nil trusts the host's roots
 	ServerID string      // the server's id in its API
-	Marker   Marker
+	Touches  TouchStore
 	Tracker  *Tracker
 	Registry prometheus.Registerer
 	Log      zerolog.Logger
+
+	// OwnKey reads PowerDNS's own API key, which scoped keys need; nil: there is none.
+	OwnKey func() (string, error)
 }
 
 // New makes the proxy and binds its listener.
@@ -95,27 +117,44 @@ func New(cfg Config, o Options) (*Proxy, error) {
 		return nil, fmt.Errorf("proxy.listen: %w", err)
 	}
 	p := &Proxy{
-		listener: netutil.LimitListener(httpsOnly{listener}, cfg.MaxConnections), certificates: certificates, metrics: newMetrics(o.Registry), log: log, cfg: cfg,
-		tracker: o.Tracker, upstream: newUpstream(o.Upstream, o.TLS, cfg.UpstreamTimeout, cfg.StallTimeout), serverID: o.ServerID,
+		places: newPlaces(listener, cfg.MaxConnections, cfg.MaxConnectionsPerSource), crowd: newCrowd(),
+		certificates: certificates,
+		metrics:      newMetrics(o.Registry), log: log, each: sampled(log), strangers: sampled(log), cfg: cfg, tracker: o.Tracker,
+		upstream: newUpstream(o.Upstream, o.TLS, cfg.UpstreamTimeout, cfg.StallTimeout),
 	}
 	p.stopping, p.stop = context.WithCancel(context.Background())
+	p.gate = newGate(p.upstream, o.ServerID, newLanes(cfg.MaxUpstream, cfg.StallTimeout), p.strangers)
+	if p.limits, err = newLimits(cfg, o, p.metrics, p.each, p.strangers); err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	p.gate.ring = p.limits
 	o.Registry.MustRegister(certificates.metric())
-	p.dirty = newDirtySet(o.Marker, journal, log, p.metrics.waiting.Set)
+	p.pending = newPendingTouches(o.Touches, journal, log, p.metrics.waiting.Set)
 	p.server = &http.Server{
 		Handler:           p.handler(),
 		TLSConfig:         certificates.config(),
+		ConnContext:       withPlace,
 		ReadHeaderTimeout: 10 * time.Second, // the handshake's as well
 		IdleTimeout:       2 * time.Minute,  // and in HTTP/2 until a request is complete
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
-		ErrorLog:          stdlog.New(log.With().Str(zerolog.LevelFieldName, "debug").Logger(), "", 0),
+		MaxHeaderBytes:    maxHeader,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: maxStreams,
+			WriteByteTimeout:     cfg.StallTimeout, // of a client that takes nothing, whatever waits for it
+		},
+		ErrorLog: stdlog.New(serverLog{p.strangers}, "", 0),
 
 		DisableGeneralOptionsHandler: true, // PowerDNS answers "OPTIONS *"
 	}
 	return p, nil
 }
 
-// maxStreams is how many requests a client may have in work at once over one connection of HTTP/2.
-const maxStreams = 100
+const (
+	// maxStreams is how many requests a client may have in work at once over one connection of HTTP/2.
+	maxStreams = 100
+
+	// maxHeader is how many bytes a request may have before its body.
+	maxHeader = 64 << 10
+)
 
 func (p *Proxy) handler() http.Handler {
 	to := newForwarder(p.upstream, p.written, p.failed)
@@ -126,7 +165,7 @@ func (p *Proxy) handler() http.Handler {
 		}
 	}
 	router := chi.NewRouter()
-	router.Use(p.count)
+	router.Use(p.count, p.entrance)
 	router.Route(apiPath, p.api)
 	router.HandleFunc("/*", forward)
 	router.NotFound(forward)         // "*"
@@ -134,20 +173,64 @@ func (p *Proxy) handler() http.Handler {
 	return router
 }
 
-// warn tells of writes that PowerDNS accepted and that reach no secondary.
-func (p *Proxy) warn(r *http.Request) {
-	if what := undistributed(r.Method, r.URL.EscapedPath()); what != "" {
-		p.log.Warn().Str("method", r.Method).Str("path", r.URL.EscapedPath()).Msg(what + " are not distributed: secondaries do not get this")
-	}
+// entrance lets requests through the gate. What is handled behind it knows the client and its admission by the context.
+func (p *Proxy) entrance(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := newClient(w, r, p.cfg.StallTimeout)
+		_ = c.control.EnableFullDuplex() // PowerDNS answers some requests before their end
+		defer c.finish()
+		r = r.WithContext(context.WithValue(r.Context(), clientKey{}, c))
+		place := placeOf(r)
+		place.requested()
+		defer place.requested() // its body is over as well
+		a, no, leave := p.enter(r)
+		defer leave()
+		place.prove(no == nil && a.trusted() || r.TLS != nil && len(r.TLS.PeerCertificates) > 0)
+		if no == nil {
+			if a.done != nil {
+				defer a.done()
+			}
+			next.ServeHTTP(w, withAdmission(r, a))
+			return
+		}
+		c.hurry()
+		no.write(&clientWriter{w, c})
+		leave()
+		c.discard(&clientBody{r.Body, c})
+	})
 }
 
-// failed logs what kept a request from being answered.
-func (p *Proxy) failed(r *http.Request, err error) {
-	event, message := p.log.Error(), "PowerDNS did not answer"
-	if errors.As(err, new(clientError)) {
-		event, message = p.log.Debug(), "the client left"
+// enter admits the request or refuses it. Who has a key that is known to be good is served however many others there
+// are.
+func (p *Proxy) enter(r *http.Request) (a *admission, no *refusal, leave func()) {
+	defer func() {
+		if no == nil {
+			p.limits.guard(a, r)
+		}
+	}()
+	if a, no = p.gate.recall(r); a != nil || no != nil {
+		return a, no, func() {}
 	}
-	event.Err(err).Str("method", r.Method).Str("path", r.URL.EscapedPath()).Msg(message)
+	leave, room := p.crowd.enter(sourceOf(r.RemoteAddr))
+	switch {
+	case !room && r.ProtoMajor > 1:
+		panic(http.ErrAbortHandler) // even an answer would be held for a client that does not take it
+	case !room:
+		return nil, busy("there are too many requests without a good key"), func() {}
+	}
+	a, no = p.gate.admit(r)
+	if no == nil && a.trusted() {
+		leave()
+	}
+	return a, no, leave
+}
+
+// warn logs writes that PowerDNS accepted and that reach no secondary.
+func (p *Proxy) warn(r *http.Request) {
+	if what := undistributed(r.Method, r.URL.EscapedPath()); what != "" {
+		p.each.Warn().Str("method", clip(r.Method)).Str("path", clip(r.URL.EscapedPath())).Str("what", what).
+			Msg("write is not distributed, secondaries do not get it")
+	}
 }
 
 // count keeps the metrics of requests, of those as well whose answer breaks off.
@@ -159,7 +242,7 @@ func (p *Proxy) count(next http.Handler) http.Handler {
 	})
 }
 
-// methodLabel bounds the label: clients may send any word as a method.
+// methodLabel bounds the label: clients may send any token as a method.
 func methodLabel(method string) string {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
@@ -183,10 +266,10 @@ func (s *statusWriter) WriteHeader(status int) {
 func (s *statusWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
 // Addr is where the proxy listens.
-func (p *Proxy) Addr() net.Addr { return p.listener.Addr() }
+func (p *Proxy) Addr() net.Addr { return p.places.Addr() }
 
 // Waiting is how many zones wait for their touch to be stored.
-func (p *Proxy) Waiting() int { return p.dirty.Len() }
+func (p *Proxy) Waiting() int { return p.pending.Len() }
 
 // shutdownPatience is how long requests in hand may take to end once the proxy stops.
 const shutdownPatience = 10 * time.Second
@@ -196,10 +279,15 @@ func (p *Proxy) Run(ctx context.Context) error {
 	storing, stopStoring := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopStoring()
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return p.dirty.run(storing) })
+	g.Go(func() error { return p.pending.run(storing) })
 	g.Go(func() error { return p.certificates.watch(gctx) })
+	g.Go(func() error { return p.limits.keys.watch(gctx) })
 	g.Go(func() error {
-		err := p.server.ServeTLS(p.listener, "", "")
+		p.places.accept(gctx)
+		return nil
+	})
+	g.Go(func() error {
+		err := p.server.ServeTLS(httpsOnly{p.places}, "", "")
 		if errors.Is(err, http.ErrServerClosed) {
 			return nil
 		}
@@ -208,11 +296,13 @@ func (p *Proxy) Run(ctx context.Context) error {
 	g.Go(func() error {
 		<-gctx.Done()
 		defer stopStoring()
+		defer p.gate.end()
+		defer p.places.Close()
 		p.stop()
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownPatience)
 		defer cancel()
 		if err := p.server.Shutdown(end); err != nil {
-			p.log.Warn().Err(err).Msg("requests were cut off at the end")
+			p.log.Warn().Err(err).Msg("shutdown cut off requests")
 			return p.server.Close()
 		}
 		return nil

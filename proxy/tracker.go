@@ -11,39 +11,40 @@ import (
 	"pdns-distribute/powerdns/zone"
 )
 
-// Tracker follows the way of the changes that somebody waits for: what primaries and secondaries tell about them. It is
-// safe for concurrent use.
+// Tracker follows the way of the changes that somebody waits for, by the notices of primaries and secondaries about
+// them. It is safe for concurrent use.
 type Tracker struct {
 	TrackerOptions
 
-	mu          sync.Mutex
+	mu          sync.Mutex           // guards all below, and the watches
 	since       time.Time            // when the present connection began
-	secondaries map[string]time.Time // when each was last heard of
+	secondaries map[string]time.Time // when each was last active
 	watches     map[zone.Name]map[*watch]struct{}
 	asked       map[zone.Name]time.Time // of the zones that are watched
 }
 
-// TrackerOptions are what a tracker hears by.
+// TrackerOptions are what a tracker goes by.
 type TrackerOptions struct {
-	Ask       func(zone.Name) error // has all nodes tell again what they know of the zone
-	Connected func() bool           // whether anything can be heard
+	Ask       func(zone.Name) error // has all nodes publish again what they have of the zone
+	Connected func() bool           // whether notices can come
 
-	// InactiveAfter is how long a secondary may be silent before it is not waited for.
+	// InactiveAfter is how long a secondary may send no heartbeat before it is excluded from waits.
 	InactiveAfter time.Duration
 
-	// Hearing is how long it takes to hear of everybody who is there. For so long after a connection began nothing counts
-	// as served everywhere.
-	Hearing time.Duration
+	// Discovery is how long it takes until all active nodes are known. For so long after a connection began nothing
+	// counts as served everywhere.
+	Discovery time.Duration
 }
 
-// NewTracker makes one that has heard of nobody.
+// NewTracker returns a tracker that knows no node yet.
 func NewTracker(o TrackerOptions) *Tracker {
 	return &Tracker{
-		TrackerOptions: o, secondaries: map[string]time.Time{}, watches: map[zone.Name]map[*watch]struct{}{}, asked: map[zone.Name]time.Time{},
+		TrackerOptions: o, secondaries: map[string]time.Time{},
+		watches: map[zone.Name]map[*watch]struct{}{}, asked: map[zone.Name]time.Time{},
 	}
 }
 
-// watch collects what is told of one zone while somebody waits for it. Each who waits has one: what was told before may
+// watch collects the notices about one zone while somebody waits for it. Each who waits has one: earlier notices may
 // be about a queue that is no more.
 type watch struct {
 	*Tracker
@@ -51,19 +52,19 @@ type watch struct {
 
 	// All under the tracker's lock.
 	settled *health.Settled // the newest
-	pending uint64          // the last touch that was said to be pending
+	pending uint64          // the last touch that was reported as pending
 	applied map[string]health.Applied
-	changed chan struct{} // closed at each word
+	changed chan struct{} // closed at each notice
 }
 
-// Resumed notes that a connection began. Silence of before says nothing of those who were known.
+// Resumed notes that a connection began. Silence of before means nothing for those who were known.
 func (t *Tracker) Resumed() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.since = time.Now()
 }
 
-// Seen notes that a secondary was there at that time.
+// Seen notes that a secondary was active at that time.
 func (t *Tracker) Seen(secondary string, at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -73,7 +74,7 @@ func (t *Tracker) Seen(secondary string, at time.Time) {
 	}
 }
 
-// Settled notes what a primary told.
+// Settled takes the notice of a primary.
 func (t *Tracker) Settled(s health.Settled) {
 	t.note(s.Zone, func(w *watch) {
 		if s.Pending {
@@ -86,15 +87,15 @@ func (t *Tracker) Settled(s health.Settled) {
 	})
 }
 
-// Applied notes what a secondary told. Asked, it may not know any more what it told of its own accord: of a tombstone
-// nothing is left, of a state that was published anew the first publication, and that something was mended is forgotten.
+// Applied takes the notice of a secondary. A notice of an earlier publication than before was on its way for longer. A
+// secondary that is asked does not know any more that something was repaired.
 func (t *Tracker) Applied(secondary string, a health.Applied) {
 	t.note(a.Zone, func(w *watch) {
-		before, told := w.applied[secondary]
-		if told && a.Gone == before.Gone && a.Published.Before(before.Published) || !told && len(w.applied) >= health.MaxNodes {
+		before, known := w.applied[secondary]
+		if known && a.Published.Before(before.Published) || !known && len(w.applied) >= health.MaxNodes {
 			return
 		}
-		a.Mended = a.Mended || before.Mended && a.Published.Equal(before.Published)
+		a.Repaired = a.Repaired || before.Repaired && a.Published.Equal(before.Published)
 		w.applied[secondary] = a
 	})
 }
@@ -109,7 +110,7 @@ func (t *Tracker) note(name zone.Name, change func(*watch)) {
 	}
 }
 
-// watch begins to collect what is told of the zone, until stop is called.
+// watch begins to collect the notices about the zone, until stop is called.
 func (t *Tracker) watch(name zone.Name) *watch {
 	w := &watch{Tracker: t, name: name, applied: map[string]health.Applied{}, changed: make(chan struct{})}
 	t.mu.Lock()
@@ -134,7 +135,7 @@ func (w *watch) stop() {
 // askPause is between two questions about one zone: the answers are for all who wait.
 const askPause = 40 * time.Millisecond
 
-// ask has all tell again. Without a connection there is no answer, and who waits asks again.
+// ask has all nodes publish again. Without a connection there is no answer, and who waits asks again.
 func (w *watch) ask() {
 	w.mu.Lock()
 	now := time.Now()
@@ -151,21 +152,21 @@ func (w *watch) ask() {
 // Progress is how far a change is.
 type Progress struct {
 	Zone        zone.Name
-	Settled     *health.Settled // the state that the change has led to; nil: the primary has not told yet
+	Settled     *health.Settled // the state that the change has led to; nil: no notice of a primary yet
 	Secondaries []Standing      // the active ones, by name
-	Deaf        bool            // there may be others that were not heard of
+	Incomplete  bool            // there may be others that are not known
 }
 
 // Standing is what one secondary serves.
 type Standing struct {
-	Node   string
-	Told   *health.Applied // nil: nothing yet
-	InSync bool
+	Node    string
+	Applied *health.Applied // nil: no notice yet
+	InSync  bool
 }
 
-// InSync tells whether every active secondary serves the change. Where there is none nothing is served.
+// InSync reports whether every active secondary serves the change. Where there is none nothing is served.
 func (p Progress) InSync() bool {
-	return !p.Deaf && len(p.Secondaries) > 0 && p.Served() == len(p.Secondaries)
+	return !p.Incomplete && len(p.Secondaries) > 0 && p.Served() == len(p.Secondaries)
 }
 
 // Served counts the secondaries that serve the change.
@@ -178,7 +179,7 @@ func (p Progress) Served() (n int) {
 	return n
 }
 
-// Missing names the secondaries that do not serve the change, or told nothing.
+// Missing returns the secondaries that do not serve the change, or sent no notice.
 func (p Progress) Missing() (nodes []string) {
 	for _, s := range p.Secondaries {
 		if !s.InSync {
@@ -188,26 +189,26 @@ func (p Progress) Missing() (nodes []string) {
 	return nodes
 }
 
-// at is when the last secondary was found to serve it.
+// at returns when the last secondary was found to serve it.
 func (p Progress) at() (last time.Time) {
 	for _, s := range p.Secondaries {
-		if s.Told != nil && s.Told.At.After(last) {
-			last = s.Told.At
+		if s.Applied != nil && s.Applied.At.After(last) {
+			last = s.Applied.At
 		}
 	}
 	return last
 }
 
-// progress puts together what was told. A touch of 0 is the last one that is known to be pending. anew takes no word of a
-// state that was published before, though it be the same. The channel is closed when more is told.
-func (w *watch) progress(touch uint64, anew bool) (Progress, <-chan struct{}) {
+// progress puts the notices together. A touch of 0 is the last one that is known to be pending. The channel is closed
+// at the next notice.
+func (w *watch) progress(touch uint64) (Progress, <-chan struct{}) {
 	connected := w.Connected()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if touch == 0 {
 		touch = w.pending
 	}
-	p := Progress{Zone: w.name, Settled: w.settled, Deaf: !connected || time.Since(w.since) < w.Hearing}
+	p := Progress{Zone: w.name, Settled: w.settled, Incomplete: !connected || time.Since(w.since) < w.Discovery}
 	done := w.settled != nil && !w.settled.Pending && w.settled.Touch >= touch
 	for node, seen := range w.secondaries {
 		if connected && time.Since(seen) > w.InactiveAfter && time.Since(w.since) > w.InactiveAfter {
@@ -215,7 +216,7 @@ func (w *watch) progress(touch uint64, anew bool) (Progress, <-chan struct{}) {
 		}
 		s := Standing{Node: node}
 		if a, ok := w.applied[node]; ok {
-			s.Told, s.InSync = &a, done && a.Has(*w.settled) && (!anew || !a.Published.Before(w.settled.Published))
+			s.Applied, s.InSync = &a, done && a.Has(*w.settled)
 		}
 		p.Secondaries = append(p.Secondaries, s)
 	}
@@ -225,7 +226,8 @@ func (w *watch) progress(touch uint64, anew bool) (Progress, <-chan struct{}) {
 
 // Follow has a touch stored and returns when every active secondary has taken anew what it has led to, or ctx ends. A
 // touch that was replaced by another one, which did not have the zone published anew, is stored again.
-func (t *Tracker) Follow(ctx context.Context, name zone.Name, store func(context.Context) (touch uint64, err error)) (Progress, error) {
+func (t *Tracker) Follow(ctx context.Context, name zone.Name,
+	store func(context.Context) (touch uint64, err error)) (Progress, error) {
 	w := t.watch(name)
 	defer w.stop()
 	for {
@@ -233,30 +235,26 @@ func (t *Tracker) Follow(ctx context.Context, name zone.Name, store func(context
 		if err != nil {
 			return Progress{Zone: name}, err
 		}
-		p := w.await(ctx, touch, true)
+		p := w.await(ctx, touch)
 		if !p.InSync() || p.Settled.Again {
 			return p, nil
 		}
 	}
 }
 
-// Learn asks how the zone stands and returns when all have told, or ctx ends.
+// Learn asks what all have of the zone and returns when all have answered, or ctx ends.
 func (t *Tracker) Learn(ctx context.Context, name zone.Name) Progress {
 	w := t.watch(name)
 	defer w.stop()
-	return w.learn(ctx, 0, false)
+	return w.learn(ctx, 0)
 }
 
-// learn asks how the zone stands and returns when all have told, or, if patient, when every secondary serves what the
-// touch has led to; in any case when ctx ends.
-func (w *watch) learn(ctx context.Context, touch uint64, patient bool) Progress {
-	w.ask() // await asks again
-	if patient {
-		return w.await(ctx, touch, false)
-	}
+// learn asks what all have of the zone and returns when all have answered, or ctx ends.
+func (w *watch) learn(ctx context.Context, touch uint64) Progress {
+	w.ask()
 	for {
-		p, changed := w.progress(touch, false)
-		if p.told() {
+		p, changed := w.progress(touch)
+		if p.answered() {
 			return p
 		}
 		select {
@@ -267,13 +265,13 @@ func (w *watch) learn(ctx context.Context, touch uint64, patient bool) Progress 
 	}
 }
 
-// told tells whether everybody has told something.
-func (p Progress) told() bool {
-	return p.Settled != nil && !slices.ContainsFunc(p.Secondaries, func(s Standing) bool { return s.Told == nil })
+// answered reports whether there is a notice of a primary and of each secondary.
+func (p Progress) answered() bool {
+	return p.Settled != nil && !slices.ContainsFunc(p.Secondaries, func(s Standing) bool { return s.Applied == nil })
 }
 
-// Pauses before all are asked again. Word gets lost with a connection, and who served a change before it was watched
-// tells nothing unasked.
+// Pauses before all are asked again. Notices get lost with a connection, and who served a change before it was watched
+// publishes none unasked.
 const (
 	firstAsk = 50 * time.Millisecond
 	lastAsk  = 2 * time.Second
@@ -281,12 +279,12 @@ const (
 
 // await returns when every active secondary serves what the touch has led to, or ctx ends. The watch must have begun
 // before the touch was stored.
-func (w *watch) await(ctx context.Context, touch uint64, anew bool) Progress {
+func (w *watch) await(ctx context.Context, touch uint64) Progress {
 	pause := firstAsk
 	again := time.NewTimer(pause)
 	defer again.Stop()
 	for {
-		p, changed := w.progress(touch, anew)
+		p, changed := w.progress(touch)
 		if p.InSync() {
 			return p
 		}

@@ -27,7 +27,7 @@ func newWorld(secondaries ...string) *world {
 	w := &world{}
 	w.Tracker = NewTracker(TrackerOptions{
 		Ask: func(zone.Name) error { w.asked++; return nil }, Connected: func() bool { return !w.away.Load() },
-		InactiveAfter: 30 * time.Second, Hearing: hearing,
+		InactiveAfter: 30 * time.Second, Discovery: hearing,
 	})
 	w.Resumed()
 	time.Sleep(hearing)
@@ -40,21 +40,21 @@ func newWorld(secondaries ...string) *world {
 var published = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 func settledAt(touch uint64, digest string) health.Settled {
-	return health.Settled{Zone: example.zone, Touch: touch, Digest: digest, Published: published}
+	return health.Settled{Zone: example.Zone, Touch: touch, Digest: digest, Published: published}
 }
 
 func appliedAs(digest string) health.Applied {
-	return health.Applied{Zone: example.zone, Digest: digest, At: time.Now()}
+	return health.Applied{Zone: example.Zone, Digest: digest, Published: published, At: time.Now()}
 }
 
 // wait awaits a touch in the background.
 func (w *world) wait(t *testing.T, touch uint64, patience time.Duration) <-chan Progress {
 	result := make(chan Progress, 1)
-	watch := w.watch(example.zone)
+	watch := w.watch(example.Zone)
 	go func() {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		p := watch.await(ctx, touch, false)
+		p := watch.await(ctx, touch)
 		watch.stop()
 		result <- p
 	}()
@@ -81,10 +81,10 @@ func TestServedEverywhere(t *testing.T) {
 		still(t, result, "the primary has told nothing")
 		w.Settled(settledAt(6, "old"))
 		still(t, result, "an older touch is done with")
-		w.Settled(health.Settled{Zone: example.zone, Touch: 9, Pending: true, Digest: "old"})
+		w.Settled(health.Settled{Zone: example.Zone, Touch: 9, Pending: true, Digest: "old"})
 		still(t, result, "a touch is pending")
 		w.Settled(settledAt(7, "new")) // others were stored behind it
-		w.Settled(health.Settled{Zone: example.zone, Touch: 12, Pending: true, Digest: "new"})
+		w.Settled(health.Settled{Zone: example.Zone, Touch: 12, Pending: true, Digest: "new"})
 		still(t, result, "the secondaries serve something else")
 		w.Applied("ns2", appliedAs("new"))
 		still(t, result, "one of two")
@@ -116,10 +116,14 @@ func TestDeletionEverywhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld("ns1")
 		result := w.wait(t, 7, time.Hour)
-		w.Settled(health.Settled{Zone: example.zone, Touch: 7, Gone: true})
+		w.Settled(health.Settled{Zone: example.Zone, Touch: 7, Gone: true, Published: published})
+		w.Applied("ns1", health.Applied{Zone: example.Zone, Gone: true})
+		still(t, result, "there is none, and the tombstone may not be there yet")
+		w.Applied("ns1", health.Applied{Zone: example.Zone, Gone: true, Published: published.Add(-time.Minute)})
+		still(t, result, "it was gone before it was made again")
 		w.Applied("ns1", appliedAs(""))
 		still(t, result, "it is there")
-		w.Applied("ns1", health.Applied{Zone: example.zone, Gone: true})
+		w.Applied("ns1", health.Applied{Zone: example.Zone, Gone: true, Published: published})
 		if p := <-result; !p.InSync() {
 			t.Errorf("%+v", p)
 		}
@@ -177,7 +181,7 @@ func TestThousandWaiters(t *testing.T) {
 			watch := w.watch(name)
 			wg.Go(func() {
 				defer watch.stop()
-				if p := watch.await(t.Context(), uint64(n), false); !p.InSync() {
+				if p := watch.await(t.Context(), uint64(n)); !p.InSync() {
 					t.Errorf("%s: %+v", name, p)
 				}
 			})
@@ -205,26 +209,26 @@ func TestTakenAnew(t *testing.T) {
 		defer cancel()
 		go func() {
 			touch := uint64(6)
-			p, _ := w.Follow(ctx, example.zone, func(context.Context) (uint64, error) { touch++; return touch, nil })
+			p, _ := w.Follow(ctx, example.Zone, func(context.Context) (uint64, error) { touch++; return touch, nil })
 			result <- p
 		}()
 		synctest.Wait()
 		before, anew := appliedAs("same"), appliedAs("same")
 		before.Published = published.Add(-time.Hour)
-		anew.Published, anew.Mended = published, true
+		anew.Published, anew.Repaired = published, true
 		w.Applied("ns1", before)
 		w.Settled(settledAt(6, "same"))
 		still(t, result, "the touch is not done with")
 		w.Applied("ns1", anew)
 		w.Applied("ns1", before)
-		anew.Mended = false
+		anew.Repaired = false
 		w.Applied("ns1", anew)
 		w.Settled(settledAt(7, "same")) // the touch was replaced by one that changed nothing
 		still(t, result, "the state is not published anew")
 		again := settledAt(8, "same")
 		again.Again = true
 		w.Settled(again)
-		if p := <-result; !p.InSync() || !p.Secondaries[0].Told.Mended {
+		if p := <-result; !p.InSync() || !p.Secondaries[0].Applied.Repaired {
 			t.Errorf("%+v", p)
 		}
 	})
@@ -272,14 +276,14 @@ func TestDeaf(t *testing.T) {
 func TestAnswersAreToTheQuestion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld("ns1")
-		other := w.watch(example.zone)
+		other := w.watch(example.Zone)
 		defer other.stop()
 		w.Settled(settledAt(5, "old"))
 		w.Applied("ns1", appliedAs("old"))
 		answered := make(chan Progress, 1)
-		go func() { answered <- w.Learn(t.Context(), example.zone) }()
+		go func() { answered <- w.Learn(t.Context(), example.Zone) }()
 		still(t, answered, "nobody has answered")
-		w.Settled(health.Settled{Zone: example.zone, Touch: 9, Pending: true, Digest: "old"})
+		w.Settled(health.Settled{Zone: example.Zone, Touch: 9, Pending: true, Digest: "old"})
 		w.Settled(settledAt(8, "old")) // of the touch before
 		w.Applied("ns1", appliedAs("old"))
 		if p := <-answered; p.InSync() {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"pdns-distribute/powerdns/local"
+	"pdns-distribute/powerdns/local/localtest"
+	"pdns-distribute/powerdns/must"
 )
 
 const serverPath = "/api/v1/servers/localhost"
@@ -27,10 +30,7 @@ type twins struct {
 
 func startTwins(t *testing.T) twins {
 	t.Helper()
-	s, err := local.Start(t.Context(), local.Options{Dir: t.TempDir(), Primary: true})
-	must(t, err)
-	t.Cleanup(s.Stop)
-	return twins{s, startPowerDNS(t)}
+	return twins{localtest.Start(t, local.Options{Primary: true}), startPowerDNS(t)}
 }
 
 // question is a request as it goes over the wire. KEY in it stands for the server's API key.
@@ -65,7 +65,7 @@ type reply struct {
 func (x question) ask(t *testing.T, conn net.Conn, key string) reply {
 	t.Helper()
 	defer conn.Close()
-	must(t, conn.SetDeadline(time.Now().Add(patience)))
+	must.OK(t, conn.SetDeadline(time.Now().Add(patience)))
 	_, _ = io.WriteString(conn, strings.ReplaceAll(x.request, "KEY", key)) // fails where PowerDNS does not take all of it
 	method, _, _ := strings.Cut(x.request, " ")
 	in := bufio.NewReader(conn)
@@ -73,9 +73,12 @@ func (x question) ask(t *testing.T, conn net.Conn, key string) reply {
 	for err == nil && res.StatusCode == http.StatusContinue { // which PowerDNS never says
 		res, err = http.ReadResponse(in, &http.Request{Method: strings.ToUpper(method)})
 	}
-	must(t, err)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return reply{status: hungUp}
+	}
+	must.OK(t, err)
 	body, err := io.ReadAll(res.Body)
-	must(t, err)
+	must.OK(t, err)
 	for name := range res.Header {
 		if name == "Connection" || name == "Date" || strings.HasPrefix(name, "Pdns-Distribute-") {
 			res.Header.Del(name)
@@ -86,6 +89,9 @@ func (x question) ask(t *testing.T, conn net.Conn, key string) reply {
 	}
 	return reply{res.Status, res.Header, string(body)}
 }
+
+// hungUp stands for the status where there is no answer: PowerDNS 5.1 gives none to what it cannot decode.
+const hungUp = "hung up"
 
 // own is what each server has of its own: keys, serials by the date, counters.
 var own = regexp.MustCompile(`"(dnskey|cds|ds|privatekey|key|value|serial|edited_serial|notified_serial)": *("[^"]*"|\[[^\]]*\]|\d+)|\b(0x)?[A-Fa-f0-9]{40,}\b|[A-Za-z0-9+/]{40,}=*`)
@@ -302,7 +308,6 @@ func questions() []question {
 		raw("wrong key", "PATCH "+org+" HTTP/1.1\r\nHost: x\r\nX-API-Key: wrong\r\nContent-Length: 2\r\n\r\n{}"),
 		raw("empty key", "GET "+z+" HTTP/1.1\r\nHost: x\r\nX-API-Key:\r\n\r\n"),
 		raw("two keys", "GET "+z+" HTTP/1.1\r\nHost: x\r\nX-API-Key: wrong\r\nx-api-key: KEY\r\n\r\n"),
-		raw("key in the query", "GET /api?api-key=KEY HTTP/1.1\r\nHost: x\r\n\r\n"),
 		raw("key in odd case, lines end in LF", "GET /api HTTP/1.1\nhOST: x\nx-aPI-kEY:   KEY  \n\n"),
 		raw("empty Host", "GET /api HTTP/1.1\r\nHost:\r\nX-API-Key: KEY\r\n\r\n"),
 		raw("HTTP/1.0 without Host", "GET /api HTTP/1.0\r\nX-API-Key: KEY\r\n\r\n"),
@@ -312,7 +317,7 @@ func questions() []question {
 		q("GET", "/api", "", "Accept-Encoding: gzip, br", "Range: bytes=0-3", "If-None-Match: *"),
 		q("GET", "/api", "", "X-Forwarded-For: 192.0.2.1", "Forwarded: for=192.0.2.1", "Via: 1.1 elsewhere", "Cookie: a=b; c=d"),
 		q("GET", "/api", "", "User-Agent:"),
-		q("GET", "/api", "", "X-Long: "+strings.Repeat("x", 100_000)),
+		q("GET", "/api", "", "X-Long: "+strings.Repeat("x", 60_000)),
 
 		// Bodies of other forms.
 		raw("chunks", head("PUT "+org+" HTTP/1.1")+"Transfer-Encoding: chunked\r\n\r\n"+chunked(1, 2, 3)(`{"kind":"Native"}`)),
@@ -418,20 +423,35 @@ func (x question) writes() bool {
 	return strings.HasPrefix(line[1], zonesPath) && !strings.HasSuffix(line[1], "/notify")
 }
 
-// Whatever is asked through the proxy is answered as it is directly, and each write that PowerDNS accepts is marked once.
+// Whatever is asked through the proxy is answered as it is directly, and each write that PowerDNS accepts is marked
+// once.
 func TestTransparency(t *testing.T) {
 	both := startTwins(t)
 	list := questions()
 	statuses := map[string]int{}
 	for i, x := range list {
-		want := x.ask(t, both.dial(t), both.direct.APIKey.Reveal()).withoutOwn()
-		got := x.ask(t, both.behind.proxy.dial(t), both.behind.APIKey.Reveal()).withoutOwn()
+		want := x.ask(t, both.dial(t), both.direct.APIKey.Reveal())
+		got := x.ask(t, both.behind.proxy.dial(t), both.behind.APIKey.Reveal())
+		if got.body != want.body { // only then: in a large body it takes seconds to find them
+			want, got = want.withoutOwn(), got.withoutOwn()
+		}
 		statuses[want.status]++
+		if want.status == hungUp {
+			if got.status != "502 Bad Gateway" {
+				t.Errorf("%d: %s\ngot %s where PowerDNS hangs up", i, x.name, got.status)
+			}
+			both.behind.queue.take()
+			continue
+		}
 		marks := 0
 		if want.status[0] == '2' && x.writes() {
 			marks = 1
 		}
-		if touched := both.behind.queue.take(); len(touched) != marks {
+		const again = "change secondary.example." // of a zone that PowerDNS was to transfer it is told again, up to a minute later
+		touched := slices.DeleteFunc(both.behind.queue.take(), func(said string) bool {
+			return said == again && !strings.Contains(x.request, "secondary.example.")
+		})
+		if len(touched) != marks {
 			t.Errorf("%d: %s\nanswered %s, stored %q", i, x.name, want.status, touched)
 		}
 		if got.status != want.status || got.body != want.body || !maps.EqualFunc(got.header, want.header, slices.Equal) {
@@ -446,7 +466,7 @@ func cut(text string) string { return text[:min(len(text), 1000)] }
 func (b twins) dial(t *testing.T) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(b.direct.APIURL, "http://"))
-	must(t, err)
+	must.OK(t, err)
 	return conn
 }
 

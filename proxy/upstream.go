@@ -19,8 +19,9 @@ import (
 	"time"
 )
 
-// PowerDNS has room for ten connections that it has not accepted yet (4.7), and the kernel drops what comes when that is
-// full. It tries again by itself after 1, 3 and 7 s; many clients at once would wait that long, and some of them in vain.
+// PowerDNS has room for ten connections that it has not accepted yet (4.7), and the kernel drops what comes when that
+// is full. It tries again by itself after 1, 3 and 7 s; many clients at once would wait that long, and some of them in
+// vain.
 const (
 	firstDial    = 250 * time.Millisecond // each further attempt may take twice as long
 	dialPatience = 15 * time.Second       // in all
@@ -28,9 +29,9 @@ const (
 
 // upstream passes each request to PowerDNS over a connection of its own: PowerDNS closes it after the answer.
 //
-// http.Transport would not do. To a body of more than webserver-max-bodysize PowerDNS answers 400 as soon as it has read
-// the header, and closes while the body is being sent; of the answer and the failed write that then race, Transport
-// takes the write if it comes first.
+// http.Transport would not do. To a body of more than webserver-max-bodysize PowerDNS answers 400 as soon as it has
+// read the header, and closes while the body is being sent; of the answer and the failed write that then race,
+// Transport takes the write if it comes first.
 type upstream struct {
 	address string
 	dial    func(ctx context.Context, network, address string) (net.Conn, error)
@@ -63,33 +64,56 @@ type clientError struct{ error }
 
 func (e clientError) Unwrap() error { return e.error }
 
-// RoundTrip returns when the answer begins, which may be before the request's end. What is left is not sent then, and who
-// called may read on in the request's body once the answer's is closed.
+// unsentError: PowerDNS did not take all of the request. It acts on whole ones only (4.7.3: it hangs up or answers
+// 400).
+type unsentError struct{ error }
+
+func (e unsentError) Unwrap() error { return e.error }
+
+// RoundTrip returns when the answer begins, which may be before the request's end. What is left is not sent then, and
+// who called may read on in the request's body once the answer's is closed. A request with a ticket waits for its
+// place first.
 func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
-	conn, err := u.connect(r.Context())
+	leave, err := enterLane(r.Context())
 	if err != nil {
 		return nil, unreachedError{err}
 	}
-	x := &exchange{Conn: conn, upstream: u, ctx: r.Context(), sent: make(chan struct{})}
+	conn, err := u.connect(r.Context())
+	if err != nil {
+		leave()
+		return nil, unreachedError{err}
+	}
+	x := &exchange{Conn: conn, upstream: u, ctx: r.Context(), leave: sync.OnceFunc(leave), sent: make(chan struct{})}
 	x.stay = context.AfterFunc(x.ctx, func() { conn.Close() })
 	go x.send(r)
 	res, err := x.receive(r)
 	x.stopSending()
 	if err == nil {
-		if mayHaveWritten(res.StatusCode) {
-			<-x.sent // what was created is looked up in the body
+		if res.StatusCode >= 500 {
+			<-x.sent // it matters whether PowerDNS had all of the request
 		}
 		res.Body = &answerBody{res.Body, x}
 		return res, nil
 	}
 	x.end()
+	return nil, x.failure(err)
+}
+
+// failure says why there is no answer.
+func (x *exchange) failure(err error) error {
 	switch {
+	case errors.Is(x.ctx.Err(), context.DeadlineExceeded):
+		return fmt.Errorf("no answer from %s: %w", x.upstream.address, os.ErrDeadlineExceeded)
 	case x.ctx.Err() != nil:
-		return nil, clientError{x.ctx.Err()}
+		return clientError{x.ctx.Err()}
 	case x.unread != nil:
-		return nil, clientError{x.unread}
+		return clientError{x.unread}
 	}
-	return nil, fmt.Errorf("no answer from %s: %w", u.address, err)
+	err = fmt.Errorf("no answer from %s: %w", x.upstream.address, err)
+	if !x.whole {
+		return unsentError{err}
+	}
+	return err
 }
 
 // connect knocks again where nobody answers. A refusal is an answer.
@@ -113,18 +137,22 @@ type exchange struct {
 	upstream *upstream
 	ctx      context.Context
 	stay     func() bool   // keeps the connection when ctx ends
+	leave    func()        // gives back the place, once
 	sent     chan struct{} // closed when nothing is read from the client any more
 
 	mu   sync.Mutex
 	over bool // PowerDNS has answered, or never will
 
-	unread error // of the request's body, once sent is closed
+	// Once sent is closed:
+	unread error // of the request's body
+	whole  bool  // PowerDNS was sent all of the request
 }
 
 // send writes the request. From then on the answer must begin within the time-out.
 func (x *exchange) send(r *http.Request) {
 	defer close(x.sent)
 	err := writeRequest(x, r)
+	x.whole = err == nil
 	var deaf deafError
 	switch {
 	case x.isOver() || errors.As(err, &deaf): // then the answer is there, or will not come
@@ -185,6 +213,7 @@ func (x *exchange) end() {
 	x.stay()
 	_ = x.Close()
 	<-x.sent
+	x.leave()
 }
 
 // receive reads the answer up to its body. Interim ones (1xx) are not for the client: it has sent its body already.
@@ -218,8 +247,8 @@ func (b *answerBody) Close() error {
 	return nil
 }
 
-// writeRequest writes r as the client sent it, which http.Request.Write does not: it writes paths and queries in its own
-// spelling, and headers that were not there.
+// writeRequest writes r as the client sent it, which http.Request.Write does not: it writes paths and queries in its
+// own spelling, and headers that were not there.
 func writeRequest(w io.Writer, r *http.Request) error {
 	chunked := r.Body != nil && r.ContentLength < 0
 	var head bytes.Buffer

@@ -11,15 +11,15 @@ import (
 
 // What the proxy adds to the answers to writes.
 const (
-	// HeaderQueued says that the touch could not be stored yet: the write happened, and its distribution begins when the
-	// broker is back.
+	// HeaderQueued says that the touch could not be stored yet: the write happened, and its distribution begins when
+	// the broker is back.
 	HeaderQueued = "Pdns-Distribute-Queued"
 
 	// HeaderChange is the change's id, to be looked up below /distribute/v1/changes/.
 	HeaderChange = "Pdns-Distribute-Change"
 
-	// HeaderStatus is INSYNC or PENDING, HeaderServed "2/3", and HeaderMissing names the secondaries that do not serve the
-	// change yet, the first of them. They are set on answers that were held.
+	// HeaderStatus is INSYNC or PENDING, HeaderServed "2/3", and HeaderMissing names the secondaries that do not serve
+	// the change yet, the first of them. They are set on answers that were held.
 	HeaderStatus  = "Pdns-Distribute-Status"
 	HeaderServed  = "Pdns-Distribute-Served"
 	HeaderMissing = "Pdns-Distribute-Missing"
@@ -62,26 +62,29 @@ func (p *Proxy) waitFor(r *http.Request) (wait time.Duration, asked bool) {
 	return p.cfg.Wait, false
 }
 
-// written stores the touch of a write that PowerDNS has accepted and, where the answer is to be held, waits until the
-// secondaries serve it or the client is gone. It returns what to add to the answer's header.
+// written stores the touch of a write that PowerDNS has accepted, or may have, and, where the answer is to be held,
+// waits until the secondaries serve it or the client is gone. It returns what to add to the answer's header.
 func (p *Proxy) written(r *http.Request, of *pending, status int) http.Header {
-	t := of.settled()
+	t, known := of.touch()
+	if !known {
+		t = sweep
+	}
 	wait, asked := p.waitFor(r)
-	held := wait > 0 && status < 300 && t.zone != ""
-	if t.reason == ReasonNotify && !held {
+	held := wait > 0 && of.accepted && status < 300 && known
+	if of.order == notify && !held {
 		return nil
 	}
 	begin, patience := time.Now(), p.cfg.StorePatience
 	var watch *watch
 	if held {
-		watch = p.tracker.watch(t.zone)
+		watch = p.tracker.watch(t.Zone)
 		defer watch.stop()
 		patience = min(patience, wait)
 	}
-	seq, stored := p.dirty.store(r.Context(), t, patience)
-	p.metrics.touches.WithLabelValues(map[bool]string{true: "stored", false: "queued"}[stored]).Inc()
-	if t.reason == ReasonRetrieve {
-		p.dirty.repeat(t, begin, retrieveLooks...)
+	seq, stored := p.pending.store(r.Context(), t, of.order.isNews(), patience)
+	p.metrics.touches.WithLabelValues(map[bool]string{true: "stored", false: "pending"}[stored]).Inc()
+	if of.order == retrieve {
+		p.pending.repeat(t, begin, retrieveLooks...)
 	}
 	header := http.Header{}
 	if held {
@@ -89,7 +92,7 @@ func (p *Proxy) written(r *http.Request, of *pending, status int) http.Header {
 		defer cancel()
 		defer context.AfterFunc(p.stopping, cancel)()
 		if !stored {
-			seq, stored = p.dirty.insist(until, t)
+			seq, stored = p.pending.insist(until, t)
 		}
 		p.hold(until, header, watch, seq, stored)
 		if asked {
@@ -99,22 +102,23 @@ func (p *Proxy) written(r *http.Request, of *pending, status int) http.Header {
 	if !stored {
 		header.Set(HeaderQueued, "1")
 	}
-	if t.zone != "" {
-		header.Set(HeaderChange, change{zone: t.zone, touch: seq, at: begin}.id())
+	if known {
+		header.Set(HeaderChange, change{zone: t.Zone, touch: seq, at: begin}.id())
 	}
 	return header
 }
 
-// retrieveLooks is when a zone is looked at that PowerDNS was told to transfer: its answer only says that this is queued.
+// retrieveLooks is when a zone is looked at that PowerDNS was ordered to transfer: its answer only says that this is
+// queued.
 var retrieveLooks = []time.Duration{2 * time.Second, 15 * time.Second, time.Minute}
 
 // hold waits until the change is served everywhere, or ctx ends, and says how it stands.
 func (p *Proxy) hold(ctx context.Context, header http.Header, w *watch, touch uint64, stored bool) {
 	p.metrics.held.Inc()
 	defer p.metrics.held.Dec()
-	now, _ := w.progress(touch, false)
+	now, _ := w.progress(touch)
 	if stored {
-		now = w.await(ctx, touch, false)
+		now = w.await(ctx, touch)
 	}
 	status := StatusPending
 	if stored && now.InSync() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"pdns-distribute/powerdns/must"
 	"testing"
 	"time"
 )
@@ -40,7 +41,8 @@ func TestHeldAnswersGoOutWhenTheProxyStops(t *testing.T) {
 	powerdns := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
 	defer powerdns.Close()
 	p, err := newProxy(newConfig(t), powerdns.URL, &queue{})
-	must(t, err)
+	must.OK(t, err)
+	p.trust()
 	p.tracker.Seen("ns1", time.Now())
 	p.tracker.Resumed()
 	ctx, stop := context.WithCancel(t.Context())
@@ -66,7 +68,7 @@ func TestHeldAnswersGoOutWhenTheProxyStops(t *testing.T) {
 	if a := <-answered; a.status != http.StatusNoContent || a.header.Get(HeaderStatus) != StatusPending || a.header.Get(HeaderMissing) != "ns1" {
 		t.Errorf("%d %v", a.status, a.header)
 	}
-	must(t, <-ended)
+	must.OK(t, <-ended)
 }
 
 func FuzzPreferredWait(f *testing.F) {

@@ -1,60 +1,222 @@
 package roles
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"os"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
 	"pdns-distribute/broker"
+	"pdns-distribute/health"
+	"pdns-distribute/roles/config"
+	"pdns-distribute/roles/follow"
+	"pdns-distribute/roles/node"
 	"pdns-distribute/roles/observe"
 )
 
-// Broker is the role that runs the nats-server, where there is none yet.
+// Broker is the role that runs the nats-server, where there is none yet, and proves that the server works.
 type Broker struct {
-	server  *broker.Server
-	observe *observe.Server
-	ready   *observe.Readiness
-	log     zerolog.Logger
-	reload  <-chan os.Signal
+	Server   *broker.Server
+	observe  *observe.Server
+	ready    *observe.Readiness
+	log      zerolog.Logger
+	reload   <-chan os.Signal
+	presence health.Presence // what does not change while the server runs
+	metrics  brokerMetrics
 }
 
 const condServer = "nats-server"
 
+// brokerFaults are the conditions that a broker's proofs set and clear.
+var brokerFaults = []string{broker.FaultDisk, broker.FaultJetStream, broker.FaultQuorum, broker.FaultStreams}
+
+type brokerMetrics struct {
+	sound    prometheus.Gauge
+	proofs   *prometheus.CounterVec
+	peers    *prometheus.GaugeVec
+	messages *prometheus.GaugeVec
+	ends     *prometheus.GaugeVec
+}
+
+func newBrokerMetrics(reg prometheus.Registerer) brokerMetrics {
+	m := brokerMetrics{
+		sound: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pdns_distribute_broker_sound", Help: "1 if the last proof found that the broker stores and delivers, else 0.",
+		}),
+		proofs: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pdns_distribute_broker_proofs_total",
+			Help: "Proofs by result: sound, or the fault that was found (disk, jetstream, quorum, streams).",
+		}, []string{"result"}),
+		peers: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "pdns_distribute_broker_peer_up", Help: "1 if another broker of the cluster is up, else 0.",
+		}, []string{"peer"}),
+		messages: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "pdns_distribute_broker_messages", Help: "Messages in each stream.",
+		}, []string{"stream"}),
+		ends: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "pdns_distribute_broker_certificate_end_timestamp_seconds",
+			Help: "When the certificate of the broker and that of its CA expire.",
+		}, []string{"of"}),
+	}
+	reg.MustRegister(m.sound, m.proofs, m.peers, m.messages, m.ends)
+	return m
+}
+
 // NewBroker reads the nats-server configuration and binds the role's listener. Run starts the server.
-func NewBroker(cfg Config, deps Deps) (*Broker, error) {
+func NewBroker(cfg config.Config, deps node.Deps) (*Broker, error) {
 	b := &Broker{
-		log:   cfg.Log.New(deps.Log).With().Str("role", "broker").Str("node", cfg.Node.ID).Logger(),
+		log:   cfg.Log.New(deps.Log).With().Str("role", health.RoleBroker).Str("node", cfg.Node.ID).Logger(),
 		ready: observe.NewReadiness(condServer), reload: deps.Reload,
 	}
 	var err error
-	if b.server, err = broker.NewServer(cfg.Server.Config, b.log); err != nil {
+	if b.Server, err = broker.NewServer(cfg.Server.Config, b.log); err != nil {
 		return nil, err
 	}
-	b.observe, err = observe.New(cfg.Observe, observe.NewRegistry("broker", deps.Version), b.ready, b.log)
+	b.presence = health.Presence{Node: b.Server.Name(), Role: health.RoleBroker}
+	b.presence.Process = health.Process{Version: deps.Version, Started: time.Now().UTC(), Instance: rand.Text()}
+	registry := observe.NewRegistry(health.RoleBroker, deps.Version)
+	b.metrics = newBrokerMetrics(registry)
+	b.observe, err = observe.New(cfg.Observe, registry, b.ready, b.log)
 	return b, err
 }
 
-// Run works until ctx ends.
+// Run works until ctx ends, or until the server has to be restarted: then it is an error, with which the process ends.
 func (b *Broker) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return b.server.Run(ctx) })
 	g.Go(func() error { return b.observe.Run(ctx) })
 	g.Go(func() error {
-		select {
-		case <-b.server.Ready():
-			b.ready.Clear(condServer)
-			b.reloading(ctx)
-		case <-ctx.Done():
+		if going, err := b.prepare(ctx); !going {
+			return err
 		}
-		return nil
+		serving, ctx := errgroup.WithContext(ctx)
+		serving.Go(func() error { return b.Server.Run(ctx) })
+		serving.Go(func() error { return b.Server.Watch(ctx, b.proven) })
+		serving.Go(func() error { return b.follow(ctx) })
+		return serving.Wait()
 	})
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("broker: %w", err)
 	}
 	return nil
+}
+
+// prepare waits until the disk has room, and repairs the store; false if ctx ended before.
+func (b *Broker) prepare(ctx context.Context) (going bool, err error) {
+	b.Server.AwaitRoom(ctx, func(f broker.Fault) {
+		if b.ready.Set(f.What, f.Why) {
+			b.log.Error().Str("what", f.What).Str("why", f.Why).Msg("broker cannot start yet")
+		}
+	})
+	b.ready.Clear(broker.FaultDisk)
+	found, err := b.Server.Repair(ctx)
+	if err != nil {
+		return false, err
+	}
+	if found != "" {
+		b.presence.Repaired, b.presence.RepairedAt = found, time.Now().UTC()
+		b.log.Error().Str("what", found).
+			Msg("broker store was damaged and is repaired; check the disk and the memory of this host")
+	}
+	return ctx.Err() == nil, nil
+}
+
+// follow reloads, once the server listens.
+func (b *Broker) follow(ctx context.Context) error {
+	select {
+	case <-b.Server.Ready():
+		b.reloading(ctx)
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// proven takes what the server found out about itself, and returns the presence that it publishes.
+func (b *Broker) proven(p broker.Proof) []byte {
+	why := map[string]string{}
+	for _, f := range p.Faults {
+		why[f.What] = cmp.Or(why[f.What], f.Why)
+		b.metrics.proofs.WithLabelValues(f.What).Inc()
+	}
+	for _, what := range brokerFaults {
+		b.note(what, why[what])
+	}
+	b.ready.Clear(condServer)
+	b.measure(p)
+	data, err := json.Marshal(b.describe(p))
+	if err != nil {
+		b.log.Error().Err(err).Msg("failed to encode the presence of the broker")
+	}
+	return data
+}
+
+// note keeps readiness true, and logs what begins and ends.
+func (b *Broker) note(what, why string) {
+	before := b.isSet(what)
+	switch {
+	case why != "":
+		if b.ready.Set(what, why) {
+			b.log.Error().Str("what", what).Str("why", why).Msg("broker is not ready")
+		}
+	case before:
+		b.ready.Clear(what)
+		b.log.Info().Str("what", what).Msg("broker condition is over")
+	}
+}
+
+func (b *Broker) isSet(what string) bool {
+	for _, r := range b.ready.Reasons() {
+		if r.What == what {
+			return true
+		}
+	}
+	return false
+}
+
+func (b *Broker) measure(p broker.Proof) {
+	b.metrics.sound.Set(float64(number(len(p.Faults) == 0)))
+	if len(p.Faults) == 0 {
+		b.metrics.proofs.WithLabelValues("sound").Inc()
+	}
+	b.metrics.peers.Reset()
+	for _, peer := range p.Peers {
+		b.metrics.peers.WithLabelValues(peer.Name).Set(float64(number(!peer.Away)))
+	}
+	for _, s := range p.Streams {
+		b.metrics.messages.WithLabelValues(s.Name).Set(float64(s.Messages))
+	}
+	ends := b.Server.Ends()
+	b.metrics.ends.WithLabelValues("broker").Set(float64(ends.Certificate.Unix()))
+	b.metrics.ends.WithLabelValues("ca").Set(float64(ends.CA.Unix()))
+}
+
+func number(is bool) int {
+	if is {
+		return 1
+	}
+	return 0
+}
+
+// describe returns the broker's presence.
+func (b *Broker) describe(p broker.Proof) health.Presence {
+	now, ends := b.presence, b.Server.Ends()
+	now.Clock = p.At.UTC()
+	node.DescribeHost(&now, b.Server.StoreDir())
+	for _, r := range b.ready.Reasons() {
+		now.Problems = append(now.Problems, r.What+": "+r.Why)
+	}
+	now.Broker = &health.BrokerReport{
+		Server: b.Server.Version(), Leader: p.Leader, Peers: follow.PeersOf(p.At, p.Peers),
+		Certificate: ends.Certificate, CA: ends.CA,
+	}
+	now.Bound()
+	return now
 }
 
 // reloading has the nats-server read its configuration again, for new users and certificates. One with faults changes
@@ -65,8 +227,8 @@ func (b *Broker) reloading(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-b.reload:
-			if err := b.server.Reload(); err != nil {
-				b.log.Error().Err(err).Msg("the configuration was not reloaded; the broker goes on with what it had")
+			if err := b.Server.Reload(); err != nil {
+				b.log.Error().Err(err).Msg("failed to reload the configuration, the broker keeps the previous one")
 			}
 		}
 	}

@@ -1,11 +1,13 @@
 // Command count reads what 'go test -json' writes, shows what failed, and ends with the line
 // 'N passed, N failed, N skipped'. It counts tests and subtests; a package that doesn't build or that dies outside of
-// its tests counts as one failed. It exits with 1 when anything failed, or when nothing passed.
+// its tests counts as one failed. It exits with 1 when anything failed, or when nothing passed. With -quiet it counts what
+// was skipped, and does not show it.
 package main
 
 import (
 	"bufio"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -24,13 +26,16 @@ type event struct {
 
 type counter struct {
 	out                     io.Writer
+	quiet                   bool
 	passed, failed, skipped int
 	said                    map[string]*strings.Builder // output by package and test, until it is known to be good
 	broken                  map[string]bool             // packages with a failed test
 }
 
 func main() {
-	c := &counter{out: os.Stdout, said: map[string]*strings.Builder{}, broken: map[string]bool{}}
+	quiet := flag.Bool("quiet", false, "count skipped tests, and do not show them")
+	flag.Parse()
+	c := &counter{out: os.Stdout, quiet: *quiet, said: map[string]*strings.Builder{}, broken: map[string]bool{}}
 	if err := c.read(os.Stdin); err != nil {
 		fmt.Fprintln(os.Stderr, "count:", err)
 		os.Exit(1)
@@ -97,7 +102,7 @@ func (c *counter) testEnded(e event) {
 		c.failed++
 		c.broken[e.Package] = true
 	}
-	c.tell(e, e.Action != "pass")
+	c.tell(e, e.Action == "fail" || e.Action == "skip" && !c.quiet)
 }
 
 func (c *counter) packageEnded(e event) {

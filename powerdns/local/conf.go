@@ -52,6 +52,8 @@ func (s *Server) conf() map[string]string {
 		conf["gsqlite3-dnssec"] = "yes"
 	case LMDB:
 		conf["lmdb-filename"] = s.databaseFile()
+	case PostgreSQL, MySQL:
+		conf[string(s.Backend)+"-dnssec"] = "yes"
 	}
 	return conf
 }

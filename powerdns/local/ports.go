@@ -17,8 +17,8 @@ const (
 	highestPort = 32000
 )
 
-// given are the ports that this process was given, as long as there are others: whoever asked for one listens there only
-// later.
+// given are the ports that this process was given, as long as there are others: whoever asked for one listens there
+// only later.
 var given = struct {
 	sync.Mutex
 	ports map[int]bool

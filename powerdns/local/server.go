@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,8 +20,10 @@ type Backend string
 
 // The backends that a server can be started with.
 const (
-	SQLite Backend = "gsqlite3"
-	LMDB   Backend = "lmdb"
+	SQLite     Backend = "gsqlite3"
+	LMDB       Backend = "lmdb"
+	PostgreSQL Backend = "gpgsql" // of a database server that runs already; Options.Settings say where
+	MySQL      Backend = "gmysql" // likewise
 )
 
 // Options say what server to start.
@@ -41,7 +44,7 @@ type Server struct {
 	Primary bool
 	DNSAddr string          // host:port, UDP and TCP
 	APIURL  string          // without /api/v1
-	APIKey  powerdns.Secret // made anew by each Start
+	APIKey  powerdns.Secret // made anew by each Start; also in APIKeyFile
 
 	id       string // tells this server from all others, over DNS
 	settings map[string]string
@@ -93,10 +96,13 @@ func newServer(o Options) (*Server, error) {
 	if s.Backend == "" {
 		s.Backend = SQLite
 	}
-	if s.Backend != SQLite && s.Backend != LMDB {
-		return nil, fmt.Errorf("start PowerDNS: backend %q is neither %s nor %s", s.Backend, SQLite, LMDB)
+	if known := []Backend{SQLite, LMDB, PostgreSQL, MySQL}; !slices.Contains(known, s.Backend) {
+		return nil, fmt.Errorf("start PowerDNS: backend %q is none of %s", s.Backend, known)
 	}
-	return s, os.MkdirAll(s.Dir, 0o700)
+	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	return s, os.WriteFile(s.APIKeyFile(), []byte(s.APIKey.Reveal()+"\n"), 0o600)
 }
 
 func (s *Server) pickPorts() error {
@@ -125,6 +131,9 @@ func (s *Server) Config() powerdns.Config {
 	}
 }
 
+// APIKeyFile is a file that holds the API key, as powerdns.api_key_file names one.
+func (s *Server) APIKeyFile() string { return filepath.Join(s.Dir, "api-key") }
+
 // Client is a new client of this server.
 func (s *Server) Client() (*powerdns.Client, error) {
 	return powerdns.NewClient(s.Config())
@@ -144,6 +153,13 @@ func (s *Server) Kill() {
 	defer s.mu.Unlock()
 	s.process.kill()
 	s.removeSocketDir()
+}
+
+// Signal sends a signal to the server's process, such as SIGSTOP. Restart starts one that is stopped anew.
+func (s *Server) Signal(signal os.Signal) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.process.cmd.Process.Signal(signal)
 }
 
 // Restart stops the server, where it is running, and starts it on the same ports and data.
@@ -229,7 +245,8 @@ func (s *Server) run(program string) error {
 		if err != nil {
 			return err
 		}
-		cmd.Env = append(os.Environ(), "LD_PRELOAD="+library, fmt.Sprintf("FAKETIME=%+ds", int(s.clock.Seconds())), "FAKETIME_DONT_FAKE_MONOTONIC=1")
+		cmd.Env = append(os.Environ(), "LD_PRELOAD="+library, fmt.Sprintf("FAKETIME=%+ds",
+			int(s.clock.Seconds())), "FAKETIME_DONT_FAKE_MONOTONIC=1")
 	}
 	s.process, err = startProcess(cmd)
 	return err

@@ -11,11 +11,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/miekg/dns"
 
 	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
 )
 
@@ -29,20 +29,14 @@ func eachBackend(t *testing.T, check func(*testing.T, Backend)) {
 
 func start(t *testing.T, o Options) *Server {
 	t.Helper()
+	must.HavePowerDNS(t)
 	if o.Dir == "" {
 		o.Dir = t.TempDir()
 	}
 	s, err := Start(t.Context(), o)
-	must(t, err)
+	must.OK(t, err)
 	t.Cleanup(s.Stop)
 	return s
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // TestLife follows a server through all that can be done to it.
@@ -58,12 +52,12 @@ func TestLife(t *testing.T) {
 		if _, err := exchange(t, s); err == nil {
 			t.Error("a killed server answers")
 		}
-		must(t, s.Restart(t.Context()))
+		must.OK(t, s.Restart(t.Context()))
 		wantRcode(t, s, dns.RcodeSuccess)
-		must(t, s.Restart(t.Context()))
+		must.OK(t, s.Restart(t.Context()))
 		wantRcode(t, s, dns.RcodeSuccess)
 
-		must(t, s.Wipe(t.Context()))
+		must.OK(t, s.Wipe(t.Context()))
 		wantRcode(t, s, dns.RcodeRefused)
 		createExample(t, s)
 		if s.DNSAddr != dnsAddr || s.APIURL != apiURL {
@@ -85,14 +79,14 @@ func TestStartOnDataOfBefore(t *testing.T) {
 func createExample(t *testing.T, s *Server) {
 	t.Helper()
 	c, err := s.Client()
-	must(t, err)
-	must(t, c.CreateZoneWith(t.Context(), powerdns.ZoneSpec{Name: example, Kind: powerdns.Native, Nameservers: []string{"ns.example."}}))
+	must.OK(t, err)
+	must.OK(t, c.CreateZoneWith(t.Context(), powerdns.ZoneSpec{Name: example, Kind: powerdns.Native, Nameservers: []string{"ns.example."}}))
 }
 
 func wantRcode(t *testing.T, s *Server, want int) {
 	t.Helper()
 	answer, err := exchange(t, s)
-	must(t, err)
+	must.OK(t, err)
 	if answer.Rcode != want {
 		t.Errorf("answer %s, want %s", dns.RcodeToString[answer.Rcode], dns.RcodeToString[want])
 	}
@@ -123,9 +117,9 @@ func TestSettings(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			c, err := start(t, test.options).Client()
-			must(t, err)
+			must.OK(t, err)
 			settings, err := c.Config(t.Context())
-			must(t, err)
+			must.OK(t, err)
 			for key, want := range test.want {
 				if got, ok := settings[key]; !ok || got != want {
 					t.Errorf("%s=%s, want %s", key, got, want)
@@ -146,15 +140,15 @@ func TestPortTaken(t *testing.T) {
 	for name, listen := range listeners {
 		t.Run(name, func(t *testing.T) {
 			l, err := listen()
-			must(t, err)
+			must.OK(t, err)
 			err = s.Restart(t.Context())
-			must(t, l.Close())
+			must.OK(t, l.Close())
 			if !errors.Is(err, errPortTaken) {
 				t.Errorf("got %v, want %v", err, errPortTaken)
 			}
 		})
 	}
-	must(t, s.Restart(t.Context()))
+	must.OK(t, s.Restart(t.Context()))
 }
 
 func TestLongPath(t *testing.T) {
@@ -169,6 +163,7 @@ func TestLongPath(t *testing.T) {
 }
 
 func TestFailureShowsTheLog(t *testing.T) {
+	must.HavePowerDNS(t)
 	_, err := Start(t.Context(), Options{Dir: t.TempDir(), Settings: map[string]string{"no-such-setting": "1"}})
 	if !errors.Is(err, errEnded) || !strings.Contains(err.Error(), "no-such-setting") {
 		t.Errorf("got %v", err)
@@ -182,6 +177,7 @@ func TestUnknownBackend(t *testing.T) {
 }
 
 func TestCancelledStart(t *testing.T) {
+	must.HavePowerDNS(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	enough := errors.New("enough")
 	cancel(enough)
@@ -213,22 +209,24 @@ func TestMain(m *testing.M) {
 }
 
 func TestServerDiesWithItsParent(t *testing.T) {
+	must.HavePowerDNS(t)
 	parent := exec.Command(os.Args[0])
 	parent.Env = append(os.Environ(), asParent+"="+t.TempDir())
 	out, err := parent.StdoutPipe()
-	must(t, err)
-	must(t, parent.Start())
+	must.OK(t, err)
+	must.OK(t, parent.Start())
 	line, err := bufio.NewReader(out).ReadString('\n')
 	_ = parent.Process.Kill()
 	_ = parent.Wait() // killed: an error by design
-	must(t, err)
+	must.OK(t, err)
 
 	status := filepath.Join("/proc", strings.TrimSpace(line), "status")
-	for deadline := time.Now().Add(10 * time.Second); alive(status); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("server %s outlives its parent", line)
+	must.Eventually(t, func() error {
+		if alive(status) {
+			return fmt.Errorf("server %s outlives its parent", line)
 		}
-	}
+		return nil
+	})
 }
 
 // alive: there is such a process, and it is not just waiting to be reaped.

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
 )
 
@@ -20,7 +21,8 @@ const writeInto = "STORE_TEST_WRITE_INTO"
 
 const writers = 4
 
-// TestKilledWhileWriting kills a process among many Puts: whatever it was told is on disk, and each zone is whole.
+// TestKilledWhileWriting kills a process among many Puts: whatever Put returned for is on disk, and each zone is
+// whole.
 func TestKilledWhileWriting(t *testing.T) {
 	if file := os.Getenv(writeInto); file != "" {
 		writeUntilKilled(t, file)
@@ -28,18 +30,18 @@ func TestKilledWhileWriting(t *testing.T) {
 	}
 	file := filepath.Join(t.TempDir(), "zones.db")
 	for _, puts := range []int{1, 7, 30} { // the same store, killed again and again
-		told := killedAfter(t, file, puts)
+		reported := killedAfter(t, file, puts)
 		s, err := Open(file)
-		must(t, err)
-		for name, serial := range told {
+		must.OK(t, err)
+		for name, serial := range reported {
 			wantWhole(t, s, name, serial)
 		}
-		must(t, s.Close())
+		must.OK(t, s.Close())
 	}
 }
 
-// wantWhole wants one of the versions that were written, the one that was told of or a later one.
-func wantWhole(t *testing.T, s *Store, name zone.Name, told int) {
+// wantWhole wants one of the versions that were written, the one that was reported or a later one.
+func wantWhole(t *testing.T, s *Store, name zone.Name, reported int) {
 	t.Helper()
 	z, err := s.Zone(name)
 	if err != nil {
@@ -48,8 +50,8 @@ func wantWhole(t *testing.T, s *Store, name zone.Name, told int) {
 	}
 	p := publish(crashVersion(t, name, int(z.Serial())))
 	wantHeld(t, s, p)
-	if int(z.Serial()) < told {
-		t.Errorf("zone %s: serial %d, but %d was said to be on disk", name, z.Serial(), told)
+	if int(z.Serial()) < reported {
+		t.Errorf("zone %s: serial %d, but %d was said to be on disk", name, z.Serial(), reported)
 	}
 	for c, want := range p.chunks {
 		if got, err := s.Chunk(name, c); err != nil || len(got) != len(want) {
@@ -58,41 +60,41 @@ func wantWhole(t *testing.T, s *Store, name zone.Name, told int) {
 	}
 }
 
-// killedAfter has a process write until it told of so many puts, kills it, and returns the serials that it told.
+// killedAfter has a process write until it reported so many puts, kills it, and returns the serials that it reported.
 func killedAfter(t *testing.T, file string, puts int) map[zone.Name]int {
 	t.Helper()
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilledWhileWriting$")
 	child.Env = append(os.Environ(), writeInto+"="+file)
 	out, err := child.StdoutPipe()
-	must(t, err)
-	must(t, child.Start())
-	told := map[zone.Name]int{}
+	must.OK(t, err)
+	must.OK(t, child.Start())
+	reported := map[zone.Name]int{}
 	lines := bufio.NewScanner(out)
 	for n := 0; lines.Scan(); n++ {
 		if n == puts {
-			must(t, child.Process.Kill())
+			must.OK(t, child.Process.Kill())
 		}
 		name, serial, ok := strings.Cut(lines.Text(), " ")
 		number, err := strconv.Atoi(serial)
 		if !ok || err != nil {
 			break // killed within a line, or it has something to say
 		}
-		told[zone.MustParseName(name)] = number
+		reported[zone.MustParseName(name)] = number
 	}
 	var ended *exec.ExitError
 	if err := child.Wait(); !errors.As(err, &ended) || ended.Exited() {
 		t.Fatalf("the process was not killed, but ended: %v: %s", err, lines.Text())
 	}
-	if len(told) == 0 {
+	if len(reported) == 0 {
 		t.Fatal("nothing was written")
 	}
-	return told
+	return reported
 }
 
-// writeUntilKilled replaces a few zones again and again, and tells each version that is on disk.
+// writeUntilKilled replaces a few zones again and again, and reports each version that is on disk.
 func writeUntilKilled(t *testing.T, file string) {
 	s, err := Open(file)
-	must(t, err)
+	must.OK(t, err)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for n := range writers {

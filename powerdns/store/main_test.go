@@ -3,6 +3,7 @@ package store
 import (
 	"os"
 	"path/filepath"
+	"pdns-distribute/powerdns/must"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,19 +20,19 @@ func TestOpenModes(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "zones.db")
 	s, err := Open(file)
-	must(t, err)
-	must(t, s.Close())
-	must(t, os.Chmod(file, 0o644))
-	must(t, os.Chmod(dir, 0o750))
+	must.OK(t, err)
+	must.OK(t, s.Close())
+	must.OK(t, os.Chmod(file, 0o644))
+	must.OK(t, os.Chmod(dir, 0o750))
 	if _, err := Open(file); err == nil || !strings.Contains(err.Error(), "chmod 700 "+dir) {
 		t.Errorf("an open folder: %v", err)
 	}
-	must(t, os.Chmod(dir, 0o700))
+	must.OK(t, os.Chmod(dir, 0o700))
 	s, err = Open(file)
-	must(t, err)
-	must(t, s.Close())
+	must.OK(t, err)
+	must.OK(t, s.Close())
 	info, err := os.Stat(file)
-	must(t, err)
+	must.OK(t, err)
 	if info.Mode().Perm() != 0o600 {
 		t.Errorf("the file stays at %s", info.Mode())
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/miekg/dns"
 	"go.etcd.io/bbolt"
 
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
 )
 
@@ -30,10 +31,10 @@ func version(t testing.TB, name zone.Name, serial uint32, hosts, first int) *zon
 	b := zone.NewBuilder(name, 0)
 	add := func(format string, args ...any) {
 		rr, err := dns.NewRR(fmt.Sprintf(format, args...))
-		must(t, err)
+		must.OK(t, err)
 		r, err := zone.NewRecord(rr)
-		must(t, err)
-		must(t, b.Add(r))
+		must.OK(t, err)
+		must.OK(t, b.Add(r))
 	}
 	add("%s 3600 SOA ns.example. hostmaster.example. %d 1 1 1 1", name, serial)
 	add("%s 3600 NS ns.example.", name)
@@ -45,7 +46,7 @@ func version(t testing.TB, name zone.Name, serial uint32, hosts, first int) *zon
 		add("h%d.%s 60 TXT \"%x\" \"%d\"", n, name, sha256.Sum256(fmt.Append(nil, n)), mark)
 	}
 	z, err := b.Zone()
-	must(t, err)
+	must.OK(t, err)
 	return z
 }
 
@@ -73,14 +74,14 @@ func (p published) putInto(t testing.TB, s *Store) {
 			fresh[c] = data
 		}
 	}
-	must(t, s.Put(p.state, p.zone, fresh, false))
+	must.OK(t, s.Put(p.state, p.zone, fresh))
 }
 
 func open(t testing.TB) *Store {
 	t.Helper()
 	s, err := Open(filepath.Join(t.TempDir(), "zones.db"))
-	must(t, err)
-	t.Cleanup(func() { must(t, s.Close()) })
+	must.OK(t, err)
+	t.Cleanup(func() { must.OK(t, s.Close()) })
 	return s
 }
 
@@ -100,15 +101,15 @@ func TestPutAndGet(t *testing.T) {
 
 func TestTombstoneAndForget(t *testing.T) {
 	for what, remove := range map[string]func(*Store) error{
-		"tombstone": func(s *Store) error { return s.Put(zone.NewTombstone(example, time.Now()), nil, nil, false) },
-		"forget":    func(s *Store) error { return s.Bury(zone.NewTombstone(example, time.Now())) },
+		"tombstone": func(s *Store) error { return s.Put(zone.NewTombstone(example, time.Now()), nil, nil) },
+		"forget":    func(s *Store) error { return s.Remove(zone.NewTombstone(example, time.Now())) },
 	} {
 		t.Run(what, func(t *testing.T) {
 			s := open(t)
 			publish(version(t, example, 1, large, 1)).putInto(t, s)
 			other := publish(version(t, zone.MustParseName("sub.example.org"), 1, large, 1))
 			other.putInto(t, s)
-			must(t, remove(s))
+			must.OK(t, remove(s))
 			if _, err := s.Zone(example); !errors.Is(err, ErrNotFound) {
 				t.Errorf("its content: %v", err)
 			}
@@ -152,7 +153,7 @@ func TestChunksOfALargeZone(t *testing.T) {
 func TestZoneWhoseChunkIsMissing(t *testing.T) {
 	s := open(t)
 	p := publish(version(t, example, 1, large, 1))
-	must(t, s.Put(p.state, p.zone, nil, false))
+	must.OK(t, s.Put(p.state, p.zone, nil))
 	if _, err := s.Zone(example); !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "chunk 1 of ") {
 		t.Errorf("error is %v", err)
 	}
@@ -161,15 +162,15 @@ func TestZoneWhoseChunkIsMissing(t *testing.T) {
 func TestParked(t *testing.T) {
 	s := open(t)
 	a, b, c := publish(version(t, example, 1, 1, 1)), zone.MustParseName("b.example"), zone.MustParseName("c.example")
-	must(t, s.Put(a.state, a.zone, nil, true))
-	must(t, s.Put(zone.NewTombstone(b, time.Now()), nil, nil, true))
-	must(t, s.Put(zone.NewTombstone(c, time.Now()), nil, nil, true))
+	must.OK(t, s.Park(a.state, a.zone, nil))
+	must.OK(t, s.Park(zone.NewTombstone(b, time.Now()), nil, nil))
+	must.OK(t, s.Park(zone.NewTombstone(c, time.Now()), nil, nil))
 	wantParked(t, s, a.state.Name, b, c)
 	wantHeld(t, s, a)
-	must(t, s.Unpark(b))
-	must(t, s.Unpark(b))
+	must.OK(t, s.Unpark(b))
+	must.OK(t, s.Unpark(b))
 	wantParked(t, s, a.state.Name, c)
-	must(t, s.Bury(zone.NewTombstone(c, time.Now())))
+	must.OK(t, s.Remove(zone.NewTombstone(c, time.Now())))
 	wantParked(t, s, a.state.Name)
 	a.putInto(t, s)
 	wantParked(t, s)
@@ -179,7 +180,7 @@ func TestFeedThatTheStatesCameFrom(t *testing.T) {
 	s := open(t)
 	for _, want := range []time.Time{{}, time.Date(2026, 11, 26, 12, 0, 0, 123456789, time.UTC), time.Date(2026, 11, 27, 0, 0, 0, 0, time.UTC)} {
 		if !want.IsZero() {
-			must(t, s.SetFeed(want))
+			must.OK(t, s.SetFeed(want))
 		}
 		if got, err := s.Feed(); err != nil || !got.Equal(want) {
 			t.Errorf("%s, %v; want %s", got, err, want)
@@ -191,11 +192,11 @@ func TestEverythingSurvivesARestart(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "zones.db")
 	p := publish(version(t, example, 1, large, 1))
 	s, err := Open(file)
-	must(t, err)
-	must(t, s.Put(p.state, p.zone, p.chunks, true))
-	must(t, s.Close())
+	must.OK(t, err)
+	must.OK(t, s.Park(p.state, p.zone, p.chunks))
+	must.OK(t, s.Close())
 	s, err = Open(file)
-	must(t, err)
+	must.OK(t, err)
 	defer s.Close()
 	wantHeld(t, s, p)
 	wantParked(t, s, example)
@@ -212,19 +213,19 @@ func TestStatesWhileTheyChange(t *testing.T) {
 	fill(t, s, names)
 	at := 0
 	for state, err := range s.States() {
-		must(t, err)
+		must.OK(t, err)
 		if state.Name != names[at] {
 			t.Fatalf("state %d is of %s, want %s", at, state.Name, names[at])
 		}
 		at++
 		switch at {
 		case 100: // before it, behind it in this page, and in a later one
-			must(t, s.Bury(zone.NewTombstone(names[10], time.Now())))
-			must(t, s.Bury(zone.NewTombstone(names[200], time.Now())))
-			must(t, s.Bury(zone.NewTombstone(names[600], time.Now())))
+			must.OK(t, s.Remove(zone.NewTombstone(names[10], time.Now())))
+			must.OK(t, s.Remove(zone.NewTombstone(names[200], time.Now())))
+			must.OK(t, s.Remove(zone.NewTombstone(names[600], time.Now())))
 			names = slices.Delete(names, 600, 601) // the page is read already, later ones are not
 		case 300:
-			must(t, s.Put(zone.NewTombstone(zone.MustParseName("zzzzz.example"), time.Now()), nil, nil, false))
+			must.OK(t, s.Put(zone.NewTombstone(zone.MustParseName("zzzzz.example"), time.Now()), nil, nil))
 			names = append(names, zone.MustParseName("zzzzz.example"))
 		}
 	}
@@ -238,7 +239,7 @@ func TestStatesWhileTheyChange(t *testing.T) {
 
 func fill(t *testing.T, s *Store, names []zone.Name) {
 	t.Helper()
-	must(t, s.db.Update(func(tx *bbolt.Tx) error {
+	must.OK(t, s.db.Update(func(tx *bbolt.Tx) error {
 		for _, name := range names {
 			encoded, err := zone.NewTombstone(name, time.Now()).MarshalBinary()
 			if err == nil {
@@ -260,7 +261,7 @@ func TestDamagedState(t *testing.T) {
 	p.putInto(t, s)
 	names := []zone.Name{zone.MustParseName("a.example"), zone.MustParseName("zz.example")}
 	fill(t, s, names)
-	must(t, s.db.Update(func(tx *bbolt.Tx) error {
+	must.OK(t, s.db.Update(func(tx *bbolt.Tx) error {
 		return tx.Bucket(statesBucket).Put([]byte(example), []byte("PDZ\x09 of another version"))
 	}))
 	if _, err := s.State(example); !errors.Is(err, zone.ErrCorrupt) {
@@ -296,15 +297,13 @@ func TestUnusableFiles(t *testing.T) {
 		content []byte
 		want    string
 	}{
-		"no store":  {"text", []byte(strings.Repeat("not a store\n", 10_000)), ": invalid database; if it is damaged, remove it: it is filled again from the broker"},
-		"zeroed":    {"zeroes", make([]byte, 64<<10), ": invalid database; if it is damaged, remove it: it is filled again from the broker"},
 		"no folder": {"text/zones.db", nil, "; secondary.state_dir must be a writable folder of its own"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			file := filepath.Join(dir, test.file)
-			must(t, os.WriteFile(filepath.Join(dir, "text"), []byte("text"), 0o600))
+			must.OK(t, os.WriteFile(filepath.Join(dir, "text"), []byte("text"), 0o600))
 			if test.content != nil {
-				must(t, os.WriteFile(file, test.content, 0o600))
+				must.OK(t, os.WriteFile(file, test.content, 0o600))
 			}
 			_, err := Open(file)
 			if err == nil || !strings.HasPrefix(err.Error(), "store "+file+": ") || !strings.HasSuffix(err.Error(), test.want) {
@@ -317,7 +316,7 @@ func TestUnusableFiles(t *testing.T) {
 func TestSecondOpenIsRefused(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "zones.db")
 	s, err := Open(file)
-	must(t, err)
+	must.OK(t, err)
 	defer s.Close()
 	_, err = Open(file)
 	if want := "store " + file + " is in use: another secondary role runs with this secondary.state_dir"; err == nil || err.Error() != want {
@@ -328,11 +327,11 @@ func TestSecondOpenIsRefused(t *testing.T) {
 func TestModes(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "lib", "secondary")
 	s, err := Open(filepath.Join(dir, "zones.db"))
-	must(t, err)
+	must.OK(t, err)
 	defer s.Close()
 	for path, want := range map[string]fs.FileMode{dir: 0o700, filepath.Join(dir, "zones.db"): 0o600} {
 		info, err := os.Stat(path)
-		must(t, err)
+		must.OK(t, err)
 		if got := info.Mode().Perm(); got != want {
 			t.Errorf("%s has mode %04o, want %04o", path, got, want)
 		}
@@ -360,14 +359,14 @@ func wantHeld(t *testing.T, s *Store, p published) {
 	t.Helper()
 	name := p.state.Name
 	state, err := s.State(name)
-	must(t, err)
+	must.OK(t, err)
 	z, err := s.Zone(name)
-	must(t, err)
+	must.OK(t, err)
 	if state.Digest != p.state.Digest || z.Digest() != p.zone.Digest() || z.Serial() != p.zone.Serial() || z.Len() != p.zone.Len() {
 		t.Errorf("zone %s: serial %d with %d records, want %d with %d", name, z.Serial(), z.Len(), p.zone.Serial(), p.zone.Len())
 	}
 	apex, err := s.Apex(name)
-	must(t, err)
+	must.OK(t, err)
 	if !slices.EqualFunc(apex, p.zone.Apex(), func(a, b zone.Record) bool { return bytes.Equal(a, b) }) {
 		t.Errorf("zone %s: apex is %v, want %v", name, apex, p.zone.Apex())
 	}
@@ -385,7 +384,7 @@ func wantChunks(t *testing.T, s *Store, versions ...published) {
 			}
 		}
 	}
-	must(t, s.db.View(func(tx *bbolt.Tx) error {
+	must.OK(t, s.db.View(func(tx *bbolt.Tx) error {
 		if held := tx.Bucket(chunksBucket).Stats().KeyN; held != n {
 			t.Errorf("the store holds %d chunks, want %d", held, n)
 		}
@@ -396,17 +395,10 @@ func wantChunks(t *testing.T, s *Store, versions ...published) {
 func wantParked(t *testing.T, s *Store, want ...zone.Name) {
 	t.Helper()
 	got, err := s.Parked()
-	must(t, err)
+	must.OK(t, err)
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
 		t.Errorf("parked is %v, want %v", got, want)
-	}
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -426,17 +418,94 @@ func TestNewest(t *testing.T) {
 	}
 	wantNewest("unknown", time.Time{})
 	p := publish(version(t, example, 1, 1, 1))
-	must(t, s.Put(at(2*time.Hour), p.zone, nil, false))
-	must(t, s.Confirm(at(time.Hour)))
-	must(t, s.Put(at(time.Hour), p.zone, nil, false))
+	must.OK(t, s.Put(at(2*time.Hour), p.zone, nil))
+	must.OK(t, s.Confirm(at(time.Hour)))
+	must.OK(t, s.Put(at(time.Hour), p.zone, nil))
 	wantNewest("older ones", now.Add(2*time.Hour))
-	must(t, s.Confirm(at(3*time.Hour)))
+	must.OK(t, s.Confirm(at(3*time.Hour)))
 	wantNewest("confirmed", now.Add(3*time.Hour))
-	must(t, s.Bury(zone.NewTombstone(example, now)))
-	wantNewest("buried", now.Add(3*time.Hour))
-	for after, want := range map[time.Duration]time.Time{graveAge: now.Add(3 * time.Hour), graveAge + 4*time.Hour: {}} {
-		must(t, s.Confirm(at(3*time.Hour)))
-		must(t, s.DropGraves(now.Add(after)))
+	if held, err := s.State(example); err != nil || !held.Published.Equal(now.Add(3*time.Hour)) {
+		t.Errorf("the store has it as of %v, %v", held.Published, err)
+	}
+	must.OK(t, s.Remove(zone.NewTombstone(example, now)))
+	wantNewest("removed", now.Add(3*time.Hour))
+	for after, want := range map[time.Duration]time.Time{tombstoneAge: now.Add(3 * time.Hour), tombstoneAge + 4*time.Hour: {}} {
+		must.OK(t, s.Remove(zone.NewTombstone(example, now.Add(3*time.Hour))))
+		must.OK(t, s.DropTombstones(now.Add(after)))
 		wantNewest(after.String(), want)
+	}
+}
+
+// OnChange reports each state once it is held, and nothing that failed.
+func TestOnChange(t *testing.T) {
+	s := open(t)
+	var reported []string
+	s.OnChange(func(state *zone.State) { reported = append(reported, fmt.Sprint(state.Published.Second(), state.Gone)) })
+	p := publish(version(t, example, 1, 1, 1))
+	at := func(second int) *zone.State {
+		state, _ := zone.NewState(p.zone, 1, time.Date(2026, 11, 26, 12, 0, second, 0, time.UTC))
+		return state
+	}
+	must.OK(t, s.Park(at(1), p.zone, nil))
+	must.OK(t, s.Confirm(at(2)))
+	must.OK(t, s.Unpark(example))
+	other, _ := zone.NewState(version(t, example, 2, 1, 1), 2, time.Date(2026, 11, 26, 12, 0, 3, 0, time.UTC))
+	if err := s.Confirm(other); err == nil {
+		t.Error("another content was confirmed")
+	}
+	must.OK(t, s.Remove(zone.NewTombstone(example, time.Date(2026, 11, 26, 12, 0, 4, 0, time.UTC))))
+	if err := s.Confirm(at(5)); err == nil {
+		t.Error("what is not there was confirmed")
+	}
+	if want := []string{"1 false", "2 false", "4 true"}; !slices.Equal(reported, want) {
+		t.Errorf("reported %q, want %q", reported, want)
+	}
+}
+
+// What an earlier version noted beside a state is taken into it, once.
+func TestRedate(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "state", "zones.db")
+	p := publish(version(t, example, 1, 1, 1))
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	for round, earlier := range []bool{true, false} {
+		s, err := Open(file)
+		must.OK(t, err)
+		state, _ := zone.NewState(p.zone, 1, now)
+		must.OK(t, s.db.Update(func(tx *bbolt.Tx) error {
+			if earlier {
+				must.OK(t, tx.Bucket(aboutBucket).Delete(datedKey))
+			}
+			encoded, err := state.MarshalBinary()
+			must.OK(t, err)
+			must.OK(t, tx.Bucket(statesBucket).Put([]byte(example), encoded))
+			newer := zone.NewTombstone(example, now.Add(time.Hour))
+			return errors.Join(note(tx, newer), tx.Bucket(aboutBucket).Delete(tallyKey)) // an earlier version kept none
+		}))
+		must.OK(t, s.Close())
+		s, err = Open(file)
+		must.OK(t, err)
+		held, err := s.State(example)
+		must.OK(t, err)
+		if want := map[bool]time.Time{true: now.Add(time.Hour), false: now}[earlier]; !held.Published.Equal(want) {
+			t.Errorf("round %d: dated %s, want %s", round, held.Published, want)
+		}
+		must.OK(t, s.Close())
+	}
+}
+
+// OnChange reports what the store keeps: a state that comes late, with the content of a newer one, is as new.
+func TestLateStateIsToldAsKept(t *testing.T) {
+	z := version(t, zone.MustParseName("late.example"), 1, 3, 1)
+	older, _ := zone.NewState(z, z.Serial(), time.Unix(1000, 0))
+	newer, _ := zone.NewState(z, z.Serial(), time.Unix(2000, 0))
+	s := open(t)
+	var reported time.Time
+	s.OnChange(func(state *zone.State) { reported = state.Published })
+	must.OK(t, s.Put(newer, z, nil))
+	must.OK(t, s.Put(older, z, nil))
+	kept, err := s.State(z.Name())
+	must.OK(t, err)
+	if !reported.Equal(newer.Published) || !kept.Published.Equal(newer.Published) {
+		t.Errorf("reported %s, kept %s, want %s", reported, kept.Published, newer.Published)
 	}
 }

@@ -57,7 +57,7 @@ func Ask(ctx context.Context, addr string, name zone.Name, typ uint16, o AskOpti
 	return answer, nil
 }
 
-// errTruncated tells that the answer is to be had by TCP.
+// errTruncated means that the answer is to be had by TCP.
 var errTruncated = errors.New("truncated")
 
 // inquiry is a question on its way.
@@ -103,15 +103,15 @@ func (q *inquiry) overUDP(ctx context.Context, addr string) (Answer, error) {
 		}
 		conn.SetReadDeadline(time.Now().Add(askPatience))
 		var answer Answer
-		if answer, err = q.hear(conn); !errors.Is(err, os.ErrDeadlineExceeded) {
+		if answer, err = q.receive(conn); !errors.Is(err, os.ErrDeadlineExceeded) {
 			return answer, err
 		}
 	}
 	return Answer{}, err
 }
 
-// hear waits for the answer; packets that belong to nothing or to other questions are not it.
-func (q *inquiry) hear(conn net.Conn) (Answer, error) {
+// receive waits for the answer; packets that belong to nothing or to other questions are not it.
+func (q *inquiry) receive(conn net.Conn) (Answer, error) {
 	buf := make([]byte, 4<<10)
 	for {
 		n, err := conn.Read(buf)
@@ -143,7 +143,7 @@ func (q *inquiry) overTCP(ctx context.Context, addr string) (Answer, error) {
 	return q.read(msg)
 }
 
-// read reads the answer, or tells by ErrForeign that msg is none, by errTruncated that it is not all.
+// read reads the answer. It returns ErrForeign if msg is none, errTruncated if it is not all.
 func (q *inquiry) read(msg []byte) (Answer, error) {
 	if len(msg) < headerLen {
 		return Answer{}, ErrForeign

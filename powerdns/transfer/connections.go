@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -145,13 +144,10 @@ func (c *connection) taken(err error) {
 	c.sent = nil
 }
 
-// content returns the zone to transfer. A zone that is nothing but its SOA makes PowerDNS forget what it has, so it is
-// not offered.
+// content returns the zone to transfer. One that is nothing but its SOA is a zone like any other: PowerDNS empties its
+// own, and answers with the SOA and that there is nothing else (4.7 to 5.1).
 func (s *Server) content(name zone.Name) (*zone.Zone, int) {
 	z, err := s.source.Zone(name)
-	if err == nil && z.Len() < 2 {
-		err = fmt.Errorf("zone %s is nothing but its SOA", name)
-	}
 	return z, rcodeOf(err)
 }
 

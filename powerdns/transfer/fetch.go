@@ -22,7 +22,7 @@ var (
 	// ErrRefused is an answer with an error code; the chain holds a [*RcodeError].
 	ErrRefused = errors.New("the server refused")
 
-	// ErrIncomplete is a transfer that did not end as RFC 5936 §2.2 wants it, or that holds nothing but the SOA.
+	// ErrIncomplete is a transfer that did not end as RFC 5936 §2.2 wants it.
 	ErrIncomplete = errors.New("incomplete transfer")
 
 	// ErrForeign is an answer that does not belong to the question.
@@ -195,8 +195,6 @@ func (in *incoming) record(r zone.Record) error {
 		return nil
 	case !bytes.Equal(r, in.soa):
 		return fmt.Errorf("%w: it begins and ends with different SOAs: the zone changed meanwhile", ErrIncomplete)
-	case in.records == 2:
-		return fmt.Errorf("%w: nothing but the SOA", ErrIncomplete)
 	}
 	in.builder.Drop()
 	in.closed = true

@@ -11,7 +11,7 @@ import (
 	"pdns-distribute/powerdns/zone"
 )
 
-// ErrNoSOA says that a server answered, but not as one that has the zone does.
+// ErrNoSOA means that a server answered, but not as one that has the zone does.
 var ErrNoSOA = errors.New("answers without the zone's SOA")
 
 // soaNumbers is how many bytes serial, refresh, retry, expire and minimum have at the end of a SOA (RFC 1035 §3.3.13).

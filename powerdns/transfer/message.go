@@ -29,7 +29,7 @@ const (
 // flagDO asks for signatures; it stands in the upper half of what is the TTL of other records (RFC 3225 §3).
 const flagDO = 1 << 15
 
-// errMessage tells that bytes are no DNS message.
+// errMessage means that bytes are no DNS message.
 var errMessage = errors.New("malformed message")
 
 // header is the fixed beginning of a message.
@@ -95,7 +95,7 @@ type request struct {
 	payload int  // bytes that the client takes by UDP
 }
 
-// transfer tells whether r asks for a whole zone. IXFR may be answered like AXFR (RFC 1995 §4).
+// transfer reports whether r asks for a whole zone. IXFR may be answered like AXFR (RFC 1995 §4).
 func (r request) transfer() bool { return r.typ == dns.TypeAXFR || r.typ == dns.TypeIXFR }
 
 // readRequest reads a message with exactly one question. Records besides EDNS are skipped: the SOA of an IXFR question

@@ -11,15 +11,15 @@ import (
 	"pdns-distribute/powerdns/zone"
 )
 
-// NotifyListener hears NOTIFY (RFC 1996) by UDP. It is a hint, never proof: anybody on an allowed host can send it, and
-// it can get lost.
+// NotifyListener receives NOTIFY (RFC 1996) by UDP. It is a hint, never proof: anybody on an allowed host can send it,
+// and it can get lost.
 type NotifyListener struct {
 	conn     *net.UDPConn
 	from     []netip.Prefix
 	onNotify func(zone.Name)
 }
 
-// NewNotifyListener binds the port. Empty allowFrom means loopback. onNotify is called by one goroutine, before the
+// NewNotifyListener binds the port. Empty allowFrom means this host. onNotify is called by one goroutine, before the
 // answer; it must not block. Whoever doesn't call Run must call Close.
 func NewNotifyListener(listen string, allowFrom []netip.Prefix, onNotify func(zone.Name)) (*NotifyListener, error) {
 	conn, err := listenUDP(listen)

@@ -14,18 +14,31 @@ import (
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 
 func allowed(from []netip.Prefix, addr netip.Addr) bool {
-	if len(from) == 0 {
-		from = loopback
+	if len(from) > 0 {
+		return within(from, addr)
 	}
-	return slices.ContainsFunc(from, func(p netip.Prefix) bool { return p.Contains(addr) })
+	return within(loopback, addr) || isOwn(addr)
+}
+
+func within(networks []netip.Prefix, addr netip.Addr) bool {
+	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(addr) })
+}
+
+// isOwn reports whether addr is one of this host: PowerDNS asks from it where query-local-address says so.
+func isOwn(addr netip.Addr) bool {
+	own, err := net.InterfaceAddrs()
+	return err == nil && slices.ContainsFunc(own, func(a net.Addr) bool {
+		network, is := a.(*net.IPNet)
+		return is && network.IP.Equal(addr.AsSlice())
+	})
 }
 
 // drop stands in place of an error code where a message is not worth an answer.
 const drop = -1
 
-// receive reads a request and tells with which error code to answer it: RcodeSuccess for one question of class IN by an
-// allowed client, sent with the opcode that is served. What claims to be a response is dropped, lest two servers talk to
-// each other for ever.
+// receive reads a request and returns the error code to answer it with: RcodeSuccess for one question of class IN by an
+// allowed client, sent with the opcode that is served. What claims to be a response is dropped, lest two servers talk
+// to each other for ever.
 func receive(msg []byte, allowed bool, opcode int) (r request, rcode int) {
 	if len(msg) < headerLen || readHeader(msg).response() {
 		return request{}, drop

@@ -3,6 +3,7 @@ package transfer_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/local"
+	"pdns-distribute/powerdns/local/localtest"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
 )
@@ -109,7 +112,7 @@ func takeIn(t *testing.T, secondary *local.Server, server *transfer.Server, name
 	if err := client.Retrieve(t.Context(), name); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() error {
+	must.Eventually(t, func() error {
 		info, err := client.Zone(t.Context(), name)
 		if err == nil && info.Serial == 0 {
 			err = errors.New("no serial yet")
@@ -129,21 +132,12 @@ func fetch(t testing.TB, addr string, name zone.Name) *zone.Zone {
 	return z
 }
 
-// start starts a PowerDNS server; tests that need one are skipped where there is none.
 func start(t testing.TB, backend local.Backend, primary bool) *local.Server {
 	t.Helper()
-	s, err := local.Start(t.Context(), local.Options{
-		Dir: t.TempDir(), Backend: backend, Primary: primary,
+	return localtest.Start(t, local.Options{
+		Backend: backend, Primary: primary,
 		Settings: map[string]string{"zone-cache-refresh-interval": "0"}, // pdnsutil's zones are there at once
 	})
-	if errors.Is(err, local.ErrMissing) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Stop)
-	return s
 }
 
 func apiOf(t testing.TB, s *local.Server) *powerdns.Client {
@@ -166,10 +160,17 @@ func load(t testing.TB, s *local.Server, origin, text string) {
 
 func pdnsutil(t testing.TB, s *local.Server, args ...string) {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "pdnsutil", append([]string{"--config-dir=" + s.Dir}, args...)...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("pdnsutil %s: %v\n%s", strings.Join(args, " "), err, out)
+	if err := tryPdnsutil(s, args...); err != nil {
+		t.Fatal(err)
 	}
+}
+
+func tryPdnsutil(s *local.Server, args ...string) error {
+	out, err := exec.Command("pdnsutil", append([]string{"--config-dir=" + s.Dir}, args...)...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("pdnsutil %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return nil
 }
 
 // serve runs a server until the test ends.
@@ -198,20 +199,4 @@ func run(t testing.TB, role func(context.Context) error) {
 			t.Error(err)
 		}
 	})
-}
-
-// eventually waits for what gives no event.
-func eventually(t testing.TB, try func() error) {
-	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for {
-		err := try()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
 }

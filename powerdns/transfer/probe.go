@@ -13,11 +13,11 @@ import (
 
 // What can be wrong with a server that is asked from outside.
 var (
-	// ErrSilent says that no answer came, or none that belongs to the question.
+	// ErrSilent means that no answer came, or none that belongs to the question.
 	ErrSilent = errors.New("no answer")
-	// ErrServfail says that the server could not answer.
+	// ErrServfail means that the server could not answer.
 	ErrServfail = errors.New("SERVFAIL")
-	// ErrLame says that the server does not have the zone, or does not answer for it with authority (RFC 8499 §7).
+	// ErrLame means that the server does not have the zone, or does not answer for it with authority (RFC 8499 §7).
 	ErrLame = errors.New("lame")
 )
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/miekg/dns"
@@ -14,63 +13,65 @@ import (
 	"pdns-distribute/powerdns/zone"
 )
 
-// ErrNotServed says that a server does not answer with the version that it was given.
+// ErrNotServed means that a server does not answer with the version that it was given.
 var ErrNotServed = errors.New("not what is answered")
 
-// Proof asks a server over DNS until it answers with one version of a zone. Which questions show that depends on what
-// it served before: mostly the SOA, or its signature, is another one. Where it isn't, the whole zone is compared.
+// Proof asks a server over DNS until it answers with one version of a zone. The SOA shows the version where it, or its
+// signature, is another one than before; where it isn't, the whole zone is compared. What the versions say otherwise is
+// asked for, too: that the apex is answered does not say that all else is.
 type Proof struct {
 	address string
 	zone    *zone.Zone
 	apex    zone.Apex
-	bySOA   bool // the SOA's RRset tells the version from the one before
-	denials bool // the proof of non-existence is of another kind than before
-	cached  bool // the packet cache must have let go of the version before
+	bySOA   bool            // the SOA's RRset tells the version from the one before
+	denials bool            // the proof of non-existence is of another kind than before
+	answers []zone.Question // the SOA, and a sample
 	edits   []zone.Edit
 }
 
-// NewProof prepares to prove that the server at address answers with z. before is the apex of what it served until now,
-// nil when that is not known; created says that it had no such zone.
-func NewProof(address string, z *zone.Zone, before zone.Apex, created bool) Proof {
-	p := Proof{address: address, zone: z, apex: z.Apex()}
-	p.bySOA = created || before != nil && !sameSOA(p.apex, before)
-	p.denials = before == nil && !created || p.apex.Denial() != before.Denial()
+// How many questions one proof puts besides the SOA: about changes, and about a zone of which nothing is known.
+const (
+	changedMost = 8
+	sampleOf    = 4
+)
+
+// NewProof prepares to prove that the server at address answers with z. before is what it served until now, nil when
+// that is not known; created says that it had no such zone.
+func NewProof(address string, z, before *zone.Zone, created bool) Proof {
+	p := Proof{address: address, zone: z, apex: z.Apex(), bySOA: created, denials: !created, answers: soaOf(z)}
+	if before != nil {
+		was := before.Apex()
+		p.bySOA = created || !sameSOA(p.apex, was)
+		p.denials = p.apex.Denial() != was.Denial()
+		p.answers = append(p.answers, z.Changed(before, changedMost)...)
+	} else {
+		p.answers = append(p.answers, z.Sample(0, z.Len()/sampleOf, sampleOf)...)
+	}
 	return p
 }
-
-// Prime has the server keep the answer to the zone's SOA in its packet cache. PowerDNS 4.7 empties that cache some time
-// after the commit, so that what it gives to a question nobody asked before is no proof of what others get: when this
-// answer is gone, the others are.
-func Prime(ctx context.Context, address string, name zone.Name) error {
-	_, err := Ask(ctx, address, name, dns.TypeSOA, AskOptions{DNSSEC: true})
-	return err
-}
-
-// ThroughCache has the proof end only when the answer that Prime left is gone, too. The query cache must be off, or the
-// old answer comes back.
-func (p Proof) ThroughCache() Proof {
-	p.cached = true
-	return p
-}
-
-// BySOA tells whether the SOA shows which version is served.
-func (p Proof) BySOA() bool { return p.bySOA }
 
 // NewEditProof prepares to prove that the server answers with z, of which it was told these edits.
 func NewEditProof(address string, z *zone.Zone, edits []zone.Edit) Proof {
-	return Proof{address: address, zone: z, apex: z.Apex(), bySOA: true, edits: edits}
+	return Proof{address: address, zone: z, apex: z.Apex(), bySOA: true, answers: soaOf(z), edits: edits}
 }
+
+func soaOf(z *zone.Zone) []zone.Question { return []zone.Question{{Name: z.Name(), Type: dns.TypeSOA}} }
 
 func sameSOA(a, b zone.Apex) bool {
 	soaA, sigsA := a.SOA()
 	soaB, sigsB := b.SOA()
-	return bytes.Equal(soaA, soaB) && sameRecords(sigsA, sigsB)
+	return bytes.Equal(soaA.Canonical(), soaB.Canonical()) && sameRecords(sigsA, sigsB)
 }
 
-// sameRecords compares sets: answers have no order.
+// sameRecords compares sets, whatever the letters of names: answers have no order, and a backend may keep letters otherwise.
 func sameRecords(a, b []zone.Record) bool {
 	order := func(list []zone.Record) []zone.Record {
-		return slices.SortedFunc(slices.Values(list), func(x, y zone.Record) int { return bytes.Compare(x, y) })
+		canonical := make([]zone.Record, 0, len(list))
+		for _, r := range list {
+			canonical = append(canonical, r.Canonical())
+		}
+		slices.SortFunc(canonical, func(x, y zone.Record) int { return bytes.Compare(x, y) })
+		return canonical
 	}
 	return slices.EqualFunc(order(a), order(b), func(x, y zone.Record) bool { return bytes.Equal(x, y) })
 }
@@ -97,9 +98,18 @@ func (p Proof) Await(ctx context.Context, first, patience time.Duration) error {
 	}
 }
 
+// atOnce is how many questions are put before it is known whether the SOA is right: few, since they are put again and
+// again.
+const atOnce = 3
+
 // check returns why the version is not what is answered.
 func (p Proof) check(ctx context.Context) error {
-	if err := p.checkSOA(ctx); err != nil {
+	if len(p.answers) > atOnce {
+		if err := ProveSOA(ctx, p.address, p.zone.Name(), p.apex); err != nil {
+			return err
+		}
+	}
+	if err := ProveAnswers(ctx, p.address, p.zone, p.answers); err != nil {
 		return err
 	}
 	if !p.bySOA {
@@ -117,9 +127,6 @@ func (p Proof) check(ctx context.Context) error {
 			return err
 		}
 	}
-	if p.cached {
-		return proveSOA(ctx, p.address, p.zone.Name(), p.apex, AskOptions{DNSSEC: true})
-	}
 	return nil
 }
 
@@ -135,23 +142,16 @@ func (p Proof) checkEdit(ctx context.Context, e zone.Edit) error {
 	return nil
 }
 
-func (p Proof) checkSOA(ctx context.Context) error {
-	return ProveSOA(ctx, p.address, p.zone.Name(), p.apex)
-}
-
 // ProveSOA asks once whether the server at address answers with the SOA of this apex and its signatures.
 func ProveSOA(ctx context.Context, address string, name zone.Name, apex zone.Apex) error {
-	return proveSOA(ctx, address, name, apex, AskOptions{DNSSEC: true, Unique: true})
-}
-
-func proveSOA(ctx context.Context, address string, name zone.Name, apex zone.Apex, o AskOptions) error {
-	answer, err := Ask(ctx, address, name, dns.TypeSOA, o)
+	answer, err := Ask(ctx, address, name, dns.TypeSOA, AskOptions{DNSSEC: true, Unique: true})
 	if err != nil {
 		return err
 	}
 	soa, signatures := apex.SOA()
 	if !sameRecords(answer.Answer, append([]zone.Record{soa}, signatures...)) {
-		return fmt.Errorf("%w: the answer to SOA is another one (%s, %d records)", ErrNotServed, dns.RcodeToString[answer.Rcode], len(answer.Answer))
+		return fmt.Errorf("%w: the answer to SOA is another one (%s, %d records)",
+			ErrNotServed, dns.RcodeToString[answer.Rcode], len(answer.Answer))
 	}
 	return nil
 }
@@ -164,34 +164,21 @@ func ProveContent(ctx context.Context, address string, z *zone.Zone) error {
 		return err
 	}
 	removed, added := z.Diff(is)
-	for _, r := range append(removed, added...) {
-		if !r.Denial() {
-			return fmt.Errorf("%w: the content is another one, for example at %s", ErrNotServed, r.Owner())
-		}
+	removed, added = slices.DeleteFunc(removed, zone.Record.Denial), slices.DeleteFunc(added, zone.Record.Denial)
+	if sameRecords(removed, added) { // but for letters
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%w: the content is another one, for example at %s", ErrNotServed, append(removed, added...)[0].Owner())
 }
 
-// typeNone is one that no zone has: private use, RFC 6895 §3.1.
-const typeNone = 65285
-
-// checkDenial asks for what does not exist: PowerDNS caches for 60 s how a zone denies (4.7.3), and API flushes do not help.
+// checkDenial asks for what does not exist: PowerDNS caches for 60 s how a zone denies (4.7.3), and API flushes do not
+// help.
 func (p Proof) checkDenial(ctx context.Context) error {
-	answer, err := Ask(ctx, p.address, p.zone.Name(), typeNone, AskOptions{DNSSEC: true, Unique: true})
+	answer, err := Ask(ctx, p.address, p.zone.Name(), zone.ProbeType, AskOptions{DNSSEC: true, Unique: true})
 	if err != nil {
 		return err
 	}
-	is := ""
-	for _, r := range answer.Authority {
-		switch r.Type() {
-		case dns.TypeNSEC:
-			is = "NSEC"
-		case dns.TypeNSEC3:
-			is = "NSEC3"
-		}
-	}
-	want, _, _ := strings.Cut(p.apex.Denial(), " ") // without the parameters of NSEC3
-	if is != want {
+	if is, want := denialBy(answer.Authority), denialBy(p.apex); is != want {
 		return fmt.Errorf("negative answers prove with %q instead of %q; set zone-metadata-cache-ttl=0 in PowerDNS here", is, want)
 	}
 	return nil
@@ -199,14 +186,41 @@ func (p Proof) checkDenial(ctx context.Context) error {
 
 // ProveGone asks once whether the server at address still answers with a SOA of the zone (ErrNotServed).
 func ProveGone(ctx context.Context, address string, name zone.Name) error {
-	answer, err := Ask(ctx, address, name, dns.TypeSOA, AskOptions{Unique: true})
+	return proveGone(ctx, address, name, []zone.Question{{Name: name, Type: dns.TypeSOA}}, AskOptions{Unique: true})
+}
+
+// goneSample is how many names of a removed zone are asked for.
+const goneSample = 4
+
+// ProveRemoved asks once whether the server at address still answers for the zone, or for names of what it was (nil:
+// not known), past its packet cache and through it (ErrNotServed).
+func ProveRemoved(ctx context.Context, address string, name zone.Name, was *zone.Zone) error {
+	questions := []zone.Question{{Name: name, Type: dns.TypeSOA}}
+	if was != nil {
+		for _, q := range was.Sample(0, was.Len()/goneSample, goneSample) {
+			questions = append(questions, zone.Question{Name: q.Name, Type: dns.TypeSOA})
+		}
+	}
+	if err := proveGone(ctx, address, name, questions, AskOptions{Unique: true}); err != nil {
+		return err
+	}
+	return proveGone(ctx, address, name, questions, AskOptions{})
+}
+
+func proveGone(ctx context.Context, address string, name zone.Name, questions []zone.Question, o AskOptions) error {
+	answers, err := askMany(ctx, address, questions, o)
 	if err != nil {
 		return err
 	}
-	for _, r := range answer.Answer {
-		if r.Type() == dns.TypeSOA && r.Owner() == name {
+	for _, answer := range answers {
+		if answer.hasSOA(name) {
 			return fmt.Errorf("%w: the deleted zone %s is", ErrNotServed, name)
 		}
 	}
 	return nil
+}
+
+// hasSOA reports whether the zone of that name gave the answer, or says in it that there is none.
+func (a Answer) hasSOA(name zone.Name) bool {
+	return len(of(a.Answer, name, dns.TypeSOA)) > 0 || len(of(a.Authority, name, dns.TypeSOA)) > 0
 }

@@ -21,7 +21,8 @@ var ErrNotHeld = errors.New("zone not held")
 // Source is where the server finds its zones. It is used by many goroutines at once. An error that wraps [ErrNotHeld]
 // is answered by REFUSED, any other by SERVFAIL; PowerDNS keeps what it has and asks again either way.
 type Source interface {
-	// SOA returns the zone's SOA and the signatures over it. PowerDNS asks for all zones periodically: it must be cheap.
+	// SOA returns the zone's SOA and the signatures over it. PowerDNS asks for all zones periodically: it must be
+	// cheap.
 	SOA(name zone.Name) (soa zone.Record, signatures []zone.Record, err error)
 
 	// Zone returns the version to transfer.
@@ -31,15 +32,15 @@ type Source interface {
 // Config bounds a server.
 type Config struct {
 	Listen      string         // host:port for UDP and TCP; port 0 takes a free one
-	AllowFrom   []netip.Prefix // who may ask; empty means loopback
+	AllowFrom   []netip.Prefix // who may ask; empty means this host, by loopback or an address of its own
 	Connections int            // TCP connections served at once, others wait; 0 means 128
 	Idle        time.Duration  // for the next question on a connection to be there in full; 0 means 10 s
 	Write       time.Duration  // for the client to take 64 KB; 0 means 10 s
 
-	// OnTransfer, if set, is told of every transfer that was begun when it ended, by many goroutines at once.
+	// OnTransfer, if set, is called for every transfer that was begun when it ended, by many goroutines at once.
 	OnTransfer func(Sent)
 
-	// OnQuery, if set, is told of every other message that was answered, by many goroutines at once.
+	// OnQuery, if set, is called for every other message that was answered, by many goroutines at once.
 	OnQuery func(Query)
 }
 
@@ -148,7 +149,7 @@ func (s *Server) answerPacket(msg []byte, peer netip.AddrPort) []byte {
 	return s.answer(nil, r, rcode, peer, r.payload)
 }
 
-// read reads a message and tells with which error code to answer it, if any. Refused without a look at the source is
+// read reads a message and returns the error code to answer it with, if any. Refused without a look at the source is
 // whatever does not ask for the SOA or the content of a zone.
 func (s *Server) read(msg []byte, peer netip.AddrPort) (r request, rcode int) {
 	r, rcode = receive(msg, s.config.allowed(peer), dns.OpcodeQuery)

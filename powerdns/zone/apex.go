@@ -1,6 +1,7 @@
 package zone
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 
@@ -30,6 +31,21 @@ func (a Apex) SOA() (soa Record, signatures []Record) {
 		}
 	}
 	return soa, signatures
+}
+
+// soaNumbers is how many bytes serial, refresh, retry, expire and minimum have at the end of a SOA (RFC 1035 §3.3.13).
+const soaNumbers = 20
+
+// SameSOA compares two SOA records but for their serials and the case of names.
+func SameSOA(a, b Record) bool {
+	if a.Type() != dns.TypeSOA || b.Type() != dns.TypeSOA || len(a.Data()) < soaNumbers || len(a.Data()) != len(b.Data()) {
+		return false
+	}
+	names := len(a.Data()) - soaNumbers
+	namesA, namesB := bytes.Clone(a.Data()[:names]), bytes.Clone(b.Data()[:names])
+	lower(namesA)
+	lower(namesB)
+	return a.TTL() == b.TTL() && bytes.Equal(namesA, namesB) && bytes.Equal(a.Data()[names+4:], b.Data()[names+4:])
 }
 
 // Denial names how the zone proves what does not exist: "" (unsigned), "NSEC", or "NSEC3 " and its parameters in hex.

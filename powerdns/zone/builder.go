@@ -95,7 +95,7 @@ func (b *Builder) sorted() []sortable {
 		return cmp.Or(
 			bytes.Compare(a.key, b.key),
 			cmp.Compare(a.record.Type(), b.record.Type()),
-			bytes.Compare(a.record.Data(), b.record.Data()),
+			compareData(a.record, b.record),
 			bytes.Compare(a.record, b.record), // of equal records the lowest TTL stays
 		)
 	})

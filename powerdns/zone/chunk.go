@@ -12,8 +12,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Chunk refers to a piece of a large zone, which is stored compressed under its hash. Equal records make equal chunks, so a
-// new version shares all chunks but the changed ones with the old.
+// Chunk refers to a piece of a large zone, which is stored compressed under its hash. Equal records make equal chunks,
+// so a new version shares all chunks but the changed ones with the old.
 type Chunk struct {
 	Hash [sha256.Size]byte // of the compressed records
 	Size uint32            // of the uncompressed records, in bytes
@@ -51,8 +51,8 @@ func decompress(dst, data []byte, size int) ([]byte, error) {
 	return dst[: len(dst)+size : cap(dst)], nil
 }
 
-// split cuts the records into chunks and returns their compressed content, too. A cut falls between two owners, where the
-// hash of the second says so: the cuts depend on what stands around them only, not on what comes before.
+// split cuts the records into chunks and returns their compressed content, too. A cut falls between two owners, where
+// the hash of the second says so: the cuts depend on what stands around them only, not on what comes before.
 func (z *Zone) split() (chunks []Chunk, contents [][]byte) {
 	target := max(chunkTarget, z.Size()/(maxChunks/4))
 	start := 0

@@ -48,11 +48,16 @@ func (z *Zone) Digest() Digest {
 	from := 0 // records are hashed in as few and as long pieces as possible
 	for i := range z.index {
 		r := z.Record(i)
+		canonical := r.Canonical()
 		if (r.Type() == dns.TypeZONEMD || r.Covered() == dns.TypeZONEMD) && bytes.Equal(r.owner(), []byte(z.name)) {
-			at := int(z.index[i])
-			h.Write(z.wire[from:at])
-			from = at + len(r)
+			canonical = nil
+		} else if &canonical[0] == &r[0] {
+			continue
 		}
+		at := int(z.index[i])
+		h.Write(z.wire[from:at])
+		h.Write(canonical)
+		from = at + len(r)
 	}
 	h.Write(z.wire[from:])
 	return Digest(h.Sum(nil))
@@ -95,20 +100,13 @@ func flush(h hash.Hash, rrset [][]byte) [][]byte {
 	return rrset[:0]
 }
 
-// stableForm returns r where it is stable already, a folded copy where names may differ in case, and an RRSIG cut off
-// behind the signer's name.
+// stableForm returns the record with all names in lower case, and an RRSIG cut off behind the signer's name.
 func stableForm(r Record) []byte {
-	typ := r.Type()
-	layout, named := rdataNames[typ]
-	if typ == dns.TypeRRSIG {
+	form := r.folded()
+	if r.Type() == dns.TypeRRSIG {
 		if signer, _, err := cutName(r.Data()[min(18, len(r.Data())):]); err == nil {
-			return r[:len(r)-len(r.Data())+18+len(signer)]
+			return form[:len(r)-len(r.Data())+18+len(signer)]
 		}
 	}
-	if !named || layout.canonical {
-		return r
-	}
-	c := bytes.Clone(r)
-	foldRdata(typ, c[len(r)-len(r.Data()):])
-	return c
+	return form
 }

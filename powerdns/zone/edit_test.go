@@ -72,3 +72,42 @@ func TestEdits(t *testing.T) {
 		t.Error("more edits than the limit")
 	}
 }
+
+// hard are contents that some server reads otherwise than they are written, or may.
+var hard = map[string][]string{
+	"TXT":   {`"back \\ slash"`, `"quo\"te"`, `"\195\164"`, `"\000"`, `"\127"`, `"a\009b"`, `"a" "b"`, `""`},
+	"CAA":   {`0 issue "a"`, `0 issue "a\"b"`, `0 issue "a\\b"`, `0 issue ""`},
+	"CNAME": {`a\.b.example.net.`, `sp\032ace.example.`, `\200.example.`, `at\@home.example.`, `a/b.example.`, `a\"b.example.`},
+	"MX":    {`1 a\.b.`}, "SRV": {`1 2 3 a\\b.`}, "PTR": {`a\.b.`, `Web\032Server._http._tcp.example.`},
+	"HINFO": {`"PC" "Linux"`}, "SSHFP": {"4 2 00"}, "TLSA": {"3 1 1 00"}, "NAPTR": {`1 1 "u" "x" "" .`}, "DS": {"1 13 2 00"}, "HTTPS": {"1 . alpn=h2"},
+	"SVCB": {"1 a.b."}, "LOC": {"52 22 23.000 N 4 53 32.000 E -2.00m 0.00m 10000m 10m"}, "URI": {`1 1 "https://a/"`}, "DNAME": {"a.b."}, "SPF": {`"a"`},
+	"TYPE65280": {`\# 1 00`}, "TYPE65401": {`\# 3 016100`}, "RP": {"a. b."}, "DNSKEY": {"256 3 13 AA=="}, "CDS": {"1 13 2 00"}, "NS": {"ns.example."},
+	"OPENPGPKEY": {"AA=="}, "SMIMEA": {"3 1 1 00"}, "CERT": {"1 1 1 AA=="}, "AFSDB": {"1 a."}, "KX": {"1 a."}, "EUI48": {"00-00-5e-00-53-2a"}, "CSYNC": {"1 1 A"},
+}
+
+// What is not known to be served as it is written is transferred, and so is what has hard names, or TTLs that differ.
+func TestHardContentsAreTransferred(t *testing.T) {
+	const name, other = "x.example. 300 IN ", "x.example. 300 IN TYPE65281 \\# 0\n"
+	old := parsed(t, editBase+other)
+	for typ, contents := range hard {
+		for _, content := range contents {
+			z := parsed(t, editBase+other+name+typ+" "+content+"\n")
+			if edits, ok := z.Edits(old, 10); ok {
+				t.Errorf("%s %s: %v", typ, content, edits)
+			}
+			if edits, ok := old.Edits(z, 10); typ != "NS" && ok && len(edits[0].Records) > 0 {
+				t.Errorf("%s %s, removed: %v", typ, content, edits)
+			}
+		}
+	}
+	for _, owner := range []string{`a\.b`, `sp\032ace`, `\200`, "a/b", `a\@b`, "a.*", "x.*.y", "*x"} {
+		old, z := parsed(t, editBase+owner+".example. 300 IN A 192.0.2.1\n"), parsed(t, editBase+owner+".example. 300 IN A 192.0.2.2\n")
+		if edits, ok := z.Edits(old, 10); ok {
+			t.Errorf("at %s: %v", owner, edits)
+		}
+	}
+	z := parsed(t, editBase+"www.example. 60 IN A 192.0.2.9\n")
+	if edits, ok := z.Edits(parsed(t, editBase), 10); ok {
+		t.Errorf("with two TTLs: %v", edits)
+	}
+}

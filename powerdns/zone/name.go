@@ -83,7 +83,7 @@ func (n Name) Labels() []string {
 	return labels
 }
 
-// Under tells whether n is parent or lies below it.
+// Under reports whether n is parent or lies below it.
 func (n Name) Under(parent Name) bool { return under(n, parent) }
 
 func under[T Name | []byte](name T, parent Name) bool {

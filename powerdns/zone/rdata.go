@@ -19,7 +19,7 @@ const (
 type rdataLayout struct {
 	skip      int
 	names     int
-	canonical bool // RFC 4034 §6.2 (as corrected by RFC 6840 §5.1) folds them to lower case
+	canonical bool // RFC 4034 §6.2 (as corrected by RFC 6840 §5.1) compares and digests them in lower case
 }
 
 // rdataNames lists the types whose RDATA holds names. All others are opaque, as RFC 3597 §7 wants it for types that are
@@ -71,8 +71,8 @@ func (l rdataLayout) nameAt(typ uint16, rdata []byte) (int, error) {
 	return at, nil
 }
 
-// appendRdata appends the canonical form of the RDATA that stands in msg[off:end], resolving compression pointers in
-// the names of the types that RFC 4034 §6.2 folds. Names of other types are never compressed (RFC 3597 §4).
+// appendRdata appends the RDATA that stands in msg[off:end], resolving compression pointers in the names of the types that
+// RFC 4034 §6.2 folds. Names of other types are never compressed (RFC 3597 §4). Letters stay as they are.
 func appendRdata(dst, msg []byte, off, end int, typ uint16) ([]byte, error) {
 	l, ok := rdataNames[typ]
 	if !ok || !l.canonical {
@@ -112,8 +112,18 @@ func foldRdata(typ uint16, rdata []byte) {
 	}
 }
 
-// appendName appends the name at msg[off:] in canonical form and returns the offset behind it. Pointers must lead
-// backwards (RFC 1035 §4.1.4), which also bounds the walk.
+// hasCapital reports whether any byte is a capital letter.
+func hasCapital(b []byte) bool {
+	for _, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			return true
+		}
+	}
+	return false
+}
+
+// appendName appends the name at msg[off:] without compression, its letters as they are, and returns the offset behind it.
+// Pointers must lead backwards (RFC 1035 §4.1.4), which also bounds the walk.
 func appendName(dst, msg []byte, off int) ([]byte, int, error) {
 	start, next, limit := len(dst), -1, off
 	for {
@@ -130,7 +140,6 @@ func appendName(dst, msg []byte, off int) ([]byte, int, error) {
 			if len(dst)-start > maxName {
 				return nil, 0, fmt.Errorf("%w: a name of more than %d bytes", ErrRecord, maxName)
 			}
-			lower(dst[start:])
 			return dst, next, nil
 		case l < 64:
 			if off+1+l > len(msg) || len(dst)-start+1+l > maxName {

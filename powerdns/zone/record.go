@@ -8,20 +8,23 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Record is one resource record in RFC 4034 §6.2 canonical wire form: owner, type, class, TTL, RDATA length, RDATA. It
-// is a view into the zone it came from and must not be changed.
+// Record is one resource record in wire form: owner in lower case, type, class, TTL, RDATA length, RDATA. Nothing is compressed.
+// Names within the RDATA keep the letters that the primary gave them: people and DNS-SD read them. It is a view into the zone
+// it came from and must not be changed.
 type Record []byte
 
 // fixedLen is what stands between the owner and the RDATA, in bytes: type, class, TTL, length.
 const fixedLen = 10
 
-// AppendRecord appends the canonical form of the record at msg[off:] of a DNS message to dst, and returns the offset
+// AppendRecord appends the record at msg[off:] of a DNS message to dst, and returns the offset
 // behind the record. Only class IN and types that can be zone content are taken.
 func AppendRecord(dst, msg []byte, off int) (grown []byte, next int, err error) {
+	owner := len(dst)
 	dst, off, err = appendName(dst, msg, off)
 	if err != nil {
 		return nil, 0, err
 	}
+	lower(dst[owner:])
 	if off+fixedLen > len(msg) {
 		return nil, 0, fmt.Errorf("%w: ends early", ErrRecord)
 	}
@@ -97,7 +100,7 @@ func (r Record) owner() []byte { return r[:r.ownerLen()] }
 // Owner is the name that the record stands at.
 func (r Record) Owner() Name { return Name(r.owner()) }
 
-// Under tells whether the record stands at parent or below it.
+// Under reports whether the record stands at parent or below it.
 func (r Record) Under(parent Name) bool { return under(r.owner(), parent) }
 
 // Type is the record's type (RFC 1035 §3.2.2).
@@ -135,7 +138,7 @@ func (r Record) Covered() uint16 {
 	return binary.BigEndian.Uint16(r.Data())
 }
 
-// Denial tells whether the record belongs to the proof of what does not exist. PowerDNS drops these on the way in and
+// Denial reports whether the record belongs to the proof of what does not exist. PowerDNS drops these on the way in and
 // makes them anew, and RRSIGs over them are kept (4.7.3).
 func (r Record) Denial() bool {
 	switch r.Type() {
@@ -153,7 +156,33 @@ func compareRecords(a, b Record) int {
 	if c := int(a.Type()) - int(b.Type()); c != 0 {
 		return c
 	}
-	return bytes.Compare(a.Data(), b.Data())
+	return compareData(a, b)
+}
+
+// compareData orders records of one type by their canonical RDATA.
+func compareData(a, b Record) int {
+	if bytes.Equal(a.Data(), b.Data()) {
+		return 0
+	}
+	return bytes.Compare(a.Canonical().Data(), b.Canonical().Data())
+}
+
+// Canonical returns the record in RFC 4034 §6.2 canonical form, in which versions are put in order, digested and compared.
+func (r Record) Canonical() Record {
+	if layout, named := rdataNames[r.Type()]; !named || !layout.canonical {
+		return r
+	}
+	return r.folded()
+}
+
+// folded returns the record with all names in lower case.
+func (r Record) folded() Record {
+	if _, named := rdataNames[r.Type()]; !named || !hasCapital(r.Data()) {
+		return r
+	}
+	c := bytes.Clone(r)
+	foldRdata(r.Type(), c[len(r)-len(r.Data()):])
+	return c
 }
 
 // compareNames orders lower-case wire names from the rightmost label on (RFC 4034 §6.1).
@@ -193,4 +222,14 @@ func SplitRecords(b []byte) ([]Record, error) {
 		records, b = append(records, r), rest
 	}
 	return records, nil
+}
+
+// Bare is the record at the root in place of its owner, and, if so wanted, without its TTL: to compare what a wildcard
+// makes with the wildcard.
+func (r Record) Bare(withoutTTL bool) Record {
+	bare := append(Record{0}, r[r.ownerLen():]...)
+	if withoutTTL {
+		clear(bare[5:9])
+	}
+	return bare
 }

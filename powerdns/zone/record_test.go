@@ -71,8 +71,15 @@ func TestEveryType(t *testing.T) {
 			t.Errorf("%s reads %s", rr, r)
 		}
 		rr.Header().Name = "www.example."
-		if kept := bytes.Equal(r, wire(t, rr)); kept == slices.Contains(folded, name) {
-			t.Errorf("%s: case of the names in RDATA kept: %t", name, kept)
+		if !bytes.Equal(r, wire(t, rr)) {
+			t.Errorf("%s: its letters are not those that were written", name)
+		}
+		canonical := r.Canonical()
+		if !bytes.Equal(canonical, wire(t, lowered(t, rr))) || bytes.Equal(canonical, r) == slices.Contains(folded, name) {
+			t.Errorf("%s: canonical form % x", name, canonical)
+		}
+		if compareRecords(canonical, r) != 0 {
+			t.Errorf("%s: letters tell records apart", name)
 		}
 	}
 }

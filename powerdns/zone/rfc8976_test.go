@@ -190,7 +190,7 @@ func slowDigest(t *testing.T, z *Zone) Digest {
 		if apex && (r.Type() == dns.TypeZONEMD || isSig && sig.TypeCovered == dns.TypeZONEMD) {
 			continue
 		}
-		list = append(list, rr)
+		list = append(list, lowered(t, rr))
 	}
 	slices.SortFunc(list, func(a, b dns.RR) int {
 		if c := slices.Compare(reversedLabels(a), reversedLabels(b)); c != 0 {
@@ -206,6 +206,28 @@ func slowDigest(t *testing.T, z *Zone) Digest {
 		h.Write(wire(t, rr))
 	}
 	return Digest(h.Sum(nil))
+}
+
+// lowered has the names of the types of RFC 4034 §6.2 in lower case.
+func lowered(t *testing.T, rr dns.RR) dns.RR {
+	t.Helper()
+	switch x := rr.(type) {
+	case *dns.RRSIG:
+		x.SignerName = strings.ToLower(x.SignerName)
+	case *dns.SIG:
+		x.SignerName = strings.ToLower(x.SignerName)
+	case *dns.NAPTR:
+		x.Replacement = strings.ToLower(x.Replacement)
+	default:
+		if slices.Contains(folded, dns.TypeToString[rr.Header().Rrtype]) {
+			low, err := dns.NewRR(strings.ToLower(rr.String()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return low
+		}
+	}
+	return rr
 }
 
 func reversedLabels(rr dns.RR) []string {

@@ -11,7 +11,7 @@ import (
 	"fmt"
 )
 
-// ErrUnverified says that a state is not signed by a key that is trusted.
+// ErrUnverified means that a state is not signed by a key that is trusted.
 var ErrUnverified = errors.New("not signed by a trusted key")
 
 // SignKey signs states (Ed25519, RFC 8032). It is a primary's secret.

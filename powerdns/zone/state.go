@@ -56,7 +56,7 @@ func describe(z *Zone) *State {
 	return s
 }
 
-// describes tells whether all that describe fills in is right. The digest alone would not do: it leaves out the apex
+// describes reports whether all that describe fills in is right. The digest alone would not do: it leaves out the apex
 // ZONEMD.
 func (s *State) describes(z *Zone) bool {
 	is := describe(z)
@@ -64,7 +64,7 @@ func (s *State) describes(z *Zone) bool {
 		is.Digest == s.Digest && is.Stable == s.Stable
 }
 
-// NewTombstone tells that the zone is gone.
+// NewTombstone returns the state of a zone that is gone.
 func NewTombstone(name Name, published time.Time) *State {
 	return &State{Name: name, Gone: true, Published: published.Truncate(time.Millisecond)}
 }
@@ -90,7 +90,8 @@ func (s *State) Zone(fetch func(Chunk) ([]byte, error)) (*Zone, error) {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	if !s.describes(z) {
-		return nil, fmt.Errorf("%w: zone %s: serial %d with %d records is not what its state describes", ErrCorrupt, s.Name, z.Serial(), z.Len())
+		return nil, fmt.Errorf("%w: zone %s: serial %d with %d records is not what its state describes",
+			ErrCorrupt, s.Name, z.Serial(), z.Len())
 	}
 	return z, nil
 }
@@ -113,9 +114,9 @@ func (s *State) join(fetch func(Chunk) ([]byte, error)) ([]byte, error) {
 	return wire, nil
 }
 
-// The encoding, all numbers big-endian: magic, version, kind; length and bytes of the name; published; and of a zone the
-// five numbers, the two digests, form, and either the compressed records or the chunks. Whatever follows is refused: a
-// later version gets another version byte.
+// The encoding, all numbers big-endian: magic, version, kind; length and bytes of the name; published; and of a zone
+// the five numbers, the two digests, form, and either the compressed records or the chunks. Whatever follows is
+// refused: a later version gets another version byte.
 const (
 	stateMagic   = "PDZ"
 	stateVersion = 1

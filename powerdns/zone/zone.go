@@ -117,7 +117,7 @@ func (z *Zone) Algorithms() (algorithms []uint8) {
 	return algorithms
 }
 
-// Diff tells what must be removed from old and added to it to get z. A changed TTL is a removal and an addition.
+// Diff returns what must be removed from old and added to it to get z. A changed TTL is a removal and an addition.
 func (z *Zone) Diff(old *Zone) (removed, added []Record) {
 	i, j := 0, 0
 	for i < old.Len() || j < z.Len() {

@@ -25,7 +25,7 @@ import (
 	"pdns-distribute/health"
 	"pdns-distribute/powerdns/local"
 	"pdns-distribute/powerdns/zone"
-	"pdns-distribute/roles"
+	"pdns-distribute/roles/installation"
 )
 
 const (
@@ -60,7 +60,7 @@ func check(ctx context.Context, dir, program string) error {
 // simulation is a broker, a health role, and nodes that are only said to be there.
 type simulation struct {
 	dir, program string
-	plan         roles.Installation
+	plan         installation.Installation
 	id           string // of the health role
 	observe      string // where it is watched
 	running      []*exec.Cmd
@@ -91,7 +91,7 @@ func simulate(ctx context.Context, dir, program string) (s *simulation, err erro
 	if s.observe, err = local.FreeAddress(); err != nil {
 		return nil, err
 	}
-	s.plan = roles.Installation{Dir: filepath.Join(dir, "roles"), Brokers: []string{listen}, Primaries: []string{"primary1"}, Proxies: []string{"proxy1"}, Health: []string{s.id}}
+	s.plan = installation.Installation{Dir: filepath.Join(dir, "roles"), Brokers: []string{listen}, Primaries: []string{"primary1"}, Proxies: []string{"proxy1"}, Health: []string{s.id}}
 	for n := range checkSecondaries {
 		s.plan.Secondaries = append(s.plan.Secondaries, fmt.Sprintf("sim%d", n+1))
 	}
@@ -131,10 +131,11 @@ func (s *simulation) connect(ctx context.Context, id string) (*broker.Conn, erro
 	cfg := broker.Config{
 		URLs: []string{"tls://" + s.plan.Brokers[0]}, CAFile: filepath.Join(dir, "ca.crt"), NKeyFile: filepath.Join(dir, "node.nkey"),
 	}
+	role := broker.RolePrimary
 	if strings.HasPrefix(id, "sim") {
-		cfg.APIPrefix = broker.RemoteAPIPrefix
+		role, cfg.APIPrefix = broker.RoleSecondary, broker.RemoteAPIPrefix
 	}
-	conn, err := broker.Connect(cfg, broker.Options{Node: id, Log: zerolog.Nop()})
+	conn, err := broker.Connect(cfg, broker.Options{Node: id, Role: role, Log: zerolog.Nop()})
 	if err != nil {
 		return nil, err
 	}
@@ -214,7 +215,8 @@ func (s *simulation) answer(node *simulated, question []byte) {
 // speak says every few seconds that the nodes are there.
 func (s *simulation) speak(ctx context.Context) {
 	say := func(conn *broker.Conn, id, role string) {
-		p := health.Presence{Node: id, Role: role, Instance: "one", Clock: time.Now(), Zones: len(s.names), Started: time.Now(), Complete: role == "primary"}
+		p := health.Presence{Node: id, Role: role, Zones: len(s.names), Primary: health.PrimaryReport{Complete: role == health.RolePrimary}}
+		p.Process = health.Process{Instance: "one", Clock: time.Now(), Started: time.Now()}
 		if text, err := json.Marshal(p); err == nil {
 			_ = conn.PublishStatus(ctx, text)
 		}
@@ -342,9 +344,9 @@ func (s *simulation) burst(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	row(fmt.Sprintf("%d changes: published and told, ms", checkEvents), milliseconds(published))
+	row(fmt.Sprintf("%d changes: published and reported, ms", checkEvents), milliseconds(published))
 	row("  health role's CPU until all are settled, ms", milliseconds(after-before))
-	row("  for each change, and each secondary that told of it, µs", fmt.Sprint((after-before).Microseconds()/checkEvents), fmt.Sprint((after-before).Microseconds()/checkEvents/checkSecondaries))
+	row("  for each change, and each secondary that reported it, µs", fmt.Sprint((after-before).Microseconds()/checkEvents), fmt.Sprint((after-before).Microseconds()/checkEvents/checkSecondaries))
 	return nil
 }
 

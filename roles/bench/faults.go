@@ -23,7 +23,7 @@ const checkInterval = "30s"
 // faults: what is wrong at a secondary, put there by hand, and how long it takes until it is found and mended without
 // anybody.
 func faults(ctx context.Context, b *bench) error {
-	fmt.Printf("Faults put in by hand at %s: until they are mended, s; %d zones, checks every %s\n", b.backends(), faultZones, checkInterval)
+	fmt.Printf("Faults put in by hand at %s: until they are repaired, s; %d zones, checks every %s\n", b.backends(), faultZones, checkInterval)
 	names := make([]zone.Name, faultZones)
 	for i := range names {
 		names[i] = zone.MustParseName(fmt.Sprintf("fault%d.example", i))

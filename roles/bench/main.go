@@ -22,7 +22,7 @@ import (
 
 func main() {
 	program := flag.String("program", "", "the program to measure, each role as a process of its own; without it all roles run in this process")
-	only := flag.String("only", "", "measure one thing: latency, bulk, large, proxy, renew, faults or check")
+	only := flag.String("only", "", "measure one thing: latency, served, bulk, large, proxy, guards, renew, faults or check")
 	zones := flag.Int("zones", 2000, "renew: how many zones have their signatures renewed")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -49,11 +49,15 @@ func run(ctx context.Context, program, only string, zones int) error {
 		{"latency", []local.Backend{local.LMDB}, latency},
 		{"latency", both, latency},
 
+		{"served", []local.Backend{local.SQLite}, served},
+		{"served", []local.Backend{local.LMDB}, served},
+
 		{"bulk", []local.Backend{local.SQLite}, bulk},
 		{"bulk", []local.Backend{local.LMDB}, bulk},
 		{"bulk", both, bulk},
 		{"large", both, large},
 		{"proxy", []local.Backend{local.SQLite}, proxied},
+		{"guards", []local.Backend{local.SQLite}, guards},
 		{"renew", []local.Backend{local.SQLite}, func(ctx context.Context, b *bench) error { return renew(ctx, b, zones) }},
 		{"faults", []local.Backend{local.SQLite}, faults},
 	} {
@@ -76,7 +80,8 @@ func run(ctx context.Context, program, only string, zones int) error {
 // bench is a fleet, and beside it secondary PowerDNS servers that take zones straight from the primary PowerDNS.
 type bench struct {
 	*fleet.Fleet
-	alone []*local.Server
+	alone   []*local.Server
+	program string // "" for roles in this process
 }
 
 var both = []local.Backend{local.SQLite, local.LMDB}
@@ -103,7 +108,7 @@ func measure(ctx context.Context, dir, program string, backends []local.Backend,
 		return err
 	}
 	defer f.Stop()
-	b := &bench{Fleet: f}
+	b := &bench{Fleet: f, program: program}
 	for _, backend := range backends {
 		s, err := local.Start(ctx, local.Options{Dir: filepath.Join(dir, "alone-"+string(backend)), Backend: backend})
 		if err != nil {

@@ -87,7 +87,7 @@ func (b *bench) changes(ctx context.Context, api *powerdns.Client, name zone.Nam
 
 // published is how many states the primary role has published since it was started, and when that was asked.
 func (b *bench) published(now time.Time) (float64, time.Time, error) {
-	n, err := b.metric(fleet.Primary, `pdns_distribute_primary_errands_total{result="published"}`)
+	n, err := b.metric(fleet.Primary, `pdns_distribute_primary_jobs_total{result="published"}`)
 	return n, now, err
 }
 

@@ -12,8 +12,9 @@ import (
 	"time"
 
 	"pdns-distribute/powerdns/local"
-	"pdns-distribute/roles"
+	"pdns-distribute/roles/command"
 	"pdns-distribute/roles/fleet"
+	"pdns-distribute/roles/status"
 )
 
 // startPatience is how long everything may take to start; idle it takes three seconds.
@@ -21,7 +22,7 @@ const startPatience = 2 * time.Minute
 
 // Run starts the installation in a temporary folder, gives the tour, and stays up until ctx ends, or ends at once with
 // the option once. It leaves nothing behind. Something that did not arrive is an error.
-func Run(ctx context.Context, in roles.Invocation) (err error) {
+func Run(ctx context.Context, in command.Invocation) (err error) {
 	dir, err := os.MkdirTemp("", "pdns-distribute-demo-")
 	if err != nil {
 		return err
@@ -99,5 +100,5 @@ Everything stays up until Ctrl-C. In another terminal:
 	fmt.Fprintf(out, `  curl --cacert $CERT -H "X-API-Key: $KEY" -X DELETE $API/zones/my.example.
   %s status --config %s
   curl -s http://%s%s
-`, os.Args[0], config, f.Observe(fleet.Health), roles.StatusPath)
+`, os.Args[0], config, f.Observe(fleet.Health), status.Path)
 }

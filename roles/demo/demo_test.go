@@ -8,7 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"pdns-distribute/roles"
+	"pdns-distribute/powerdns/must"
+	"pdns-distribute/roles/command"
 )
 
 type options map[string]bool
@@ -19,12 +20,13 @@ func (options) StringSlice(string) []string { return nil }
 
 // The tour is a test of everything in itself: it fails unless every step arrived at every secondary.
 func TestTour(t *testing.T) {
+	must.HavePowerDNS(t)
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
 	var out bytes.Buffer
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	if err := Run(ctx, roles.Invocation{Options: options{"once": true}, Stdout: &out, Stderr: os.Stderr}); err != nil {
+	if err := Run(ctx, command.Invocation{Options: options{"once": true}, Stdout: &out, Stderr: os.Stderr}); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
 	t.Log(out.String())

@@ -84,7 +84,7 @@ func (t *tour) change(ctx context.Context) error {
 
 func (t *tour) delete(ctx context.Context) error { return t.api.DeleteZone(ctx, demoZone) }
 
-// answers tells whether an answer is the signed one with this address.
+// answers reports whether an answer is the signed one with this address.
 func (t *tour) answers(address string) func(transfer.Answer) bool {
 	return func(a transfer.Answer) bool {
 		signed := false

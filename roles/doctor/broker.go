@@ -11,22 +11,23 @@ import (
 	"github.com/rs/zerolog"
 
 	"pdns-distribute/broker"
+	"pdns-distribute/health"
 )
 
 // broker tries each URL by itself, and looks at what this node can do there through the first that works.
 func (e *examination) broker(ctx context.Context, before findings) (f findings) {
-	if e.role == brokering || before.failedIn("broker") {
+	if e.role == health.RoleBroker || before.failedIn("broker") {
 		return nil
 	}
 	urls := e.cfg.Broker.URLs
-	visits, found := make([]*broker.Visit, len(urls)), make([]findings, len(urls))
+	diagnoses, found := make([]*broker.Diagnosis, len(urls)), make([]findings, len(urls))
 	var wg sync.WaitGroup
 	for i, url := range urls {
-		wg.Go(func() { visits[i] = found[i].visit(ctx, e, url) })
+		wg.Go(func() { diagnoses[i] = found[i].diagnose(ctx, e, url) })
 	}
 	wg.Wait()
-	var through *broker.Visit
-	for i, v := range visits {
+	var through *broker.Diagnosis
+	for i, v := range diagnoses {
 		f = append(f, found[i]...)
 		if v == nil {
 			continue
@@ -41,25 +42,25 @@ func (e *examination) broker(ctx context.Context, before findings) (f findings) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	f.right("broker.presence", e.cfg.Node.ID, e.role, "may say that it is there", func() error { return through.CanAnnounce(ctx) })
 	switch e.role {
-	case secondary:
+	case health.RoleSecondary:
 		f.feed(ctx, through, e.cfg.Node.ID)
-	case proxying:
+	case health.RoleProxy:
 		f.proxyRights(ctx, through, e.cfg.Node.ID)
 	default:
 		f.streams(ctx, through, e)
-		return f
 	}
-	if !f.failedAt("broker.feed", "broker.statuses", "broker.touch") { // or it might not hear the answers
-		f.excess(ctx, through, e)
+	if e.role != health.RolePrimary && !f.failedAt("broker.feed", "broker.statuses", "broker.touch", "broker.stream") { // or it might not receive the answers
+		f.excessPermissions(ctx, through, e)
 	}
 	return f
 }
 
-// visit connects to one broker; nil if that can't be done.
-func (f *findings) visit(ctx context.Context, e *examination, url string) *broker.Visit {
-	v, err := broker.NewVisit(ctx, e.cfg.Broker, broker.Options{Node: e.cfg.Node.ID, Log: zerolog.Nop()}, url)
-	if o, is := errors.AsType[*broker.Obstacle](err); is {
+// diagnose connects to one broker, and returns nil where that cannot be done.
+func (f *findings) diagnose(ctx context.Context, e *examination, url string) *broker.Diagnosis {
+	v, err := broker.Diagnose(ctx, e.cfg.Broker, broker.Options{Node: e.cfg.Node.ID, Role: broker.Role(e.role), Log: zerolog.Nop()}, url)
+	if o, is := errors.AsType[*broker.ConnectError](err); is {
 		f.fail("broker."+o.Step, url, o.Found, o.Remedy)
 		return nil
 	}
@@ -79,12 +80,13 @@ func (f *findings) visit(ctx context.Context, e *examination, url string) *broke
 }
 
 const (
-	asInit  = "give this node's user the rights that the accounts.conf of init gives to its role, in the account of that role"
+	asInit = "give this node's user the rights that the accounts.conf of init gives to its role, in the account of that role: " +
+		"pdns-distribute init update DIR writes it, copy it to each broker and reload"
 	byStart = "the primary role makes it when it starts"
 )
 
 // feed is what a secondary lives on.
-func (f *findings) feed(ctx context.Context, v *broker.Visit, node string) {
+func (f *findings) feed(ctx context.Context, v *broker.Diagnosis, node string) {
 	const name = "broker.feed"
 	feed, clock, err := v.LookAtFeed(ctx)
 	switch {
@@ -97,53 +99,67 @@ func (f *findings) feed(ctx context.Context, v *broker.Visit, node string) {
 	case errors.Is(err, broker.ErrNotPermitted):
 		f.fail(name, node, "its credentials may not read its feed",
 			"use in node.id the id that the broker's configuration has for this user, and "+broker.RemoteAPIPrefix+" as broker.api_prefix; else "+asInit)
+	case broker.Silent(err):
+		f.fail(name, node, noAnswer, makeAnswer)
 	default:
 		f.fail(name, node, err.Error(), "see that broker.api_prefix is "+broker.RemoteAPIPrefix+", and the log of the broker")
 	}
 }
 
+// What a broker does that lets nodes log in and answers nothing that it would have to look up.
+const (
+	noAnswer   = "connected, but the brokers do not answer: they have no quorum (less than half of them are there), or their store has failed"
+	makeAnswer = "start the brokers that are away; each says at its /readyz and in its log why it is not ready; pdns-distribute status shows them"
+)
+
 // proxyRights are to know who is there, and to touch zones.
-func (f *findings) proxyRights(ctx context.Context, v *broker.Visit, node string) {
-	f.right("broker.statuses", node, "may read who is there", func() error {
+func (f *findings) proxyRights(ctx context.Context, v *broker.Diagnosis, node string) {
+	f.right("broker.statuses", node, health.RoleProxy, "may read who is there", func() error {
 		_, err := v.CountStatuses(ctx)
 		return err
 	})
-	f.right("broker.touch", node, "may touch zones", func() error { return v.CanTouch(ctx) })
+	f.right("broker.touch", node, health.RoleProxy, "may touch zones", func() error { return v.CanTouch(ctx) })
 }
 
 // right is one that the role needs.
-func (f *findings) right(name, node, what string, try func() error) {
+func (f *findings) right(name, node, role, what string, try func() error) {
 	switch err := try(); {
 	case err == nil:
 		f.ok(name, node, "%s", what)
 	case errors.Is(err, broker.ErrGone):
-		f.warn(name, node, "whether it "+what+" cannot be told: the stream for that is missing", byStart)
+		f.warn(name, node, "whether it "+what+" is not known: the stream for that is missing", byStart)
 	case errors.Is(err, broker.ErrNotPermitted):
-		f.fail(name, node, "refused, though a proxy "+what,
+		f.fail(name, node, "refused, though a "+role+" "+what,
 			"use in node.id the id that the broker's configuration has for this user; else "+asInit)
+	case broker.Silent(err):
+		f.fail(name, node, noAnswer, makeAnswer)
 	default:
 		f.fail(name, node, fmt.Sprintf("whether it %s: %v", what, err),
 			"see that broker.api_prefix is "+broker.RemoteAPIPrefix+", and the log of the broker")
 	}
 }
 
-// excess is what a stolen node could do harm by.
-func (f *findings) excess(ctx context.Context, v *broker.Visit, e *examination) {
-	if has := v.Excess(ctx, e.role == proxying); len(has) > 0 {
-		f.fail("broker.excess", e.cfg.Node.ID, "its credentials can do what only the primary and health should: "+strings.Join(has, ", "), asInit)
+// excessPermissions are what a stolen node could do harm by.
+func (f *findings) excessPermissions(ctx context.Context, v *broker.Diagnosis, e *examination) {
+	if has := v.ExcessPermissions(ctx); len(has) > 0 {
+		f.fail("broker.permissions", e.cfg.Node.ID, "its credentials permit what its role should not do: "+strings.Join(has, ", "), asInit)
 		return
 	}
-	f.ok("broker.excess", e.cfg.Node.ID, "its credentials can do nothing that they should not")
+	f.ok("broker.permissions", e.cfg.Node.ID, "its credentials permit nothing beyond its role")
 }
 
 // streams are for the roles of the core to see.
-func (f *findings) streams(ctx context.Context, v *broker.Visit, e *examination) {
+func (f *findings) streams(ctx context.Context, v *broker.Diagnosis, e *examination) {
 	const name = "broker.stream"
 	replicas := 0
-	if e.role == primary {
+	if e.role == health.RolePrimary {
 		replicas = e.cfg.Primary.Replicas
 	}
 	found, clock, err := v.LookAtStreams(ctx, replicas)
+	if broker.Silent(err) {
+		f.fail(name, e.cfg.Node.ID, noAnswer, makeAnswer)
+		return
+	}
 	if err != nil {
 		f.fail(name, e.cfg.Node.ID, "its credentials do not let it look at the streams: "+err.Error(), asInit)
 		return

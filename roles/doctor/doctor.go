@@ -1,9 +1,10 @@
-// Package doctor is the command doctor: it looks at everything that a role needs on its host, whether it runs already or
-// not, and says of each what was found and, where something is wrong, what to do next.
+// Package doctor is the command doctor: it looks at everything that a role needs on its host, whether it runs already
+// or not, and says of each what was found and, where something is wrong, what to do next.
 //
-// The role's configuration is read as the role reads it. Then come its files (files.go), the host (host.go), the broker
-// (broker.go) and the PowerDNS beside it (powerdns.go), the last three at the same time. A check that builds on one
-// that has failed is left out. Nothing that is looked at is changed.
+// The role's configuration is read as the role reads it. Then come its files (files.go), the host (host.go), the
+// broker (broker.go) and the PowerDNS beside it (powerdns.go), the last three at the same time, and at last what
+// these say of the zones is laid beside each other (sources.go). A check that builds on one that has failed is left
+// out. Nothing that is looked at is changed.
 package doctor
 
 import (
@@ -16,28 +17,21 @@ import (
 	"time"
 
 	"pdns-distribute/broker"
-	"pdns-distribute/roles"
+	"pdns-distribute/health"
+	"pdns-distribute/roles/command"
+	"pdns-distribute/roles/config"
 	"pdns-distribute/roles/settings"
 )
 
 // patience is how long one answer is waited for.
 const patience = 4 * time.Second
 
-// The roles.
-const (
-	primary   = "primary"
-	secondary = "secondary"
-	proxying  = "proxy"
-	health    = "health"
-	brokering = "broker"
-)
-
 // Run checks what the configuration is for. It returns ErrNotInOrder when something has failed.
-func Run(ctx context.Context, in roles.Invocation) error {
+func Run(ctx context.Context, in command.Invocation) error {
 	role, err := whichRole(in)
-	var cfg roles.Config
+	var cfg config.Config
 	if err == nil {
-		cfg, err = roles.LoadConfig(in.Settings, role)
+		cfg, err = config.ForRole(in.Settings, role)
 	}
 	if faults, are := errors.AsType[settings.Faults](err); are {
 		if err := newReport(role, "", ofFaults(faults)).print(in.Stdout, in.Options.Bool("json")); err != nil {
@@ -57,7 +51,7 @@ func Run(ctx context.Context, in roles.Invocation) error {
 		return err
 	}
 	if !r.OK {
-		return fmt.Errorf("%s %s: %w", role, cfg.Node.ID, roles.ErrNotInOrder)
+		return fmt.Errorf("%s %s: %w", role, cfg.Node.ID, command.ErrNotInOrder)
 	}
 	return nil
 }
@@ -69,33 +63,24 @@ func (unreadable) Error() string { return "the configuration is at fault: nothin
 
 func (u unreadable) Unwrap() error { return u.faults }
 
-// sections tell by which role a file is read.
-var sections = map[string]string{"primary": primary, "secondary": secondary, "proxy": proxying, "health": health, "server": brokering}
-
 // whichRole is the role that was named, or the one that the file is for.
-func whichRole(in roles.Invocation) (string, error) {
-	names := strings.Join(roles.Names(), ", ")
+func whichRole(in command.Invocation) (string, error) {
+	names := strings.Join(config.Roles(), ", ")
 	if role := in.Options.String("role"); role != "" {
-		if !slices.Contains(roles.Names(), role) {
-			return "", fmt.Errorf("%w: doctor: --role %s is none of %s%s", roles.ErrUsage, role, names, settings.DidYouMean(role, roles.Names()))
+		if !slices.Contains(config.Roles(), role) {
+			return "", fmt.Errorf("%w: doctor: --role %s is none of %s%s", command.ErrUsage, role, names, settings.DidYouMean(role, config.Roles()))
 		}
 		return role, nil
 	}
 	if in.Settings.File == "" {
-		return "", fmt.Errorf("%w: doctor: there is no configuration file that would tell the role: give --config FILE, or --role with one of %s", roles.ErrUsage, names)
+		return "", fmt.Errorf("%w: doctor: no configuration file names the role: give --config FILE, or --role with one of %s", command.ErrUsage, names)
 	}
-	found, err := settings.Sections(in.Settings.File)
+	candidates, err := config.RolesIn(in.Settings.File)
 	if err != nil {
 		return "", err
 	}
-	var candidates []string
-	for _, name := range found {
-		if role, is := sections[name]; is {
-			candidates = append(candidates, role)
-		}
-	}
 	if len(candidates) != 1 {
-		return "", fmt.Errorf("%w: doctor: %s has the sections of %d roles: say by --role which of %s to check", roles.ErrUsage, in.Settings.File, len(candidates), names)
+		return "", fmt.Errorf("%w: doctor: %s has the sections of %d roles: say by --role which of %s to check", command.ErrUsage, in.Settings.File, len(candidates), names)
 	}
 	return candidates[0], nil
 }
@@ -112,7 +97,7 @@ func ofFaults(faults settings.Faults) (f findings) {
 			found = fault.Key + ": " + found
 		}
 		f.fail("config.settings", object, found,
-			"put it right; the role does not start before that. The README tells what each key means")
+			"put it right; the role does not start before that. docs/settings.md explains each key")
 	}
 	return f
 }
@@ -120,7 +105,7 @@ func ofFaults(faults settings.Faults) (f findings) {
 // examination is one run of the command.
 type examination struct {
 	role, file string
-	cfg        roles.Config
+	cfg        config.Config
 	now        time.Time
 	server     broker.ServerFacts // of role broker, once its configuration was read
 }
@@ -135,7 +120,8 @@ func (e *examination) run(ctx context.Context) (all findings) {
 		wg.Go(func() { found[i] = part(ctx, all) })
 	}
 	wg.Wait()
-	return append(all, slices.Concat(found...)...)
+	all = append(all, slices.Concat(found...)...)
+	return append(all, e.sources(ctx, all)...)
 }
 
 func (e *examination) where() string {
@@ -146,5 +132,5 @@ func (e *examination) where() string {
 }
 
 func (e *examination) besidePowerDNS() bool {
-	return e.role == primary || e.role == secondary || e.role == proxying
+	return e.role == health.RolePrimary || e.role == health.RoleSecondary || e.role == health.RoleProxy
 }

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"pdns-distribute/broker"
-	"pdns-distribute/roles"
+	"pdns-distribute/roles/command"
 	"pdns-distribute/roles/settings"
 )
 
@@ -44,12 +44,12 @@ func TestWhichRole(t *testing.T) {
 		{"[node]\n", "secondery", "", `did you mean "secondary"?`},
 	} {
 		must(t, os.WriteFile(file, []byte(c.content), 0o600))
-		role, err := whichRole(roles.Invocation{Settings: settings.Sources{File: file}, Options: options{role: c.option}})
-		if role != c.want || (err != nil) != (c.fault != "") || err != nil && (!errors.Is(err, roles.ErrUsage) || !strings.Contains(err.Error(), c.fault)) {
+		role, err := whichRole(command.Invocation{Settings: settings.Sources{File: file}, Options: options{role: c.option}})
+		if role != c.want || (err != nil) != (c.fault != "") || err != nil && (!errors.Is(err, command.ErrUsage) || !strings.Contains(err.Error(), c.fault)) {
 			t.Errorf("%q, --role %q: %q, %v", c.content, c.option, role, err)
 		}
 	}
-	if _, err := whichRole(roles.Invocation{Options: options{}}); !errors.Is(err, roles.ErrUsage) {
+	if _, err := whichRole(command.Invocation{Options: options{}}); !errors.Is(err, command.ErrUsage) {
 		t.Errorf("without a file: %v", err)
 	}
 }
@@ -59,7 +59,7 @@ func TestFaultyConfiguration(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "config.toml")
 	must(t, os.WriteFile(file, []byte("[health]\ninactive_after = \"1s\"\n[broker]\nurls = [\"nats://a\"]\nnkey_file = \"n\"\n"), 0o600))
 	var out bytes.Buffer
-	in := roles.Invocation{Settings: settings.Sources{File: file}, Options: options{}, Stdout: &out}
+	in := command.Invocation{Settings: settings.Sources{File: file}, Options: options{}, Stdout: &out}
 	err := Run(t.Context(), in)
 	var faults settings.Faults
 	if !errors.As(err, &faults) || len(faults) != 2 || strings.Contains(err.Error(), "inactive_after") {

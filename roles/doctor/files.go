@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"pdns-distribute/broker"
-	"pdns-distribute/roles"
+	"pdns-distribute/health"
+	"pdns-distribute/proxy"
+	"pdns-distribute/roles/primary"
 	"pdns-distribute/roles/private"
 )
 
@@ -23,7 +25,7 @@ type named struct{ key, path string }
 
 // files are secrets and certificates, as far as the role reads them.
 func (e *examination) files() (f findings) {
-	if e.role == brokering {
+	if e.role == health.RoleBroker {
 		f.serverConfig(e)
 	} else {
 		b := e.cfg.Broker
@@ -32,36 +34,65 @@ func (e *examination) files() (f findings) {
 		f.authorities("broker.ca", named{"broker.ca_file", b.CAFile}, e.now)
 		f.certificate("broker.certificate", named{"broker.cert_file", b.CertFile}, e.now)
 	}
-	if e.role == primary || e.role == secondary {
+	if e.role == health.RolePrimary || e.role == health.RoleSecondary {
 		f.secrets("powerdns.secret", named{"powerdns.api_key_file", e.cfg.PowerDNS.APIKeyFile})
+	}
+	if _, err := os.Stat(e.cfg.PowerDNS.APIKeyFile); e.role == health.RoleProxy && err == nil {
+		f.open("powerdns.secret", private.Check(e.cfg.PowerDNS.APIKeyFile)) // which it does not need, and need not have
 	}
 	f.signing(e)
 	if e.besidePowerDNS() {
 		f.authorities("powerdns.ca", named{"powerdns.ca_file", e.cfg.PowerDNS.CAFile}, e.now)
 	}
-	if e.role == proxying {
+	if e.role == health.RoleProxy {
 		f.authorities("proxy.client_ca", named{"proxy.client_ca", e.cfg.Proxy.ClientCA}, e.now)
 		f = append(f, e.proxyCertificate()...)
+		f.scopedKeys(e)
 	}
 	return f
+}
+
+// scopedKeys are the keys that the proxy gives out: it does not start with ones that it cannot use.
+func (f *findings) scopedKeys(e *examination) {
+	const name = "proxy.keys"
+	file := e.cfg.Proxy.KeysFile
+	written, err := proxy.ReadKeysFile(file)
+	if f.open(name, err) {
+		return
+	}
+	if err != nil {
+		f.fail(name, file, err.Error(), "correct that entry; pdns-distribute key list shows the others")
+		return
+	}
+	keys := len(written) + len(e.cfg.Proxy.Keys)
+	if own, err := e.cfg.PowerDNS.ReadAPIKey(); keys > 0 && (err != nil || own == "") {
+		f.fail(name, e.where(), "there are scoped keys, but not PowerDNS's own API key that the proxy needs for them",
+			"write PowerDNS's api-key into a file of mode 600, name it in powerdns.api_key_file, and restart the proxy")
+		return
+	}
+	if keys > 0 {
+		f.ok(name, file, "scoped API keys: %d", keys)
+	}
 }
 
 // signing is whether states are signed, and whether that is verified.
 func (f *findings) signing(e *examination) {
 	switch {
-	case e.role == primary && e.cfg.Primary.SignKeyFile == "":
-		f.warn("primary.sign_key_file", e.where(), "what this primary publishes is not signed: whoever has the broker can forge zones",
+	case e.role == health.RolePrimary && e.cfg.Primary.SignKeyFile == "":
+		f.warn("primary.sign_key_file", e.where(), "what this primary publishes is not signed: a compromised broker can forge zones",
 			"set primary.sign_key_file (openssl genpkey -algorithm ed25519), and its public half as secondary.trusted_keys")
-	case e.role == primary:
-		if public, err := roles.SigningKey(e.cfg.Primary.SignKeyFile); err != nil {
+	case e.role == health.RolePrimary:
+		if public, err := primary.SigningKey(e.cfg.Primary.SignKeyFile); f.open("primary.sign_key_file", err) {
+			return
+		} else if err != nil {
 			f.fail("primary.sign_key_file", e.cfg.Primary.SignKeyFile, err.Error(), "copy it here from the folder that init wrote for this node")
 		} else {
 			f.ok("primary.sign_key_file", e.cfg.Primary.SignKeyFile, "secondary.trusted_keys must hold %s", public)
 		}
-	case e.role == secondary && len(e.cfg.Secondary.TrustedKeys) == 0:
-		f.warn("secondary.trusted_keys", e.where(), "signatures of states are not verified: whoever has the broker can forge zones",
+	case e.role == health.RoleSecondary && len(e.cfg.Secondary.TrustedKeys) == 0:
+		f.warn("secondary.trusted_keys", e.where(), "signatures of states are not verified: a compromised broker can forge zones",
 			"name the primaries' public keys; once they sign, nothing else is applied here")
-	case e.role == secondary:
+	case e.role == health.RoleSecondary:
 		f.ok("secondary.trusted_keys", e.where(), "states are applied that one of %d keys signed", len(e.cfg.Secondary.TrustedKeys))
 	}
 }
@@ -70,7 +101,10 @@ func (f *findings) signing(e *examination) {
 func (f *findings) serverConfig(e *examination) {
 	file := e.cfg.Server.Config
 	var err error
-	if e.server, err = broker.InspectServer(file); err != nil {
+	if e.server, err = broker.InspectServer(file); f.open("server.config", err) {
+		return
+	}
+	if err != nil {
 		f.fail("server.config", file, err.Error(), "put it right; the broker does not start before that")
 		return
 	}
@@ -103,9 +137,8 @@ func (f *findings) secret(name string, file named) {
 	case !info.Mode().IsRegular():
 		f.fail(name, file.path, "it is no regular file", "correct "+file.key)
 		return
-	case private.Open(info):
-		f.fail(name, file.path, fmt.Sprintf("others than its owner can read it (mode %04o)", info.Mode().Perm()),
-			"chmod 600 "+file.path)
+	}
+	if f.open(name, private.Check(file.path)) {
 		return
 	}
 	switch text, err := os.ReadFile(file.path); {
@@ -116,6 +149,15 @@ func (f *findings) secret(name string, file named) {
 	default:
 		f.ok(name, file.path, "only its owner can read it")
 	}
+}
+
+// open reports what others than the role can read or write, as the role does when it refuses to start.
+func (f *findings) open(name string, err error) bool {
+	faults := private.Faults(err)
+	for _, fault := range faults {
+		f.fail(name, fault.Path, fault.Found, fault.Remedy)
+	}
+	return len(faults) > 0
 }
 
 // authorities is a file of CA certificates. The one that lasts longest counts: an ended one beside it does no harm.
@@ -145,7 +187,10 @@ func (f *findings) certificates(name string, file named) []*x509.Certificate {
 	if file.path == "" {
 		return nil
 	}
-	text, err := os.ReadFile(file.path)
+	text, err := private.ReadPublic(file.path)
+	if f.open(name, err) {
+		return nil
+	}
 	if err != nil {
 		f.fail(name, file.path, err.Error(), "copy it here from the folder that init wrote for this node, or correct "+file.key)
 		return nil
@@ -204,6 +249,7 @@ func (e *examination) proxyCertificate() (f findings) {
 	switch {
 	case own && errors.Is(err, fs.ErrNotExist):
 		f.ok(name, object, "the proxy makes a pair of its own when it starts")
+	case f.open(name, err):
 	case own && err != nil:
 		f.fail(name, object, err.Error(), "remove proxy.crt and proxy.key there: the proxy makes them anew when it starts")
 	case err != nil:

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 
+	"pdns-distribute/health"
 	"pdns-distribute/roles/observe"
 	"pdns-distribute/roles/private"
 )
@@ -22,11 +23,11 @@ import (
 // host looks at the disk and the ports.
 func (e *examination) host(ctx context.Context, before findings) (f findings) {
 	switch e.role {
-	case secondary:
+	case health.RoleSecondary:
 		f.folder("secondary.state_dir", e.cfg.Secondary.StateDir)
-	case proxying:
+	case health.RoleProxy:
 		f.folder("proxy.state_dir", e.cfg.Proxy.StateDir)
-	case brokering:
+	case health.RoleBroker:
 		if !before.failedIn("server") {
 			f.folder("store_dir", e.server.StoreDir)
 		}
@@ -46,6 +47,9 @@ func (f *findings) folder(key, path string) {
 				"install -d -m 700 -o USER "+path+", with the user that runs the role")
 			return
 		}
+		if f.open(name, private.CheckFolder(above)) {
+			return
+		}
 		f.ok(name, path, "the role makes it when it starts")
 	case err != nil:
 		f.fail(name, path, err.Error(), "correct "+key+", or let the user that runs the role get there")
@@ -57,8 +61,7 @@ func (f *findings) folder(key, path string) {
 		f.fail(name, path, "it cannot be written to",
 			"have it owned by the user that runs the role, who should also run the doctor; or see why its disk is read-only")
 		return
-	case private.Open(info):
-		f.fail(name, path, fmt.Sprintf("others can look into it (mode %04o)", info.Mode().Perm()), "chmod 700 "+path)
+	case f.open(name, private.CheckState(path)):
 	default:
 		f.ok(name, path, "it can be written to, by its owner alone")
 	}
@@ -122,13 +125,13 @@ func (e *examination) ports(ctx context.Context) (f findings) {
 	role := f.observer(ctx, e.role, e.cfg.Observe.Listen)
 	var ports []port
 	switch e.role {
-	case primary:
+	case health.RolePrimary:
 		ports = []port{{"primary.notify_listen", "udp", e.cfg.Primary.NotifyListen}}
-	case secondary:
+	case health.RoleSecondary:
 		ports = []port{{"secondary.transfer_listen", "tcp", e.cfg.Secondary.TransferListen}, {"secondary.transfer_listen", "udp", e.cfg.Secondary.TransferListen}}
-	case proxying:
+	case health.RoleProxy:
 		ports = []port{{"proxy.listen", "tcp", e.cfg.Proxy.Listen}}
-	case brokering:
+	case health.RoleBroker:
 		ports = []port{{"listen of " + e.cfg.Server.Config, "tcp", e.server.Listen}, {"cluster.listen of " + e.cfg.Server.Config, "tcp", e.server.Routes}}
 	}
 	for _, p := range ports {
@@ -153,7 +156,7 @@ const (
 func (f *findings) observer(ctx context.Context, role, address string) state {
 	const name = "port.observe"
 	if address == "" {
-		f.ok(name, "observe.listen", "switched off: whether the role is running cannot be told")
+		f.ok(name, "observe.listen", "switched off: whether the role is running is not known")
 		return hidden
 	}
 	p := port{"observe.listen", "tcp", address}
@@ -191,7 +194,7 @@ func (f *findings) port(p port, role state) {
 	case role == running:
 		f.ok(name, object, "in use, by the running role")
 	case role == hidden:
-		f.warn(name, object, "in use; whether by the role cannot be told",
+		f.warn(name, object, "in use; whether by the role is not known",
 			"set observe.listen, or see for yourself: "+whoListens(p))
 	case role == stopped:
 		f.taken(name, p)
@@ -213,7 +216,7 @@ func whoListens(p port) string {
 	return fmt.Sprintf("ss -lnp%c 'sport = :%s'", p.network[0], number)
 }
 
-// bind tells whether the address can be listened on, and lets it go.
+// bind reports whether the address can be listened on, and lets it go.
 func bind(network, address string) error {
 	if network == "udp" {
 		conn, err := net.ListenPacket(network, address)

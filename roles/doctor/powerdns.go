@@ -7,7 +7,9 @@ import (
 	"net/url"
 	"strings"
 
+	"pdns-distribute/health"
 	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/origin"
 	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
 )
@@ -19,7 +21,7 @@ func (e *examination) powerdns(ctx context.Context, before findings) (f findings
 	}
 	cfg := e.cfg.PowerDNS
 	cfg.Timeout, cfg.ListTimeout = min(cfg.Timeout, patience), min(cfg.ListTimeout, patience)
-	if e.role == proxying {
+	if e.role == health.RoleProxy {
 		cfg.APIKey, cfg.APIKeyFile = "-", "" // each client brings its own
 	}
 	api, err := powerdns.NewClient(cfg)
@@ -27,24 +29,24 @@ func (e *examination) powerdns(ctx context.Context, before findings) (f findings
 		f.fail("powerdns.api", cfg.APIURL, err.Error(), "correct the section [powerdns] of the configuration")
 		return f
 	}
-	if e.role == proxying {
+	if e.role == health.RoleProxy {
 		f.apiAnswers(ctx, api, cfg.APIURL)
 		return f
 	}
-	n := neighbour{role: e.role, api: api, url: cfg.APIURL, dns: cfg.DNSAddress}
+	n := examined{role: e.role, api: api, url: cfg.APIURL, dns: cfg.DNSAddress}
 	if n.server(ctx, &f) && n.settings(ctx, &f) {
 		n.zones(ctx, &f)
 	} else {
 		n.answers(ctx, &f)
 	}
-	if e.role == secondary {
+	if e.role == health.RoleSecondary {
 		f.public(ctx, e.cfg.Secondary.PublicAddresses)
 	}
 	return f
 }
 
-// public looks at where the world asks. From this host that may work though a firewall keeps others out, and the other way
-// round: the health role knows better.
+// public looks at where the world asks. From this host that may work though a firewall keeps others out, and the
+// other way round: the health role knows better.
 func (f *findings) public(ctx context.Context, addresses []string) {
 	const name = "powerdns.public"
 	if len(addresses) == 0 {
@@ -98,16 +100,16 @@ func (f *findings) api(at string, err error) {
 	}
 }
 
-// neighbour is the PowerDNS beside the role while it is examined.
-type neighbour struct {
+// examined is the PowerDNS beside the role while it is examined.
+type examined struct {
 	role     string
 	api      *powerdns.Client
 	url, dns string
 	conf     map[string]string
 }
 
-// server tells who is there, and whether more can be asked.
-func (n *neighbour) server(ctx context.Context, f *findings) bool {
+// server reports whether the API answers as it should, so that more can be asked.
+func (n *examined) server(ctx context.Context, f *findings) bool {
 	info, err := n.api.Server(ctx)
 	switch {
 	case err != nil:
@@ -123,7 +125,7 @@ func (n *neighbour) server(ctx context.Context, f *findings) bool {
 }
 
 // settings are judged by what the role needs.
-func (n *neighbour) settings(ctx context.Context, f *findings) bool {
+func (n *examined) settings(ctx context.Context, f *findings) bool {
 	const name = "powerdns.settings"
 	var err error
 	if n.conf, err = n.api.Config(ctx); err != nil {
@@ -131,7 +133,7 @@ func (n *neighbour) settings(ctx context.Context, f *findings) bool {
 		return false
 	}
 	judge := powerdns.UnfitForPrimary
-	if n.role == secondary {
+	if n.role == health.RoleSecondary {
 		judge = powerdns.UnfitForSecondary
 	}
 	unfit := judge(n.conf)
@@ -149,14 +151,14 @@ func (n *neighbour) settings(ctx context.Context, f *findings) bool {
 	if len(unfit) == 0 {
 		f.ok(name, n.url, "as a %s needs them", n.role)
 	}
-	if n.role == primary {
+	if n.role == health.RolePrimary {
 		n.notes(f)
 	}
 	return true
 }
 
 // notes are settings of a primary that people ask about.
-func (n *neighbour) notes(f *findings) {
+func (n *examined) notes(f *findings) {
 	if edit := n.conf["default-soa-edit"]; strings.HasPrefix(edit, "INCEPTION") || edit == "EPOCH" {
 		f.ok("powerdns.settings", n.url, "default-soa-edit=%s hides edits from serials; they are found all the same, by the stored serial", edit)
 	}
@@ -166,7 +168,7 @@ func (n *neighbour) notes(f *findings) {
 }
 
 // zones compares what the API lists with what DNS answers, and transfers one of them.
-func (n *neighbour) zones(ctx context.Context, f *findings) {
+func (n *examined) zones(ctx context.Context, f *findings) {
 	all, err := n.api.Zones(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
 		f.ok("powerdns.zones", n.url, "too many to list within %s: none was compared", patience)
@@ -188,8 +190,8 @@ func (n *neighbour) zones(ctx context.Context, f *findings) {
 }
 
 // foreign counts zones of a secondary that are somebody's own.
-func (n *neighbour) foreign(all []powerdns.ZoneInfo, f *findings) {
-	if n.role != secondary {
+func (n *examined) foreign(all []powerdns.ZoneInfo, f *findings) {
+	if n.role != health.RoleSecondary {
 		f.ok("powerdns.zones", n.url, "%d zones", len(all))
 		return
 	}
@@ -218,11 +220,11 @@ func (n *neighbour) foreign(all []powerdns.ZoneInfo, f *findings) {
 const sampled = 3
 
 // samples are zones that the role has to do with. Those with a serial come first: 0 may be one, or the lack of content.
-func (n *neighbour) samples(all []powerdns.ZoneInfo) []powerdns.ZoneInfo {
+func (n *examined) samples(all []powerdns.ZoneInfo) []powerdns.ZoneInfo {
 	var with, without []powerdns.ZoneInfo
 	for _, z := range all {
 		own := z.Kind == powerdns.Slave
-		if n.role == primary {
+		if n.role == health.RolePrimary {
 			own = z.Kind == powerdns.Native || z.Kind == powerdns.Master
 		}
 		switch {
@@ -236,8 +238,8 @@ func (n *neighbour) samples(all []powerdns.ZoneInfo) []powerdns.ZoneInfo {
 	return some[:min(sampled, len(some))]
 }
 
-// answers tells whether DNS is answered at all, by UDP and by TCP.
-func (n *neighbour) answers(ctx context.Context, f *findings) bool {
+// answers reports whether DNS is answered at all, by UDP and by TCP.
+func (n *examined) answers(ctx context.Context, f *findings) bool {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	good := true
@@ -260,15 +262,14 @@ func (n *neighbour) answers(ctx context.Context, f *findings) bool {
 	return good
 }
 
-// same tells whether the server that answers DNS is the one whose API was asked, by its id and by serials of zones, and
-// returns those zones that it serves.
-func (n *neighbour) same(ctx context.Context, samples []powerdns.ZoneInfo, f *findings) (served []zone.Name) {
+// same reports whether the server that answers DNS is the one whose API was asked, by [origin.Reader.Prove] and by serials of
+// zones, and returns those zones that it serves.
+func (n *examined) same(ctx context.Context, samples []powerdns.ZoneInfo, f *findings) (served []zone.Name) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	const name, remedy = "powerdns.same", "set powerdns.dns_address and powerdns.api_url to one and the same PowerDNS"
-	want := n.conf["server-id"]
-	if id, err := transfer.ServerID(ctx, n.dns); err == nil && id != "" && want != "" && want != "disabled" && id != want {
-		f.fail(name, n.dns, fmt.Sprintf("another server answers DNS than at %s: its id is %q, not %q", n.url, id, want), remedy)
+	if other, is := errors.AsType[*origin.OtherError](origin.New(n.api, n.dns, transferLimit).Prove(ctx)); is {
+		f.fail(name, n.dns, other.Found, other.Remedy)
 		return nil
 	}
 	var differs error
@@ -291,7 +292,7 @@ func (n *neighbour) same(ctx context.Context, samples []powerdns.ZoneInfo, f *fi
 }
 
 // compare asks for the serial between two looks at the API: the zone may be edited meanwhile.
-func (n *neighbour) compare(ctx context.Context, name zone.Name) error {
+func (n *examined) compare(ctx context.Context, name zone.Name) error {
 	before, err := n.api.Zone(ctx, name)
 	if err != nil {
 		return err
@@ -314,7 +315,7 @@ func (n *neighbour) compare(ctx context.Context, name zone.Name) error {
 const transferLimit = 1 << 20
 
 // transfers tries zones until one can be transferred.
-func (n *neighbour) transfers(ctx context.Context, served []zone.Name, f *findings) {
+func (n *examined) transfers(ctx context.Context, served []zone.Name, f *findings) {
 	const name = "powerdns.axfr"
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

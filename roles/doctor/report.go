@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"pdns-distribute/roles"
+	"pdns-distribute/roles/status"
 )
 
 // What came of a check.
@@ -41,12 +41,12 @@ func (f *findings) fail(name, object, found, remedy string) {
 	*f = append(*f, check{name, object, fail, found, remedy})
 }
 
-// failedIn tells whether something of an area has failed, so that what builds on it need not be looked at.
+// failedIn reports whether something of an area has failed, so that what builds on it need not be looked at.
 func (f findings) failedIn(area string) bool {
 	return slices.ContainsFunc(f, func(c check) bool { return c.Result == fail && c.area() == area })
 }
 
-// failedAt tells whether one of the checks has failed.
+// failedAt reports whether one of the checks has failed.
 func (f findings) failedAt(names ...string) bool {
 	return slices.ContainsFunc(f, func(c check) bool { return c.Result == fail && slices.Contains(names, c.Check) })
 }
@@ -90,7 +90,7 @@ func (r report) print(out io.Writer, asJSON bool) error {
 		}
 	}
 	fmt.Fprintf(&text, "%d ok, %s, %s\n", r.Checks.count(ok), counted(r.Checks.count(warn), "warning"), counted(r.Checks.count(fail), "failure"))
-	_, err := io.WriteString(out, roles.Printable(text.String())) // servers that are not trusted yet have their say in it
+	_, err := io.WriteString(out, status.Printable(text.String())) // servers that are not trusted yet have their say in it
 	return err
 }
 

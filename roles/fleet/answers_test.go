@@ -17,6 +17,7 @@ import (
 
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/local"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/fleet"
@@ -55,7 +56,7 @@ func questions(name zone.Name) (list []dns.Question) {
 }
 
 // sameAnswers compares every secondary's answers with the primary's, but for the bytes of signatures.
-func (i *installation) sameAnswers(name zone.Name) {
+func (i *harness) sameAnswers(name zone.Name) {
 	i.t.Helper()
 	ask := func(address string, q dns.Question) string {
 		a, err := transfer.Ask(i.ctx, address, zone.MustParseName(q.Name), q.Qtype, transfer.AskOptions{DNSSEC: true, Unique: true})
@@ -88,12 +89,12 @@ func sorted(records []zone.Record) string {
 }
 
 // put changes settings of a zone through the proxy.
-func (i *installation) put(name zone.Name, body string) error {
+func (i *harness) put(name zone.Name, body string) error {
 	return i.request(http.MethodPut, "/api/v1/servers/localhost/zones/"+name.ID(), body)
 }
 
 // request sends a request to the proxy as curl would.
-func (i *installation) request(method, path, body string) error {
+func (i *harness) request(method, path, body string) error {
 	req, err := http.NewRequestWithContext(i.ctx, method, i.ProxyURL+path, strings.NewReader(body))
 	if err != nil {
 		return err
@@ -116,7 +117,7 @@ func (i *installation) request(method, path, body string) error {
 }
 
 // notReady returns nil when /readyz of the role names the condition.
-func (i *installation) notReady(id, condition string) error {
+func (i *harness) notReady(id, condition string) error {
 	body, err := get("http://" + i.Observe(id) + "/readyz")
 	if err == nil && !bytes.Contains(body, []byte(fmt.Sprintf(`"what":%q`, condition))) {
 		err = fmt.Errorf("%s does not name %s: %s", id, condition, body)
@@ -125,7 +126,7 @@ func (i *installation) notReady(id, condition string) error {
 }
 
 // holds returns nil when the secondary has that many zones in its store and PowerDNS.
-func (i *installation) holds(id string, zones int) error {
+func (i *harness) holds(id string, zones int) error {
 	body, err := get("http://" + i.Observe(id) + "/metrics")
 	want := fmt.Sprintf("pdns_distribute_secondary_zones %d\n", zones)
 	if err == nil && !bytes.Contains(body, []byte(want)) {
@@ -135,7 +136,7 @@ func (i *installation) holds(id string, zones int) error {
 }
 
 // failing returns nil when the health role shows the zone failing at the node, with a reason.
-func (i *installation) failing(id string, name zone.Name) error {
+func (i *harness) failing(id string, name zone.Name) error {
 	body, err := get("http://" + i.Observe(fleet.Health) + "/distribute/v1/status")
 	if err != nil {
 		return err
@@ -196,7 +197,7 @@ func testNoStaleAnswers(t *testing.T, o fleet.Options) {
 	i := start(t, o)
 	told := i.observe()
 	name := zone.MustParseName("hot.example")
-	must(t, i.api.CreateZoneWith(i.ctx, signed(spec(name, text(name, "round 0")), "")))
+	must.OK(t, i.api.CreateZoneWith(i.ctx, signed(spec(name, text(name, "round 0")), "")))
 	told.await(i, name, i.serial(name), false)
 
 	hot, cool := context.WithCancel(i.ctx)
@@ -207,7 +208,7 @@ func testNoStaleAnswers(t *testing.T, o fleet.Options) {
 		wg.Go(func() { seen[k] = askHard(hot, s.DNSAddr, name) })
 	}
 	for round := range staleRounds {
-		must(t, i.api.Patch(i.ctx, name, []powerdns.RRset{text(name, fmt.Sprintf("round %d", round+1))}))
+		must.OK(t, i.api.Patch(i.ctx, name, []powerdns.RRset{text(name, fmt.Sprintf("round %d", round+1))}))
 		told.await(i, name, i.serial(name), false)
 	}
 	cool()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/fleet"
@@ -33,7 +34,7 @@ func TestClients(t *testing.T) {
 }
 
 // lego solves challenges for a name and for its wildcard: two records of one name.
-func testLego(t *testing.T, i *installation) {
+func testLego(t *testing.T, i *harness) {
 	binary := filepath.Join(t.TempDir(), "lego")
 	// A module of its own keeps what lego needs out of this one's go.mod.
 	run(t, nil, "go", "build", "-C", "../../testdata/clients/lego", "-o", binary, ".")
@@ -69,7 +70,7 @@ func challenges(keyAuths []string) (contents []string) {
 	return contents
 }
 
-func testLexicon(t *testing.T, i *installation) {
+func testLexicon(t *testing.T, i *harness) {
 	env := []string{
 		"REQUESTS_CA_BUNDLE=" + i.ProxyCert,
 		// lexicon would fetch the list of public suffixes from the Internet; it has one of its own.
@@ -129,16 +130,16 @@ func run(t *testing.T, env []string, program string, args ...string) (output str
 }
 
 // serves asks every secondary once: each must have these contents and no others.
-func (i *installation) serves(t *testing.T, name zone.Name, typ uint16, contents ...string) {
+func (i *harness) serves(t *testing.T, name zone.Name, typ uint16, contents ...string) {
 	t.Helper()
 	slices.Sort(contents)
 	for _, s := range i.Secondaries {
 		a, err := transfer.Ask(i.ctx, s.DNSAddr, name, typ, transfer.AskOptions{})
-		must(t, err)
+		must.OK(t, err)
 		var got []string
 		for _, r := range a.Answer {
 			content, err := r.Content()
-			must(t, err)
+			must.OK(t, err)
 			got = append(got, content)
 		}
 		slices.Sort(got)

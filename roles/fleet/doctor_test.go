@@ -22,7 +22,8 @@ import (
 
 	"pdns-distribute/broker"
 	"pdns-distribute/powerdns/local"
-	"pdns-distribute/roles"
+	"pdns-distribute/powerdns/must"
+	"pdns-distribute/roles/command"
 	"pdns-distribute/roles/doctor"
 	"pdns-distribute/roles/fleet"
 	"pdns-distribute/roles/settings"
@@ -35,14 +36,14 @@ type finding struct{ Check, Object, Result, Found, Remedy string }
 var seed = regexp.MustCompile(`\bSU[A-Z2-7]{56}\b`)
 
 // examine runs the doctor for a node, with some settings changed.
-func (i *installation) examine(id string, change map[string]string) ([]finding, error) {
+func (i *harness) examine(id string, change map[string]string) ([]finding, error) {
 	i.t.Helper()
 	file, set := i.Config(id)
 	set = maps.Clone(set)
 	maps.Copy(set, change)
 	var out bytes.Buffer
 	begin := time.Now()
-	err := doctor.Run(i.ctx, roles.Invocation{
+	err := doctor.Run(i.ctx, command.Invocation{
 		Settings: settings.Sources{File: file, Flags: set}, Options: flags{"json": true}, Stdout: &out, Stderr: io.Discard,
 	})
 	if took := time.Since(begin); took > 15*time.Second {
@@ -53,7 +54,7 @@ func (i *installation) examine(id string, change map[string]string) ([]finding, 
 		Role, Node string
 		Checks     []finding
 	}
-	must(i.t, json.Unmarshal(out.Bytes(), &report))
+	must.OK(i.t, json.Unmarshal(out.Bytes(), &report))
 	if report.OK != (err == nil) || err == nil && report.Node != id {
 		i.t.Errorf("%v, and it says of %s %s: %v", err, report.Role, report.Node, report.OK)
 	}
@@ -79,15 +80,17 @@ func notOK(checks []finding) (list []string) {
 }
 
 func TestDoctorOfAHealthyInstallation(t *testing.T) {
+	t.Parallel()
 	i := start(t, fleet.Options{})
-	must(t, createMany(i.ctx, i.api, "well", 3, 3))
+	must.OK(t, createMany(i.ctx, i.api, "well", 3, 3))
 	i.eventually("created", i.allSame)
+	i.noAlarms()
 	for id, wants := range map[string][]string{
 		fleet.Broker:  {"server.config", "server.certificate", "disk.folder", "disk.space", "port.observe", "port.listen"},
-		fleet.Primary: {"broker.tls", "broker.login", "broker.stream", "clock.skew", "powerdns.api", "powerdns.settings", "powerdns.dns", "powerdns.same", "powerdns.axfr"},
-		fleet.Proxy:   {"broker.secret", "broker.ca", "broker.statuses", "broker.touch", "broker.excess", "proxy.certificate", "powerdns.api", "disk.folder", "port.listen"},
-		fleet.Health:  {"broker.login", "broker.stream", "clock.skew"},
-		"ns1":         {"broker.feed", "broker.excess", "clock.skew", "disk.folder", "port.listen", "powerdns.settings", "powerdns.zones", "powerdns.same", "powerdns.axfr"},
+		fleet.Primary: {"broker.tls", "broker.login", "broker.stream", "clock.skew", "powerdns.api", "powerdns.settings", "powerdns.dns", "powerdns.same", "powerdns.axfr", "sources.published"},
+		fleet.Proxy:   {"broker.secret", "broker.ca", "broker.statuses", "broker.touch", "broker.permissions", "proxy.certificate", "powerdns.api", "disk.folder", "port.listen"},
+		fleet.Health:  {"broker.login", "broker.stream", "clock.skew", "sources.compared"},
+		"ns1":         {"broker.feed", "broker.permissions", "clock.skew", "disk.folder", "port.listen", "powerdns.settings", "powerdns.zones", "powerdns.same", "powerdns.axfr", "sources.answered"},
 	} {
 		checks, err := i.examine(id, nil)
 		if bad := notOK(checks); err != nil || len(bad) > 0 {
@@ -109,50 +112,51 @@ func TestDoctorOfAHealthyInstallation(t *testing.T) {
 
 // Whatever is wrong is found, with a remedy, and nothing else is called wrong.
 func TestDoctorFinds(t *testing.T) {
+	t.Parallel()
 	i := start(t, fleet.Options{})
-	must(t, createMany(i.ctx, i.api, "ill", 3, 3))
+	must.OK(t, createMany(i.ctx, i.api, "ill", 3, 3))
 	i.eventually("created", i.allSame)
 	dir := t.TempDir()
 	file := func(name string, content []byte, mode os.FileMode) string {
 		path := filepath.Join(dir, name)
-		must(t, os.WriteFile(path, content, mode))
+		must.OK(t, os.WriteFile(path, content, mode))
 		return path
 	}
 	stranger, err := broker.NewUserKey()
-	must(t, err)
+	must.OK(t, err)
 	ca, err := broker.NewCA("another", time.Now())
-	must(t, err)
+	must.OK(t, err)
 	elsewhere, err := local.Start(i.ctx, local.Options{Dir: filepath.Join(dir, "other"), Primary: true, Settings: map[string]string{"disable-axfr": "yes"}})
-	must(t, err)
+	must.OK(t, err)
 	defer elsewhere.Stop()
 	blank, err := local.Start(i.ctx, local.Options{Dir: filepath.Join(dir, "blank"), Settings: map[string]string{
 		"query-cache-ttl": "20", "zone-metadata-cache-ttl": "60", "secondary": "no", "autosecondary": "yes",
 	}})
-	must(t, err)
+	must.OK(t, err)
 	defer blank.Stop()
 	own, err := blank.Client()
-	must(t, err)
-	must(t, createMany(i.ctx, own, "own", 5, 1))
+	must.OK(t, err)
+	must.OK(t, createMany(i.ctx, own, "own", 5, 1))
 	closed, err := local.Start(i.ctx, local.Options{Dir: filepath.Join(dir, "closed"), Primary: true, Settings: map[string]string{"allow-axfr-ips": "192.0.2.1"}})
-	must(t, err)
+	must.OK(t, err)
 	defer closed.Stop()
 	api, err := closed.Client()
-	must(t, err)
-	must(t, createMany(i.ctx, api, "closed", 1, 1))
+	must.OK(t, err)
+	must.OK(t, createMany(i.ctx, api, "closed", 1, 1))
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	must.OK(t, err)
 	defer taken.Close()
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // connections are taken, and nothing comes of them
-	must(t, err)
+	must.OK(t, err)
 	defer silent.Close()
-	must(t, os.Mkdir(filepath.Join(dir, "open"), 0o755))
+	must.OK(t, os.Mkdir(filepath.Join(dir, "open"), 0o755))
 	longPast := time.Now().AddDate(-4, 0, 0)
 	oldCA, err := broker.NewCA("old", longPast)
-	must(t, err)
+	must.OK(t, err)
 	ended, err := oldCA.NewServerCertificate([]string{"proxy.example"}, longPast)
-	must(t, err)
+	must.OK(t, err)
 	beside := func(s *local.Server) map[string]string {
-		return map[string]string{"powerdns.api_url": s.APIURL, "powerdns.dns_address": s.DNSAddr, "powerdns.api_key": s.APIKey.Reveal()}
+		return map[string]string{"powerdns.api_url": s.APIURL, "powerdns.dns_address": s.DNSAddr, "powerdns.api_key_file": s.APIKeyFile()}
 	}
 	for _, c := range []struct {
 		what, node string
@@ -165,9 +169,9 @@ func TestDoctorFinds(t *testing.T) {
 		{"an nkey that others can read", fleet.Primary, map[string]string{"broker.nkey_file": file("open.nkey", stranger.Seed, 0o644)}, []string{"fail broker.secret"}},
 		{"no nkey", "ns1", map[string]string{"broker.nkey_file": filepath.Join(dir, "none.nkey")}, []string{"fail broker.secret"}},
 		{"no such broker", "ns1", map[string]string{"broker.urls": "tls://broker.invalid:4222"}, []string{"fail broker.name"}},
-		{"another node's id", "ns1", map[string]string{"node.id": "ns2"}, []string{"fail broker.feed"}},
-		{"another role's nkey", "ns1", map[string]string{"broker.nkey_file": filepath.Join(i.Dir, "roles", fleet.Primary, "node.nkey")}, []string{"fail broker.feed"}},
-		{"wrong API key", "ns1", map[string]string{"powerdns.api_key": "wrong"}, []string{"fail powerdns.api"}},
+		{"another node's id", "ns1", map[string]string{"node.id": "ns2"}, []string{"fail broker.presence", "fail broker.feed"}},
+		{"another role's nkey", "ns1", map[string]string{"broker.nkey_file": filepath.Join(i.Dir, "roles", fleet.Primary, "node.nkey")}, []string{"fail broker.presence", "fail broker.feed"}},
+		{"wrong API key", "ns1", map[string]string{"powerdns.api_key_file": file("wrong-key", []byte("wrong"), 0o600)}, []string{"fail powerdns.api"}},
 		{"wrong API", "ns1", map[string]string{"powerdns.api_url": "http://" + i.Observe(fleet.Proxy)}, []string{"fail powerdns.api"}},
 		{"wrong API for the proxy", fleet.Proxy, map[string]string{"powerdns.api_url": "http://" + i.Observe(fleet.Proxy)}, []string{"fail powerdns.api"}},
 		{"DNS of another server", "ns1", map[string]string{"powerdns.dns_address": i.Secondaries[1].DNSAddr}, []string{"fail powerdns.same"}},
@@ -178,9 +182,9 @@ func TestDoctorFinds(t *testing.T) {
 			"broker.urls": "tls://" + silent.Addr().String(), "powerdns.api_url": "http://" + silent.Addr().String(), "powerdns.dns_address": silent.Addr().String(),
 		}, []string{"fail broker.tls", "fail powerdns.api", "fail powerdns.dns"}},
 		{"no transfer", fleet.Primary, beside(closed), []string{"warn powerdns.settings", "fail powerdns.axfr"}},
-		{"too many rights", "ns1", map[string]string{
-			"node.id": fleet.Health, "broker.nkey_file": filepath.Join(i.Dir, "roles", fleet.Health, "node.nkey"), "broker.api_prefix": "$JS.API",
-		}, []string{"warn broker.feed", "fail broker.excess"}},
+		{"too many rights", fleet.Health, map[string]string{
+			"node.id": fleet.Primary, "broker.nkey_file": filepath.Join(i.Dir, "roles", fleet.Primary, "node.nkey"), "broker.api_prefix": "$JS.API",
+		}, []string{"fail broker.presence", "fail broker.permissions"}},
 		{"state_dir is a file", "ns1", map[string]string{"secondary.state_dir": file("state", nil, 0o600)}, []string{"fail disk.folder"}},
 		{"state_dir cannot be", "ns1", map[string]string{"secondary.state_dir": file("state", nil, 0o600) + "/below"}, []string{"fail disk.folder"}},
 		{"state_dir is open", "ns1", map[string]string{"secondary.state_dir": filepath.Join(dir, "open")}, []string{"fail disk.folder"}},
@@ -198,8 +202,41 @@ func TestDoctorFinds(t *testing.T) {
 		if bad := notOK(checks); !slices.Equal(bad, c.want) {
 			t.Errorf("%s: %v, want %v\n%+v", c.what, bad, c.want, checks)
 		}
-		if fails := slices.ContainsFunc(c.want, func(w string) bool { return strings.HasPrefix(w, "fail") }); errors.Is(err, roles.ErrNotInOrder) != fails {
+		if fails := slices.ContainsFunc(c.want, func(w string) bool { return strings.HasPrefix(w, "fail") }); errors.Is(err, command.ErrNotInOrder) != fails {
 			t.Errorf("%s: %v", c.what, err)
+		}
+	}
+	for _, c := range []struct {
+		node, path string
+		mode       os.FileMode
+		want       string // the check that fails, and its remedy
+	}{
+		{"ns1", "ns1/config.toml", 0o666, "config.settings: put it right"},
+		{"ns1", "ns1/ca.crt", 0o664, "broker.ca: chmod go-w "},
+		{"ns1", "ns1/node.nkey", 0o640, "broker.secret: chmod 600 "},
+		{"ns1", "ns1/state", 0o755, "disk.folder: chmod 700 "},
+		{"ns1", "ns1", 0o777, "config.settings: put it right"},
+		{fleet.Primary, fleet.Primary + "/sign.key", 0o644, "primary.sign_key_file: chmod 600 "},
+		{fleet.Proxy, fleet.Proxy + "/state/proxy.key", 0o604, "proxy.certificate: chmod 600 "},
+		{fleet.Proxy, fleet.Proxy + "/state/proxy.crt", 0o606, "proxy.certificate: chmod go-w "},
+		{fleet.Broker, fleet.Broker + "/accounts.conf", 0o666, "server.config: chmod go-w "},
+		{fleet.Broker, fleet.Broker + "/broker.key", 0o644, "server.config: chmod 600 "},
+		{fleet.Broker, fleet.Broker + "/store", 0o750, "disk.folder: chmod 700 "},
+	} {
+		path := filepath.Join(i.Install(), c.path)
+		info, err := os.Stat(path)
+		must.OK(t, err)
+		must.OK(t, os.Chmod(path, c.mode))
+		checks, _ := i.examine(c.node, nil)
+		must.OK(t, os.Chmod(path, info.Mode().Perm()))
+		name, remedy, _ := strings.Cut(c.want, ": ")
+		if strings.HasPrefix(remedy, "chmod") {
+			remedy += path
+		}
+		if !slices.ContainsFunc(checks, func(f finding) bool {
+			return f.Check == name && f.Result == "fail" && strings.HasPrefix(f.Remedy, remedy) && strings.Contains(f.Object+f.Found, path)
+		}) {
+			t.Errorf("%s with mode %04o: %+v", c.path, c.mode, checks)
 		}
 	}
 	checks, _ := i.examine("ns1", beside(blank))
@@ -211,8 +248,9 @@ func TestDoctorFinds(t *testing.T) {
 
 // What is away or altered is found by those who need it.
 func TestDoctorFindsWhatIsAway(t *testing.T) {
+	t.Parallel()
 	i := start(t, fleet.Options{Secondaries: []local.Backend{local.SQLite, local.SQLite}})
-	must(t, createMany(i.ctx, i.api, "away", 3, 3))
+	must.OK(t, createMany(i.ctx, i.api, "away", 3, 3))
 	i.eventually("created", i.allSame)
 	wants := func(what, node string, want ...string) []finding {
 		t.Helper()
@@ -223,14 +261,14 @@ func TestDoctorFindsWhatIsAway(t *testing.T) {
 		return checks
 	}
 
-	must(t, i.StopRole("ns1"))
+	must.OK(t, i.StopRole("ns1"))
 	wants("stopped", "ns1")
 	_, set := i.Config("ns1")
 	taken, err := net.Listen("tcp", set["secondary.transfer_listen"])
-	must(t, err)
+	must.OK(t, err)
 	wants("its port taken", "ns1", "fail port.listen")
-	must(t, taken.Close())
-	must(t, i.WipeStore("ns1"))
+	must.OK(t, taken.Close())
+	must.OK(t, i.WipeStore("ns1"))
 	wants("its store wiped", "ns1")
 
 	i.Secondaries[0].Kill()
@@ -238,26 +276,26 @@ func TestDoctorFindsWhatIsAway(t *testing.T) {
 	i.Primary.Kill()
 	wants("PowerDNS killed", fleet.Proxy, "fail powerdns.api")
 
-	must(t, i.StopRole(fleet.Primary))
+	must.OK(t, i.StopRole(fleet.Primary))
 	js := i.jetStream()
 	s, err := js.Stream(i.ctx, "PDNS_ZONE")
-	must(t, err)
+	must.OK(t, err)
 	cfg := s.CachedInfo().Config
 	cfg.MaxMsgsPerSubject = 2
 	_, err = js.UpdateStream(i.ctx, cfg)
-	must(t, err)
+	must.OK(t, err)
 	checks := wants("altered stream", fleet.Health, "fail broker.stream")
 	if !slices.ContainsFunc(checks, func(c finding) bool { return c.Found == "max_msgs_per_subject is 2, should be 1" }) {
 		t.Errorf("%+v", checks)
 	}
-	must(t, js.DeleteStream(i.ctx, "PDNS_ZONE"))
+	must.OK(t, js.DeleteStream(i.ctx, "PDNS_ZONE"))
 	wants("missing stream", fleet.Health, "warn broker.stream")
-	must(t, i.StopRole("ns2"))
+	must.OK(t, i.StopRole("ns2"))
 	wants("missing stream", "ns2", "warn broker.feed")
-	must(t, js.DeleteStream(i.ctx, "PDNS_TOUCH"))
+	must.OK(t, js.DeleteStream(i.ctx, "PDNS_TOUCH"))
 	wants("missing queue", fleet.Proxy, "warn broker.touch", "fail powerdns.api")
 
-	must(t, i.StopRole(fleet.Broker))
+	must.OK(t, i.StopRole(fleet.Broker))
 	wants("broker stopped", fleet.Broker)
 	wants("broker stopped", "ns2", "fail broker.tcp")
 	i.eventually("the role notices", func(context.Context) error {
@@ -267,7 +305,7 @@ func TestDoctorFindsWhatIsAway(t *testing.T) {
 		return nil
 	})
 	i.certifyBroker(time.Now().AddDate(-3, 0, 0))
-	must(t, i.Launch(fleet.Broker))
+	must.OK(t, i.Launch(fleet.Broker))
 	i.eventually("the broker is there", func(context.Context) error {
 		conn, err := net.Dial("tcp", i.brokerAddress())
 		if err == nil {
@@ -280,39 +318,39 @@ func TestDoctorFindsWhatIsAway(t *testing.T) {
 }
 
 // jetStream is for what no command does.
-func (i *installation) jetStream() jetstream.JetStream {
+func (i *harness) jetStream() jetstream.JetStream {
 	i.t.Helper()
 	dir := filepath.Join(i.Dir, "roles", fleet.Primary)
 	key, err := nats.NkeyOptionFromSeed(filepath.Join(dir, "node.nkey"))
-	must(i.t, err)
+	must.OK(i.t, err)
 	nc, err := nats.Connect("tls://"+i.brokerAddress(), nats.RootCAs(filepath.Join(dir, "ca.crt")), nats.TLSHandshakeFirst(), key,
 		nats.CustomInboxPrefix("_INBOX_"+fleet.Primary))
-	must(i.t, err)
+	must.OK(i.t, err)
 	i.t.Cleanup(nc.Close)
 	js, err := jetstream.New(nc)
-	must(i.t, err)
+	must.OK(i.t, err)
 	return js
 }
 
-func (i *installation) brokerAddress() string {
+func (i *harness) brokerAddress() string {
 	i.t.Helper()
 	text, err := os.ReadFile(filepath.Join(i.Dir, "roles", fleet.Health, "config.toml"))
-	must(i.t, err)
+	must.OK(i.t, err)
 	return strings.TrimPrefix(urlIn(text), "tls://")
 }
 
 // certifyBroker gives the broker a certificate that was made at another time.
-func (i *installation) certifyBroker(at time.Time) {
+func (i *harness) certifyBroker(at time.Time) {
 	i.t.Helper()
 	dir := filepath.Join(i.Dir, "roles")
 	var ca broker.Certificate
 	var err error
 	ca.CertPEM, err = os.ReadFile(filepath.Join(dir, "ca.crt"))
-	must(i.t, err)
+	must.OK(i.t, err)
 	ca.KeyPEM, err = os.ReadFile(filepath.Join(dir, "ca.key"))
-	must(i.t, err)
+	must.OK(i.t, err)
 	made, err := ca.NewServerCertificate([]string{"127.0.0.1"}, at)
-	must(i.t, err)
-	must(i.t, os.WriteFile(filepath.Join(dir, fleet.Broker, "broker.crt"), made.CertPEM, 0o644))
-	must(i.t, os.WriteFile(filepath.Join(dir, fleet.Broker, "broker.key"), made.KeyPEM, 0o600))
+	must.OK(i.t, err)
+	must.OK(i.t, os.WriteFile(filepath.Join(dir, fleet.Broker, "broker.crt"), made.CertPEM, 0o644))
+	must.OK(i.t, os.WriteFile(filepath.Join(dir, fleet.Broker, "broker.key"), made.KeyPEM, 0o600))
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/url"
 	"os"
@@ -18,7 +19,7 @@ import (
 
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/local"
-	"pdns-distribute/roles"
+	"pdns-distribute/roles/installation"
 )
 
 // Options say what fleet to start.
@@ -29,10 +30,23 @@ type Options struct {
 	Settings    map[string]string // pdns.conf lines for the secondary PowerDNS servers ...
 	OfPrimary   map[string]string // ... and for the primary one
 
+	// Replicas are pdns.conf lines of further primary PowerDNS servers, whose databases replicate that of the first one. Each
+	// has roles of its own, primary2 and proxy2 and so on. "PRIMARY" in a line stands for the folder of the first server.
+	Replicas []map[string]string
+
 	// Program is the path of the program: each role then is a process of its own. "" runs all in this process.
 	Program string
-	Brokers int               // how many, broker1 and so on, as a cluster; 0 is one
-	Healths int               // how many health roles, health1 and so on; 0 is one
+	Brokers int // how many, broker1 and so on, as a cluster; 0 is one
+	Healths int // how many health roles, health1 and so on; 0 is one
+
+	Primaries int // how many primary roles, all beside the one primary PowerDNS, primary1 and so on; 0 is one
+	Proxies   int // how many proxies, proxy1 and so on; 0 is one
+
+	// Between, if set, is told of each address (host:port) that a role connects to, by the id of the role and by what is there
+	// (a broker's id, "api" or "dns"), and returns the address to use in its place.
+	Between func(id, to, address string) (string, error)
+	LogOf   func(id string) io.Writer // if set, gets the log lines of each role in place of Log
+
 	Set     map[string]string // keys for all roles, as --set would
 	Log     io.Writer         // gets the roles' log lines
 	Version string
@@ -42,6 +56,7 @@ type Options struct {
 type Fleet struct {
 	Dir         string
 	Primary     *local.Server
+	Replicas    []*local.Server // of the primary, see Options.Replicas
 	Secondaries []*Secondary
 	ProxyURL    string // of the HTTPS proxy, without /api/v1
 	ProxyCert   string // file with the proxy's own certificate
@@ -82,8 +97,18 @@ func Start(ctx context.Context, o Options) (f *Fleet, err error) {
 	if err := f.install(); err != nil {
 		return f, err
 	}
-	for _, id := range f.order {
-		if err := f.StartRole(ctx, id); err != nil {
+	for _, id := range f.order[:max(o.Brokers, 1)] { // none of a cluster is ready alone
+		if err := f.Launch(id); err != nil {
+			return f, err
+		}
+	}
+	for i, id := range f.order {
+		if i < max(o.Brokers, 1) {
+			err = f.AwaitReady(ctx, id)
+		} else {
+			err = f.StartRole(ctx, id)
+		}
+		if err != nil {
 			return f, err
 		}
 	}
@@ -94,6 +119,19 @@ func (f *Fleet) startServers(ctx context.Context) (err error) {
 	f.Primary, err = local.Start(ctx, local.Options{Dir: filepath.Join(f.Dir, "powerdns-primary"), Backend: f.options.Primary, Primary: true, Settings: f.options.OfPrimary})
 	if err != nil {
 		return err
+	}
+	for i, settings := range f.options.Replicas {
+		settings = maps.Clone(settings)
+		for key, value := range settings {
+			settings[key] = strings.ReplaceAll(value, "PRIMARY", f.Primary.Dir)
+		}
+		server, err := local.Start(ctx, local.Options{
+			Dir: filepath.Join(f.Dir, "powerdns-"+nth("primary", i+1)), Backend: f.options.Primary, Primary: true, Settings: settings,
+		})
+		if err != nil {
+			return err
+		}
+		f.Replicas = append(f.Replicas, server)
 	}
 	for i, backend := range f.options.Secondaries {
 		id := "ns" + strconv.Itoa(i+1)
@@ -111,7 +149,9 @@ func (f *Fleet) startServers(ctx context.Context) (err error) {
 // install writes the roles' files and notes what differs from them here: ports, and the PowerDNS servers.
 func (f *Fleet) install() error {
 	brokers, healths := max(f.options.Brokers, 1), max(f.options.Healths, 1)
-	ports, err := freePorts(3 + 2*brokers + healths + 2*len(f.Secondaries))
+	servers := append([]*local.Server{f.Primary}, f.Replicas...)
+	primaries, proxies := numberedIDs("primary", max(f.options.Primaries, len(servers))), numberedIDs("proxy", max(f.options.Proxies, len(servers)))
+	ports, err := freePorts(len(primaries) + 2*len(proxies) + 2*brokers + healths + 2*len(f.Secondaries))
 	if err != nil {
 		return err
 	}
@@ -120,8 +160,8 @@ func (f *Fleet) install() error {
 		ports = ports[1:]
 		return loopback(port)
 	}
-	plan := roles.Installation{
-		Dir: f.Install(), Primaries: []string{Primary}, Proxies: []string{Proxy},
+	plan := installation.Installation{
+		Dir: f.Install(), Primaries: primaries, Proxies: proxies,
 	}
 	for n := range brokers {
 		address := next()
@@ -139,22 +179,63 @@ func (f *Fleet) install() error {
 	if err := plan.Write(time.Now()); err != nil {
 		return err
 	}
-	proxy := next()
-	f.ProxyURL = (&url.URL{Scheme: "https", Host: proxy}).String()
-	f.ProxyCert = filepath.Join(plan.Dir, Proxy, "state", "proxy.crt")
 	for n := range brokers {
 		f.add(plan.Dir, "broker", "broker"+strconv.Itoa(n+1), next(), nil)
 	}
-	f.add(plan.Dir, "primary", Primary, next(), beside(f.Primary))
-	f.add(plan.Dir, "proxy", Proxy, next(), with(beside(f.Primary), "proxy.listen", proxy))
+	at := func(n int) *local.Server { return servers[n%len(servers)] }
+	for n, id := range primaries {
+		f.add(plan.Dir, "primary", id, next(), beside(at(n)))
+	}
+	for n, id := range proxies {
+		f.add(plan.Dir, "proxy", id, next(), map[string]string{
+			"powerdns.api_url": at(n).APIURL, "powerdns.dns_address": at(n).DNSAddr, "proxy.listen": next(),
+		})
+	}
+	f.ProxyURL, f.ProxyCert = f.ProxyAt(Proxy)
 	for _, id := range plan.Health {
 		f.add(plan.Dir, "health", id, next(), nil)
 	}
 	for _, s := range f.Secondaries {
 		f.addSecondary(plan.Dir, s, next(), next())
 	}
+	return f.passBetween(plan.Brokers)
+}
+
+// nth is the id of a node, the first one's for 0.
+func nth(role string, n int) string { return role + strconv.Itoa(n+1) }
+
+// numberedIDs are role1, role2 and so on, at least one.
+func numberedIDs(role string, n int) (ids []string) {
+	for i := range max(n, 1) {
+		ids = append(ids, nth(role, i))
+	}
+	return ids
+}
+
+// passBetween has each role connect to the addresses that Options.Between gives.
+func (f *Fleet) passBetween(brokers []string) error {
+	if f.options.Between == nil {
+		return nil
+	}
+	for id, m := range f.members {
+		if err := m.passBetween(brokers, func(to, address string) (string, error) { return f.options.Between(id, to, address) }); err != nil {
+			return err
+		}
+	}
 	return nil
 }
+
+// ProxyAt is where a proxy listens, without /api/v1, and the file with its certificate.
+func (f *Fleet) ProxyAt(id string) (address, cert string) {
+	listen := f.members[id].set["proxy.listen"]
+	return (&url.URL{Scheme: "https", Host: listen}).String(), filepath.Join(f.Install(), id, "state", "proxy.crt")
+}
+
+// Roles are the ids of all roles, in the order of starting.
+func (f *Fleet) Roles() []string { return slices.Clone(f.order) }
+
+// Ended tells whether a role that is a process of its own, and was not stopped, has ended by itself, and how.
+func (f *Fleet) Ended(id string) (bool, error) { return f.members[id].ended() }
 
 func (f *Fleet) addSecondary(dir string, s *Secondary, observe, transfer string) {
 	f.add(dir, "secondary", s.ID, observe, with(with(beside(s.Server), "secondary.transfer_listen", transfer), "secondary.public_addresses", s.DNSAddr))
@@ -195,7 +276,7 @@ func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.It
 // beside points a role at a PowerDNS server.
 func beside(s *local.Server) map[string]string {
 	return map[string]string{
-		"powerdns.api_url": s.APIURL, "powerdns.dns_address": s.DNSAddr, "powerdns.api_key": s.APIKey.Reveal(), "powerdns.api_key_file": "",
+		"powerdns.api_url": s.APIURL, "powerdns.dns_address": s.DNSAddr, "powerdns.api_key_file": s.APIKeyFile(),
 	}
 }
 
@@ -211,9 +292,13 @@ func (f *Fleet) add(dir, role, id, observe string, settings map[string]string) {
 			set[key] = value
 		}
 	}
+	log := f.options.Log
+	if f.options.LogOf != nil {
+		log = f.options.LogOf(id)
+	}
 	f.members[id] = &member{
 		id: id, role: role, program: f.options.Program, config: filepath.Join(dir, id, "config.toml"),
-		set: set, observe: observe, log: f.options.Log, version: f.options.Version,
+		set: set, observe: observe, log: log, version: f.options.Version,
 	}
 	f.order = append(f.order, id)
 }
@@ -283,9 +368,12 @@ func (f *Fleet) Config(id string) (file string, set map[string]string) {
 }
 
 // Client is a client of the API behind the proxy.
-func (f *Fleet) Client() (*powerdns.Client, error) {
-	cfg := f.Primary.Config()
-	cfg.APIURL, cfg.CAFile = f.ProxyURL, f.ProxyCert
+func (f *Fleet) Client() (*powerdns.Client, error) { return f.ClientOf(0) }
+
+// ClientOf is a client of the API behind one of several proxies, the first one's for 0.
+func (f *Fleet) ClientOf(n int) (*powerdns.Client, error) {
+	cfg := append([]*local.Server{f.Primary}, f.Replicas...)[n].Config()
+	cfg.APIURL, cfg.CAFile = f.ProxyAt(nth("proxy", n))
 	return powerdns.NewClient(cfg)
 }
 
@@ -298,6 +386,9 @@ func (f *Fleet) Stop() error {
 		}
 	}
 	for _, s := range f.Secondaries {
+		s.Stop()
+	}
+	for _, s := range f.Replicas {
 		s.Stop()
 	}
 	if f.Primary != nil {

@@ -4,13 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -21,51 +19,63 @@ import (
 	"pdns-distribute/health"
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/local"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
-	"pdns-distribute/roles"
+	"pdns-distribute/roles/command"
+	"pdns-distribute/roles/config"
 	"pdns-distribute/roles/fleet"
+	"pdns-distribute/roles/operator"
 	"pdns-distribute/roles/settings"
 )
 
-// patience is longer than anything takes on a busy machine.
-const patience = time.Minute
+const patience = must.Patience
 
-// program is the built program, for tests that kill processes.
-var program = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "pdns-distribute-test-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "pdns-distribute")
-	out, err := exec.Command("go", "build", "-o", path, "pdns-distribute").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("%w\n%s", err, out)
-	}
-	return path, nil
-})
+// program is the path of the built program, for tests that kill processes.
+func program(t *testing.T) string {
+	t.Helper()
+	must.HavePowerDNS(t)
+	must.OK(t, build())
+	return filepath.Join(programDir, "pdns-distribute")
+}
+
+var (
+	programDir string // "" unless it was built
+	build      = sync.OnceValue(func() (err error) {
+		if programDir, err = os.MkdirTemp("", "pdns-distribute-test-"); err != nil {
+			return err
+		}
+		out, err := exec.Command("go", "build", "-o", programDir, "pdns-distribute").CombinedOutput()
+		if err != nil {
+			err = fmt.Errorf("%w\n%s", err, out)
+		}
+		return err
+	})
+)
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := program(); err == nil {
-		os.RemoveAll(filepath.Dir(path))
-	}
+	os.RemoveAll(programDir)
 	os.Exit(code)
 }
 
-// installation is a fleet under test. Failures end the test.
-type installation struct {
+// harness is a fleet under test. Failures end the test.
+type harness struct {
 	*fleet.Fleet
 	t   *testing.T
 	ctx context.Context
 	api *powerdns.Client // through the proxy
 	own *powerdns.Client // straight to the primary PowerDNS
+
+	attacked bool // by a broken-in broker; else no secondary may say that it is
+	spoiled  bool // files were damaged; else nobody may say so
 }
 
-func start(t *testing.T, o fleet.Options) *installation {
+func start(t *testing.T, o fleet.Options) *harness {
 	t.Helper()
+	must.HavePowerDNS(t)
 	dir, err := os.MkdirTemp("", "fleet") // t.TempDir makes paths too long for sockets
-	must(t, err)
+	must.OK(t, err)
 	var log lockedBuffer
 	if o.Set == nil {
 		o.Set = map[string]string{}
@@ -84,15 +94,23 @@ func start(t *testing.T, o fleet.Options) *installation {
 		o.OfPrimary = map[string]string{}
 	}
 	for _, ttl := range []string{"query-cache-ttl", "negquery-cache-ttl", "cache-ttl", "zone-metadata-cache-ttl", "dnssec-key-cache-ttl"} {
-		o.OfPrimary[ttl] = "0"
+		if o.OfPrimary[ttl] == "" {
+			o.OfPrimary[ttl] = "0"
+		}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	f, err := fleet.Start(ctx, o)
-	i := &installation{Fleet: f, t: t, ctx: t.Context()}
+	i := &harness{Fleet: f, t: t, ctx: t.Context()}
 	t.Cleanup(func() {
 		if err := f.Stop(); err != nil {
 			t.Error(err)
+		}
+		if !i.attacked && bytes.Contains(log.b.Bytes(), []byte("the broker withholds or rolls back")) {
+			t.Error("a secondary says that the broker withholds states, and it does not")
+		}
+		if !i.spoiled && (bytes.Contains(log.b.Bytes(), []byte("store was damaged")) || bytes.Contains(log.b.Bytes(), []byte("copy was damaged"))) {
+			t.Error("a role says that its files were damaged, and nobody did that")
 		}
 		if t.Failed() || os.Getenv("KEEP") != "" {
 			keepLogs(t, f, &log)
@@ -102,11 +120,20 @@ func start(t *testing.T, o fleet.Options) *installation {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i.api, err = f.Client()
-	must(t, err)
+	through := f.Primary.Config()
+	through.APIURL, through.CAFile, through.Timeout = f.ProxyURL, f.ProxyCert, patience
+	i.api, err = powerdns.NewClient(through)
+	must.OK(t, err)
 	i.own, err = f.Primary.Client()
-	must(t, err)
+	must.OK(t, err)
 	return i
+}
+
+// in is the harness for a subtest that shares the fleet.
+func (i *harness) in(t *testing.T) *harness {
+	sub := *i
+	sub.t, sub.ctx = t, t.Context()
+	return &sub
 }
 
 // keepLogs writes the logs of a failed test where they can be read.
@@ -128,13 +155,6 @@ func keepLogs(t *testing.T, f *fleet.Fleet, log *lockedBuffer) {
 	}
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // lockedBuffer collects the log of roles that all write at once.
 type lockedBuffer struct {
 	mu sync.Mutex
@@ -148,24 +168,29 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 }
 
 // eventually repeats check until it returns nil: what it looks at is changed by other processes, which tell no event.
-func (i *installation) eventually(what string, check func(ctx context.Context) error) {
+// Between two looks it rests for longer than the look took: tests run beside each other, and looking without a rest keeps
+// the machine from what the test waits for.
+func (i *harness) eventually(what string, check func(ctx context.Context) error) {
 	i.t.Helper()
-	ctx, cancel := context.WithTimeout(i.ctx, patience)
-	defer cancel()
-	var last error
-	for {
+	i.repeat(what, 20*time.Millisecond, check)
+}
+
+// repeat is eventually for a check that itself does something, at most once in the pause. A look that began in time may end
+// later: on a busy machine it takes long to compare hundreds of zones.
+func (i *harness) repeat(what string, pause time.Duration, check func(ctx context.Context) error) {
+	i.t.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		begin := time.Now()
+		ctx, cancel := context.WithTimeout(i.ctx, patience)
 		err := check(ctx)
+		cancel()
 		if err == nil {
 			return
 		}
-		if ctx.Err() == nil {
-			last = err
+		if time.Now().After(deadline) {
+			i.t.Fatalf("%s: %v", what, err)
 		}
-		select {
-		case <-ctx.Done():
-			i.t.Fatalf("%s: %v", what, last)
-		case <-time.After(20 * time.Millisecond):
-		}
+		time.Sleep(max(pause, min(5*time.Since(begin), time.Second)))
 	}
 }
 
@@ -174,7 +199,7 @@ func fetch(ctx context.Context, address string, name zone.Name) (*zone.Zone, err
 }
 
 // same compares a zone on every secondary with the primary, record by record.
-func (i *installation) same(ctx context.Context, name zone.Name) error {
+func (i *harness) same(ctx context.Context, name zone.Name) error {
 	want, err := fetch(ctx, i.Primary.DNSAddr, name)
 	if err != nil {
 		return err
@@ -184,50 +209,15 @@ func (i *installation) same(ctx context.Context, name zone.Name) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.ID, err)
 		}
-		if err := equal(is, want); err != nil {
+		if err := fleet.Equal(is, want); err != nil {
 			return fmt.Errorf("%s: %w", s.ID, err)
 		}
 	}
 	return nil
 }
 
-// equal compares record by record. It ignores what a secondary makes anew, NSEC, NSEC3 and NSEC3PARAM, and the bytes of
-// signatures: two transfers at a time can make a signer sign twice, and ECDSA signatures are random.
-func equal(is, want *zone.Zone) error {
-	left := map[string]int{}
-	for r := range is.Records() {
-		left[stable(r)]++
-	}
-	for r := range want.Records() {
-		if left[stable(r)]--; left[stable(r)] < 0 && !r.Denial() {
-			return fmt.Errorf("lacks %s", r)
-		}
-	}
-	for record, n := range left {
-		if n > 0 && record != "" {
-			return fmt.Errorf("has in excess %s", record)
-		}
-	}
-	if is.Stable() != want.Stable() {
-		return errors.New("the stable digests differ")
-	}
-	return nil
-}
-
-// stable is the text of a record without a signature's bytes, and "" of one that is ignored.
-func stable(r zone.Record) string {
-	if r.Denial() {
-		return ""
-	}
-	text := r.String()
-	if r.Covered() != 0 {
-		text = text[:strings.LastIndexByte(text, ' ')]
-	}
-	return strings.ToLower(text)
-}
-
 // allSame compares exactly the zones of the primary PowerDNS: each on every secondary, and no others there.
-func (i *installation) allSame(ctx context.Context) error {
+func (i *harness) allSame(ctx context.Context) error {
 	zones, err := i.own.Zones(ctx)
 	if err != nil {
 		return err
@@ -245,7 +235,7 @@ func (i *installation) allSame(ctx context.Context) error {
 	return nil
 }
 
-func (i *installation) sameList(ctx context.Context, s *fleet.Secondary, want []powerdns.ZoneInfo) error {
+func (i *harness) sameList(ctx context.Context, s *fleet.Secondary, want []powerdns.ZoneInfo) error {
 	api, err := s.Client()
 	if err != nil {
 		return err
@@ -279,32 +269,40 @@ type observer struct {
 	changed chan struct{}
 }
 
+// roleIn is the role that a configuration is for.
+func roleIn(t *testing.T, file string) broker.Role {
+	t.Helper()
+	found, err := config.RolesIn(file)
+	must.OK(t, err)
+	return broker.Role(found[0])
+}
+
 // connect connects to the broker with the credentials of a node.
-func (i *installation) connect(id string) *broker.Conn {
+func (i *harness) connect(id string) *broker.Conn {
 	i.t.Helper()
 	dir := filepath.Join(i.Dir, "roles", id)
 	text, err := os.ReadFile(filepath.Join(dir, "config.toml"))
-	must(i.t, err)
+	must.OK(i.t, err)
 	prefix := ""
 	if bytes.Contains(text, []byte("api_prefix")) {
 		prefix = broker.RemoteAPIPrefix
 	}
 	conn, err := broker.Connect(broker.Config{
 		URLs: []string{urlIn(text)}, CAFile: filepath.Join(dir, "ca.crt"), NKeyFile: filepath.Join(dir, "node.nkey"), APIPrefix: prefix,
-	}, broker.Options{Node: id, Log: zerolog.Nop()})
-	must(i.t, err)
-	must(i.t, conn.Wait(i.ctx))
+	}, broker.Options{Node: id, Role: roleIn(i.t, filepath.Join(dir, "config.toml")), Log: zerolog.Nop()})
+	must.OK(i.t, err)
+	must.OK(i.t, conn.Wait(i.ctx))
 	i.t.Cleanup(func() { conn.Close(context.Background()) })
 	return conn
 }
 
 // observe listens with the credentials of the health role.
-func (i *installation) observe() *observer {
+func (i *harness) observe() *observer {
 	i.t.Helper()
 	conn := i.connect(fleet.Health)
 	o := &observer{applied: map[string]map[zone.Name]health.Applied{}, history: map[string][]health.Applied{}, changed: make(chan struct{}, 1)}
 	stop, err := conn.SubscribeApplied(i.ctx, o.hear)
-	must(i.t, err)
+	must.OK(i.t, err)
 	i.t.Cleanup(stop)
 	return o
 }
@@ -334,7 +332,7 @@ func (o *observer) hear(node string, notice []byte) {
 }
 
 // await returns when every secondary has told that it applied the zone at this serial, or that it is gone.
-func (o *observer) await(i *installation, name zone.Name, serial uint32, gone bool) {
+func (o *observer) await(i *harness, name zone.Name, serial uint32, gone bool) {
 	i.t.Helper()
 	deadline := time.After(patience)
 	for {
@@ -358,10 +356,10 @@ func (o *observer) await(i *installation, name zone.Name, serial uint32, gone bo
 }
 
 // confirmDeletes is what an operator types.
-func (i *installation) confirmDeletes() {
+func (i *harness) confirmDeletes() {
 	i.t.Helper()
 	file, set := i.Config(fleet.Health)
-	must(i.t, roles.Sync(i.ctx, roles.Invocation{
+	must.OK(i.t, operator.Sync(i.ctx, command.Invocation{
 		Settings: settings.Sources{File: file, Flags: set}, Options: flags{"confirm-deletes": true}, Stdout: io.Discard, Stderr: io.Discard,
 	}))
 }
@@ -374,9 +372,9 @@ func (f flags) String(name string) string { s, _ := f[name].(string); return s }
 func (flags) StringSlice(string) []string { return nil }
 
 // serial is the zone's in the primary PowerDNS.
-func (i *installation) serial(name zone.Name) uint32 {
+func (i *harness) serial(name zone.Name) uint32 {
 	i.t.Helper()
 	info, err := i.own.Zone(i.ctx, name)
-	must(i.t, err)
+	must.OK(i.t, err)
 	return info.EditedSerial
 }

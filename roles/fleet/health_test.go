@@ -22,9 +22,12 @@ import (
 	"pdns-distribute/health"
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/local"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles"
+	"pdns-distribute/roles/command"
 	"pdns-distribute/roles/fleet"
+	"pdns-distribute/roles/operator"
 	"pdns-distribute/roles/settings"
 )
 
@@ -42,22 +45,23 @@ func quick(more map[string]string) map[string]string {
 
 // status is what the command prints as JSON.
 type status struct {
-	OK     bool
-	Leader string
-	Alarms []health.Alarm
-	Nodes  []health.Row
+	OK       bool
+	Leader   string
+	Alarms   []health.Alarm
+	Nodes    []health.Row
+	Compared *health.Compared
 }
 
-func (i *installation) status(ctx context.Context) (s status, err error) {
-	out, err := i.command(func(in roles.Invocation) error { return roles.Status(ctx, in) }, flags{"json": true})
-	if err != nil && !errors.Is(err, roles.ErrNotInOrder) {
+func (i *harness) status(ctx context.Context) (s status, err error) {
+	out, err := i.command(func(in command.Invocation) error { return operator.Status(ctx, in) }, flags{"json": true})
+	if err != nil && !errors.Is(err, command.ErrNotInOrder) {
 		return s, err
 	}
 	return s, json.Unmarshal([]byte(out), &s)
 }
 
 // alarm waits until an alarm of a node is raised, which says and advises something.
-func (i *installation) alarm(kind, node string) (found health.Alarm) {
+func (i *harness) alarm(kind, node string) (found health.Alarm) {
 	i.t.Helper()
 	i.eventually("alarm "+kind+" of "+node, func(ctx context.Context) error {
 		s, err := i.status(ctx)
@@ -65,7 +69,7 @@ func (i *installation) alarm(kind, node string) (found health.Alarm) {
 			return err
 		}
 		for _, a := range s.Alarms {
-			if a.Kind == kind && a.Node == node {
+			if string(a.Kind) == kind && a.Node == node {
 				found = a
 				return nil
 			}
@@ -78,13 +82,13 @@ func (i *installation) alarm(kind, node string) (found health.Alarm) {
 	return found
 }
 
-// noAlarms waits until everything is in order.
-func (i *installation) noAlarms() {
+// noAlarms waits until everything is in order, and was compared.
+func (i *harness) noAlarms() {
 	i.t.Helper()
 	i.eventually("no alarms", func(ctx context.Context) error {
 		s, err := i.status(ctx)
-		if err == nil && (s.Leader == "" || len(s.Alarms) > 0 || !s.OK) {
-			err = fmt.Errorf("%+v", s)
+		if err == nil && (s.Leader == "" || len(s.Alarms) > 0 || !s.OK || !s.Compared.Whole(time.Now(), time.Hour) || s.Compared.OnWay > 0) {
+			err = fmt.Errorf("leader %q, ok %v, alarms %+v, compared %+v", s.Leader, s.OK, s.Alarms, s.Compared)
 		}
 		return err
 	})
@@ -95,26 +99,26 @@ func (i *installation) noAlarms() {
 func TestCheckFindsAndMends(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Set: quick(nil)})
-	must(t, createMany(i.ctx, i.api, "checked", 20, 4))
+	must.OK(t, createMany(i.ctx, i.api, "checked", 20, 4))
 	i.eventually("created", i.allSame)
 	ns1, ns2 := i.Secondaries[0], i.Secondaries[1]
 
 	// the role beside forgets its copy, and PowerDNS keeps what it had
-	must(t, i.StopRole(ns2.ID))
-	must(t, i.WipeStore(ns2.ID))
+	must.OK(t, i.StopRole(ns2.ID))
+	must.OK(t, i.WipeStore(ns2.ID))
 	edge, err := ns2.Client()
-	must(t, err)
-	must(t, edge.DeleteZone(i.ctx, numbered("checked", 3)))
-	must(t, edge.Patch(i.ctx, numbered("checked", 4), []powerdns.RRset{text(numbered("checked", 4), "by hand")}))
-	must(t, i.StartRole(i.ctx, ns2.ID))
+	must.OK(t, err)
+	must.OK(t, edge.DeleteZone(i.ctx, numbered("checked", 3)))
+	must.OK(t, edge.Patch(i.ctx, numbered("checked", 4), []powerdns.RRset{text(numbered("checked", 4), "by hand")}))
+	must.OK(t, i.StartRole(i.ctx, ns2.ID))
 	i.eventually("as published", i.allSame)
 
 	// a zone of the role's that nobody published
 	orphan := zone.MustParseName("orphan.example")
 	edge, err = ns1.Client()
-	must(t, err)
-	must(t, edge.CreateZone(i.ctx, orphan, powerdns.Slave, i.masterOf(ns1, numbered("checked", 5))))
-	must(t, ns1.Restart(i.ctx)) // has it reviewed now and not within a minute
+	must.OK(t, err)
+	must.OK(t, edge.CreateZone(i.ctx, orphan, powerdns.Slave, i.masterOf(ns1, numbered("checked", 5))))
+	must.OK(t, ns1.Restart(i.ctx)) // has it reviewed now and not within a minute
 	i.eventually("the orphan is gone", i.allSame)
 	i.noAlarms()
 }
@@ -123,29 +127,29 @@ func TestCheckFindsAndMends(t *testing.T) {
 func TestOrphansWaitForAWord(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Set: quick(nil)})
-	must(t, createMany(i.ctx, i.api, "published", 5, 4))
+	must.OK(t, createMany(i.ctx, i.api, "published", 5, 4))
 	i.eventually("created", i.allSame)
 	ns1 := i.Secondaries[0]
 	edge, err := ns1.Client()
-	must(t, err)
+	must.OK(t, err)
 	master := i.masterOf(ns1, numbered("published", 1))
 	for n := range 6 {
-		must(t, edge.CreateZone(i.ctx, numbered("extra", n), powerdns.Slave, master))
+		must.OK(t, edge.CreateZone(i.ctx, numbered("extra", n), powerdns.Slave, master))
 	}
-	must(t, ns1.Restart(i.ctx))
+	must.OK(t, ns1.Restart(i.ctx))
 	held := i.alarm("orphans", ns1.ID)
-	if !strings.Contains(held.Remedy, "sync --confirm-deletes ns1") || !strings.Contains(held.What, "6 zones are there") {
+	if !strings.Contains(held.Remedy, "sync --confirm-deletes ns1") || !strings.Contains(held.What, "6 zones that are not published") {
 		t.Errorf("%+v", held)
 	}
 	out, err := i.sync(flags{"check": true, "node": "ns1"})
-	if !errors.Is(err, roles.ErrNotInOrder) || !strings.Contains(out, "6 orphan") {
+	if !errors.Is(err, command.ErrNotInOrder) || !strings.Contains(out, "6 orphan") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	if zones, err := edge.Zones(i.ctx); err != nil || len(zones) != 11 {
 		t.Fatalf("%d zones, %v", len(zones), err)
 	}
 	out, err = i.sync(flags{"confirm-deletes": true}, "ns1") // a check that was due may have been quicker than the command's
-	if err != nil || !strings.Contains(out, "zones are deleted from ns1") {
+	if err != nil || !strings.Contains(out, "Confirmed at secondary ns1: for 10m0s up to 6 zones") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	i.eventually("they are gone", i.allSame)
@@ -159,38 +163,38 @@ func TestOrphansWaitForAWord(t *testing.T) {
 func TestLostChange(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Set: quick(map[string]string{"health.check_interval": "1h"})})
-	must(t, createMany(i.ctx, i.api, "lost", 3, 1))
+	must.OK(t, createMany(i.ctx, i.api, "lost", 3, 1))
 	i.eventually("created", i.allSame)
 	i.noAlarms()
-	must(t, i.StopRole("ns2"))
+	must.OK(t, i.StopRole("ns2"))
 	name := numbered("lost", 1)
-	must(t, i.api.Patch(i.ctx, name, []powerdns.RRset{text(name, "new")}))
+	must.OK(t, i.api.Patch(i.ctx, name, []powerdns.RRset{text(name, "new")}))
 	i.acknowledgeFor("ns2", name)
-	must(t, i.StartRole(i.ctx, "ns2"))
+	must.OK(t, i.StartRole(i.ctx, "ns2"))
 	i.eventually("told again", i.allSame)
 }
 
 // acknowledgeFor takes a secondary's states off its feed, as a role would that lies.
-func (i *installation) acknowledgeFor(id string, name zone.Name) {
+func (i *harness) acknowledgeFor(id string, name zone.Name) {
 	i.t.Helper()
 	conn := i.connect(id)
 	ctx, stop := context.WithTimeout(i.ctx, patience)
 	defer stop()
-	must(i.t, conn.Feed(ctx, func(m broker.FeedMsg) {
+	must.OK(i.t, conn.Feed(ctx, func(m broker.FeedMsg) {
 		if m.Ack() == nil && m.Zone == name {
 			stop()
 		}
 	}, func(broker.FeedInfo) {}, nil))
-	must(i.t, conn.Close(i.ctx)) // which sends the acknowledgement
+	must.OK(i.t, conn.Close(i.ctx)) // which sends the acknowledgement
 }
 
 // Secondaries are asked where the world asks them.
 func TestProofFromOutside(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Set: quick(nil)})
-	must(t, createMany(i.ctx, i.api, "proof", 3, 1))
+	must.OK(t, createMany(i.ctx, i.api, "proof", 3, 1))
 	signed := numbered("proof", 2)
-	must(t, i.put(signed, `{"dnssec":true}`))
+	must.OK(t, i.put(signed, `{"dnssec":true}`))
 	i.eventually("created", i.allSame)
 	i.noAlarms()
 	_, set := i.Config("ns2")
@@ -198,26 +202,26 @@ func TestProofFromOutside(t *testing.T) {
 	at := func(address string) {
 		t.Helper()
 		set["secondary.public_addresses"] = address
-		must(t, i.StopRole("ns2"))
-		must(t, i.StartRole(i.ctx, "ns2"))
+		must.OK(t, i.StopRole("ns2"))
+		must.OK(t, i.StartRole(i.ctx, "ns2"))
 	}
 	at("127.0.0.1:1")
 	i.alarm("unreachable-udp", "ns2")
 
 	other, err := local.Start(i.ctx, local.Options{Dir: filepath.Join(t.TempDir(), "other"), Backend: local.SQLite, Primary: true})
-	must(t, err)
+	must.OK(t, err)
 	defer other.Stop()
 	at(other.DNSAddr)
 	i.alarm("lame", "ns2")
 	api, err := other.Client()
-	must(t, err)
+	must.OK(t, err)
 	for n := range 3 {
 		name := numbered("proof", n)
 		serial := i.serial(name)
 		if name != signed {
 			serial += 1000
 		}
-		must(t, api.CreateZoneWith(i.ctx, powerdns.ZoneSpec{Name: name, Kind: powerdns.Native, RRsets: []powerdns.RRset{
+		must.OK(t, api.CreateZoneWith(i.ctx, powerdns.ZoneSpec{Name: name, Kind: powerdns.Native, RRsets: []powerdns.RRset{
 			{Name: name, Type: "SOA", TTL: 60, Content: []string{fmt.Sprintf("ns1.example. hostmaster.example. %d 1 1 1 1", serial)}},
 			{Name: name, Type: "NS", TTL: 60, Content: []string{"ns1.example."}},
 		}}))
@@ -247,29 +251,29 @@ func TestAlarms(t *testing.T) {
 			t.Error(err)
 		}
 		for _, a := range d.Raised {
-			posted = append(posted, "raised "+a.Kind+" "+a.Node)
+			posted = append(posted, "raised "+string(a.Kind)+" "+a.Node)
 		}
 		for _, a := range d.Cleared {
-			posted = append(posted, "cleared "+a.Kind+" "+a.Node)
+			posted = append(posted, "cleared "+string(a.Kind)+" "+a.Node)
 		}
 	}))
 	defer hook.Close()
 	i := start(t, fleet.Options{Set: quick(map[string]string{"health.inactive_after": "10s", "health.webhook": hook.URL})})
 	i.noAlarms()
-	must(t, i.StopRole("ns2"))
+	must.OK(t, i.StopRole("ns2"))
 	silent := i.alarm("inactive", "ns2")
 	if !strings.Contains(silent.Remedy, "forget ns2") {
 		t.Errorf("%+v", silent)
 	}
 	for path, want := range map[string]string{
-		"/": "secondary ns2: silent for more than 10s", "/readyz": `"kind":"inactive","node":"ns2"`, "/distribute/v1/status": `"kind":"inactive","node":"ns2"`,
+		"/": "secondary ns2: no heartbeat for 10s", "/readyz": `"kind":"inactive","node":"ns2"`, "/distribute/v1/status": `"kind":"inactive","node":"ns2"`,
 		"/metrics": `pdns_distribute_health_alarm{kind="inactive",level="alarm",node="ns2"} 1`,
 	} {
 		if text := i.get(fleet.Health, path); !strings.Contains(text, want) {
 			t.Errorf("%s does not have %s:\n%s", path, want, text)
 		}
 	}
-	must(t, i.StartRole(i.ctx, "ns2"))
+	must.OK(t, i.StartRole(i.ctx, "ns2"))
 	i.noAlarms()
 	i.eventually("both were posted", func(context.Context) error {
 		mu.Lock()
@@ -280,28 +284,28 @@ func TestAlarms(t *testing.T) {
 		return nil
 	})
 
-	must(t, i.StopRole("ns2"))
+	must.OK(t, i.StopRole("ns2"))
 	i.alarm("inactive", "ns2")
-	out, err := i.command(func(in roles.Invocation) error { return roles.Forget(i.ctx, in) }, nil, "ns2")
-	must(t, err)
-	if !strings.Contains(out, "ns2 is forgotten") {
+	out, err := i.command(func(in command.Invocation) error { return operator.Forget(i.ctx, in) }, nil, "ns2")
+	must.OK(t, err)
+	if !strings.Contains(out, "ns2 is deregistered") {
 		t.Error(out)
 	}
 	i.noAlarms()
-	if _, err := i.command(func(in roles.Invocation) error { return roles.Forget(i.ctx, in) }, nil, "ns1"); err == nil {
+	if _, err := i.command(func(in command.Invocation) error { return operator.Forget(i.ctx, in) }, nil, "ns1"); err == nil {
 		t.Error("a node that is active was forgotten")
 	}
 }
 
-func (i *installation) get(id, path string) string {
+func (i *harness) get(id, path string) string {
 	i.t.Helper()
 	text, err := i.read(id, path)
-	must(i.t, err)
+	must.OK(i.t, err)
 	return text
 }
 
 // read gets what a role shows.
-func (i *installation) read(id, path string) (string, error) {
+func (i *harness) read(id, path string) (string, error) {
 	res, err := http.Get("http://" + i.Observe(id) + path)
 	if err != nil {
 		return "", err
@@ -315,13 +319,13 @@ func (i *installation) read(id, path string) (string, error) {
 func TestPrimaryAPISaysWrong(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Set: quick(map[string]string{"primary.sweep_interval": "1s", "primary.scrub_rate": "600"})})
-	must(t, createMany(i.ctx, i.api, "safe", 12, 4))
+	must.OK(t, createMany(i.ctx, i.api, "safe", 12, 4))
 	i.eventually("created", i.allSame)
 	api := newLiar(t, i.Primary.APIURL)
 	_, set := i.Config(fleet.Primary)
 	set["powerdns.api_url"] = api.URL
-	must(t, i.StopRole(fleet.Primary))
-	must(t, i.StartRole(i.ctx, fleet.Primary))
+	must.OK(t, i.StopRole(fleet.Primary))
+	must.OK(t, i.StartRole(i.ctx, fleet.Primary))
 	for _, lie := range []string{"empty list", "empty list, and no zone", "500", "half", "not JSON"} {
 		asked := api.lie(lie)
 		for range 2 {
@@ -339,11 +343,11 @@ func TestPrimaryAPISaysWrong(t *testing.T) {
 				return nil
 			})
 		}
-		must(t, i.allSame(i.ctx))
+		must.OK(t, i.allSame(i.ctx))
 	}
 	i.alarm("not-ready", fleet.Primary)
 	api.lie("")
-	must(t, i.api.Patch(i.ctx, numbered("safe", 1), []powerdns.RRset{text(numbered("safe", 1), "after")}))
+	must.OK(t, i.api.Patch(i.ctx, numbered("safe", 1), []powerdns.RRset{text(numbered("safe", 1), "after")}))
 	i.eventually("all is well", i.allSame)
 	i.noAlarms()
 }
@@ -358,7 +362,7 @@ type liar struct {
 
 func newLiar(t *testing.T, to string) *liar {
 	target, err := url.Parse(to)
-	must(t, err)
+	must.OK(t, err)
 	truth := httputil.NewSingleHostReverseProxy(target)
 	l := &liar{}
 	l.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -406,11 +410,11 @@ func TestTwinsAndClocks(t *testing.T) {
 	i := start(t, fleet.Options{Set: quick(nil)})
 	for n, s := range []*local.Server{i.Primary, i.Secondaries[0].Server, i.Secondaries[1].Server} {
 		s.SetClock([]time.Duration{10 * time.Minute, -10 * time.Minute, 0}[n])
-		must(t, s.Restart(i.ctx))
+		must.OK(t, s.Restart(i.ctx))
 	}
 	name := numbered("clock", 1)
-	must(t, i.api.CreateZoneWith(i.ctx, spec(name, text(name, "1"))))
-	must(t, i.put(name, `{"dnssec":true}`))
+	must.OK(t, i.api.CreateZoneWith(i.ctx, spec(name, text(name, "1"))))
+	must.OK(t, i.put(name, `{"dnssec":true}`))
 	i.eventually("signed", i.allSame)
 	i.verify(name)
 	i.noAlarms()
@@ -418,16 +422,16 @@ func TestTwinsAndClocks(t *testing.T) {
 	file, set := i.Config("ns2")
 	set = maps.Clone(set)
 	listen, err := local.FreeAddress()
-	must(t, err)
+	must.OK(t, err)
 	set["secondary.state_dir"], set["secondary.transfer_listen"], set["observe.listen"] = filepath.Join(t.TempDir(), "twin"), listen, ""
 	ctx, stop := context.WithCancel(i.ctx)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- roles.RunSecondary(ctx, roles.Invocation{Settings: settings.Sources{File: file, Flags: set}, Stdout: io.Discard, Stderr: io.Discard})
+		ended <- roles.RunSecondary(ctx, command.Invocation{Settings: settings.Sources{File: file, Flags: set}, Stdout: io.Discard, Stderr: io.Discard})
 	}()
-	i.alarm("twins", "ns2")
+	i.alarm("duplicate-node-id", "ns2")
 	stop()
-	must(t, <-ended)
+	must.OK(t, <-ended)
 	i.noAlarms()
 }
 
@@ -436,14 +440,14 @@ func TestBrokerAwayIsOneAlarm(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Set: quick(map[string]string{"health.inactive_after": "10s"})})
 	i.noAlarms()
-	must(t, i.StopRole(fleet.Broker))
+	must.OK(t, i.StopRole(fleet.Broker))
 	i.eventually("the alarm", func(context.Context) error {
 		if kinds := i.kindsAt(fleet.Health); !slices.Equal(kinds, []string{"no-broker"}) {
 			return fmt.Errorf("%q", kinds)
 		}
 		return nil
 	})
-	must(t, i.StartRole(i.ctx, fleet.Broker))
+	must.OK(t, i.StartRole(i.ctx, fleet.Broker))
 	i.eventually("all is well, without another alarm", func(context.Context) error {
 		kinds := i.kindsAt(fleet.Health)
 		for _, kind := range kinds {
@@ -459,12 +463,12 @@ func TestBrokerAwayIsOneAlarm(t *testing.T) {
 }
 
 // kindsAt are the alarms that a health role shows.
-func (i *installation) kindsAt(id string) (kinds []string) {
+func (i *harness) kindsAt(id string) (kinds []string) {
 	i.t.Helper()
 	var s status
-	must(i.t, json.Unmarshal([]byte(i.get(id, "/distribute/v1/status")), &s))
+	must.OK(i.t, json.Unmarshal([]byte(i.get(id, "/distribute/v1/status")), &s))
 	for _, a := range s.Alarms {
-		kinds = append(kinds, a.Kind)
+		kinds = append(kinds, string(a.Kind))
 	}
 	return kinds
 }

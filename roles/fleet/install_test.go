@@ -1,9 +1,15 @@
 package fleet_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -11,16 +17,20 @@ import (
 	"testing"
 	"time"
 
+	"pdns-distribute/broker"
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/local"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
-	"pdns-distribute/roles"
+	"pdns-distribute/roles/command"
 	"pdns-distribute/roles/fleet"
+	"pdns-distribute/roles/installation"
+	"pdns-distribute/roles/operator"
 )
 
 // load is clients that change zones all the time. Any change that is refused fails the test.
 type load struct {
-	*installation
+	*harness
 	stop    context.CancelFunc
 	writing sync.WaitGroup
 	changes atomic.Int64
@@ -29,12 +39,12 @@ type load struct {
 // loadZones are made beforehand, and changed by as many clients.
 const loadZones = 3
 
-func (i *installation) load(prefix string) *load {
+func (i *harness) load(prefix string) *load {
 	i.t.Helper()
-	must(i.t, createMany(i.ctx, i.api, prefix, loadZones, 1))
+	must.OK(i.t, createMany(i.ctx, i.api, prefix, loadZones, 1))
 	i.eventually("created", i.allSame)
 	ctx, cancel := context.WithCancel(i.ctx)
-	l := &load{installation: i, stop: cancel}
+	l := &load{harness: i, stop: cancel}
 	for n := range loadZones {
 		l.writing.Go(func() { l.change(ctx, numbered(prefix, n)) })
 	}
@@ -42,8 +52,10 @@ func (i *installation) load(prefix string) *load {
 	return l
 }
 
+// change changes a zone again and again. It rests for longer than a change took, so that the roles have the machine, too.
 func (l *load) change(ctx context.Context, name zone.Name) {
 	for n := 0; ctx.Err() == nil; n++ {
+		begin := time.Now()
 		err := l.api.Patch(l.ctx, name, []powerdns.RRset{text(name, fmt.Sprint(n))})
 		if l.ctx.Err() != nil {
 			return // the test is over
@@ -53,6 +65,10 @@ func (l *load) change(ctx context.Context, name zone.Name) {
 			return
 		}
 		l.changes.Add(1)
+		select {
+		case <-ctx.Done():
+		case <-time.After(3 * time.Since(begin)):
+		}
 	}
 }
 
@@ -82,31 +98,30 @@ func (l *load) settle() {
 }
 
 // operate runs a command on the installation's folder, which is the one that the roles run from: nothing is to be copied.
-func (i *installation) operate(run func(context.Context, roles.Invocation) error, options flags, args ...string) {
+func (i *harness) operate(run func(context.Context, command.Invocation) error, options flags, args ...string) {
 	i.t.Helper()
-	must(i.t, run(i.ctx, roles.Invocation{Options: options, Args: append([]string{i.Install()}, args...), Stdout: io.Discard, Stderr: io.Discard}))
+	must.OK(i.t, run(i.ctx, command.Invocation{Options: options, Args: append([]string{i.Install()}, args...), Stdout: io.Discard, Stderr: io.Discard}))
 }
 
-func (i *installation) restart(ids ...string) {
+func (i *harness) restart(ids ...string) {
 	i.t.Helper()
 	for _, id := range ids {
-		must(i.t, i.StopRole(id))
-		must(i.t, i.StartRole(i.ctx, id))
+		must.OK(i.t, i.StopRole(id))
+		must.OK(i.t, i.StartRole(i.ctx, id))
 	}
 }
 
 // Three brokers, each killed and started again in turn while clients write: nothing is lost.
 func TestCluster(t *testing.T) {
 	t.Parallel()
-	path, err := program()
-	must(t, err)
+	path := program(t)
 	i := start(t, fleet.Options{Program: path, Brokers: 3})
 	l := i.load("clustered")
 	for n := range 3 {
 		id := fmt.Sprintf("broker%d", n+1)
-		must(t, i.KillRole(id))
+		must.OK(t, i.KillRole(id))
 		l.goOn()
-		must(t, i.StartRole(i.ctx, id))
+		must.OK(t, i.StartRole(i.ctx, id))
 		l.goOn()
 	}
 	l.settle()
@@ -130,53 +145,108 @@ func TestCluster(t *testing.T) {
 // Secondaries come and go, and all keys are replaced, while clients write: nothing is lost, and nobody else notices.
 func TestRotation(t *testing.T) {
 	t.Parallel()
-	path, err := program()
-	must(t, err)
+	path := program(t)
 	i := start(t, fleet.Options{Program: path})
 	l := i.load("rotated")
-	hup := func() { must(t, i.Signal(fleet.Broker, syscall.SIGHUP)) }
+	hup := func() { must.OK(t, i.Signal(fleet.Broker, syscall.SIGHUP)) }
 
-	i.operate(roles.InitAdd, nil, "secondary", "ns3")
+	i.operate(installation.InitAdd, nil, "secondary", "ns3")
 	hup()
-	must(t, i.AddSecondary(i.ctx, "ns3", local.LMDB))
+	must.OK(t, i.AddSecondary(i.ctx, "ns3", local.LMDB))
 	l.goOn()
 
 	for _, id := range []string{"ns1", fleet.Primary, fleet.Proxy, fleet.Health} {
-		i.operate(roles.InitRotate, nil, "nkey", id)
+		i.operate(installation.InitRotate, nil, "nkey", id)
 		hup()
 		l.goOn()
 		if id == fleet.Proxy { // clients would notice
 			continue
 		}
 		i.restart(id)
-		i.operate(roles.InitRotate, flags{"finish": true}, "nkey", id)
+		i.operate(installation.InitRotate, flags{"finish": true}, "nkey", id)
 		hup()
 		l.goOn()
 	}
 
-	i.operate(roles.InitRotate, nil, "certificate", fleet.Broker)
+	i.operate(installation.InitRotate, nil, "certificate", fleet.Broker)
 	hup()
 	i.restart("ns2") // connects anew
 	l.goOn()
 
-	i.operate(roles.InitRotate, nil, "signing", fleet.Primary)
+	i.operate(installation.InitRotate, nil, "signing", fleet.Primary)
 	i.restart("ns1", "ns2", "ns3", fleet.Primary)
 	l.goOn()
 	i.eventually("signed anew", func(context.Context) error {
 		_, err := i.sync(flags{"all": true})
 		return err
 	})
-	i.operate(roles.InitRotate, flags{"finish": true}, "signing", fleet.Primary)
+	i.operate(installation.InitRotate, flags{"finish": true}, "signing", fleet.Primary)
 	i.restart("ns1", "ns2", "ns3")
 	l.goOn()
 
-	i.operate(roles.InitRemove, nil, "ns3")
+	i.operate(installation.InitRemove, nil, "ns3")
 	hup()
 	removed := i.Secondaries[2]
-	must(t, i.RemoveSecondary("ns3"))
+	must.OK(t, i.RemoveSecondary("ns3"))
 	l.goOn()
 	l.settle()
 	if _, err := fetch(i.ctx, removed.DNSAddr, numbered("rotated", 0)); err == nil {
 		t.Error("the removed PowerDNS answers")
+	}
+}
+
+// An installation of before has accounts and configurations that lack what this version needs: roles, doctor and status say
+// so, and init update brings it there.
+func TestOlderInstallation(t *testing.T) {
+	t.Parallel()
+	path := program(t)
+	i := start(t, fleet.Options{Program: path})
+	must.OK(t, createMany(i.ctx, i.api, "older", 3, 1))
+	i.eventually("created", i.allSame)
+	edit := func(name string, pattern, with string) {
+		t.Helper()
+		file := filepath.Join(i.Install(), name)
+		text, err := os.ReadFile(file)
+		must.OK(t, err)
+		edited := regexp.MustCompile(pattern).ReplaceAll(text, []byte(with))
+		if bytes.Equal(edited, text) {
+			t.Fatalf("%s has nothing like %s", name, pattern)
+		}
+		must.OK(t, os.WriteFile(file, edited, 0o644))
+	}
+	accounts := fleet.Broker + "/accounts.conf"
+	edit(accounts, `pdns\.status\.(primary|health|proxy|secondary)\.`, "pdns.status.")
+	edit(fleet.Health+"/config.toml", `(?m)^(api_prefix|confirm_keys) = .*\n`, "")
+	edit(fleet.Primary+"/config.toml", `(?m)^confirm_keys = .*\n`, "")
+	hup := func() { must.OK(t, i.Signal(fleet.Broker, syscall.SIGHUP)) }
+	hup()
+	for _, id := range []string{fleet.Primary, fleet.Proxy, "ns1"} {
+		i.eventually(id+" says what the broker does not permit", func(context.Context) error { return i.notReady(id, "rights") })
+		checks, err := i.examine(id, nil)
+		at := slices.IndexFunc(checks, func(c finding) bool { return c.Check == "broker.presence" && c.Result == "fail" })
+		if err == nil || at < 0 || !strings.Contains(checks[at].Remedy, "init update") {
+			t.Errorf("%s: the doctor finds %v", id, notOK(checks))
+		}
+	}
+	must.OK(t, i.StopRole(fleet.Health))
+	starting, cancel := context.WithTimeout(i.ctx, 2*time.Second)
+	_ = i.StartRole(starting, fleet.Health) // it starts, and does not get ready while the broker refuses it
+	cancel()
+	if _, err := i.command(func(in command.Invocation) error { return operator.Status(i.ctx, in) }, nil); !errors.Is(err, broker.ErrRefused) {
+		t.Errorf("status: %v", err)
+	}
+
+	i.operate(installation.InitUpdate, nil)
+	hup()
+	i.restart(fleet.Primary, fleet.Health)
+	must.OK(t, createMany(i.ctx, i.api, "updated", 3, 1))
+	i.eventually("served", i.allSame)
+	i.noAlarms()
+	for _, id := range []string{fleet.Primary, fleet.Health} {
+		text, err := os.ReadFile(filepath.Join(i.Install(), id, "config.toml"))
+		must.OK(t, err)
+		if n := strings.Count(string(text), "confirm_keys = [\"U"); n != 1 {
+			t.Errorf("%s has confirm_keys %d times:\n%s", id, n, text)
+		}
 	}
 }

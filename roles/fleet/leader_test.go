@@ -14,18 +14,19 @@ import (
 
 	"pdns-distribute/broker"
 	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/fleet"
 )
 
 // leads tells whether a health role runs and says that it leads.
-func (i *installation) leads(id string) bool {
+func (i *harness) leads(id string) bool {
 	text, err := i.read(id, "/metrics")
 	return err == nil && strings.Contains(text, "\npdns_distribute_health_leads 1\n")
 }
 
 // leader waits for a health role to lead that is not the one given, and makes sure that no other one does.
-func (i *installation) leader(not string) (id string) {
+func (i *harness) leader(not string) (id string) {
 	i.t.Helper()
 	begin := time.Now()
 	i.eventually("a leader", func(context.Context) error {
@@ -44,15 +45,14 @@ func (i *installation) leader(not string) (id string) {
 // goes on.
 func TestLeaderIsStopped(t *testing.T) {
 	t.Parallel()
-	path, err := program()
-	must(t, err)
+	path := program(t)
 	i := start(t, fleet.Options{Program: path, Healths: 2, Set: quick(map[string]string{"health.check_interval": "1h"})})
-	must(t, createMany(i.ctx, i.api, "led", 3, 1))
+	must.OK(t, createMany(i.ctx, i.api, "led", 3, 1))
 	i.eventually("created", i.allSame)
 	old := i.leader("")
-	must(t, i.Signal(old, syscall.SIGSTOP))
+	must.OK(t, i.Signal(old, syscall.SIGSTOP))
 	i.leader(old)
-	must(t, i.Signal(old, syscall.SIGCONT))
+	must.OK(t, i.Signal(old, syscall.SIGCONT))
 	for range 20 { // it goes on, and has not noticed anything
 		if i.leads(old) {
 			t.Fatal("two lead")
@@ -63,26 +63,26 @@ func TestLeaderIsStopped(t *testing.T) {
 	name := numbered("led", 1)
 	conn := i.connect(fleet.Primary)
 	endless, err := broker.ParseTerm("9223372036854775807-18446744073709551615")
-	must(t, err)
-	_, err = conn.PublishTouch(i.ctx, name, broker.Touch{Reason: "health", Term: endless})
-	must(t, err)
+	must.OK(t, err)
+	_, err = conn.PublishTouch(i.ctx, name, broker.Touch{Cause: broker.Ordered, Again: broker.ToAll, Term: endless})
+	must.OK(t, err)
 	i.eventually("the touch is done with", i.untouched(conn, name))
-	must(t, i.StopRole("ns2"))
-	must(t, i.api.Patch(i.ctx, name, []powerdns.RRset{text(name, "new")}))
+	must.OK(t, i.StopRole("ns2"))
+	must.OK(t, i.api.Patch(i.ctx, name, []powerdns.RRset{text(name, "new")}))
 	i.acknowledgeFor("ns2", name)
-	must(t, i.StartRole(i.ctx, "ns2"))
+	must.OK(t, i.StartRole(i.ctx, "ns2"))
 	i.eventually("told again", i.allSame)
-	if strings.Contains(i.get(old, "/metrics"), "pdns_distribute_health_orders_total") {
+	if strings.Contains(i.get(old, "/metrics"), "pdns_distribute_health_repairs_total") {
 		t.Error("the one that was stopped gave orders")
 	}
 
 	// ... and what the old one may have been about to send is dropped
 	before, err := conn.LastState(i.ctx, name)
-	must(t, err)
+	must.OK(t, err)
 	late, err := broker.ParseTerm("1-1")
-	must(t, err)
-	_, err = conn.PublishTouch(i.ctx, name, broker.Touch{Reason: "health", Again: broker.ToAll, Term: late})
-	must(t, err)
+	must.OK(t, err)
+	_, err = conn.PublishTouch(i.ctx, name, broker.Touch{Cause: broker.Ordered, Again: broker.ToAll, Term: late})
+	must.OK(t, err)
 	i.eventually("the touch is done with", i.untouched(conn, name))
 	if after, err := conn.LastState(i.ctx, name); err != nil || after.Seq != before.Seq {
 		t.Errorf("an order of before was followed: %v", err)
@@ -90,7 +90,7 @@ func TestLeaderIsStopped(t *testing.T) {
 }
 
 // untouched returns a condition: no touch of the zone waits or is in hand.
-func (i *installation) untouched(conn *broker.Conn, name zone.Name) func(context.Context) error {
+func (i *harness) untouched(conn *broker.Conn, name zone.Name) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if pending, _, err := conn.PendingTouch(ctx, name); err != nil || pending {
 			return fmt.Errorf("pending: %v, %v", pending, err)
@@ -102,20 +102,19 @@ func (i *installation) untouched(conn *broker.Conn, name zone.Name) func(context
 // A health role that leads and is cut off from the broker leads no more before another one does.
 func TestLeaderIsCutOff(t *testing.T) {
 	t.Parallel()
-	path, err := program()
-	must(t, err)
+	path := program(t)
 	i := start(t, fleet.Options{Program: path, Healths: 2, Set: quick(nil)})
 	cable := newCable(t, i.broker())
 	for _, id := range []string{"health1", "health2"} {
-		must(t, i.StopRole(id))
+		must.OK(t, i.StopRole(id))
 	}
 	_, set := i.Config("health1")
 	set["broker.urls"] = "tls://" + cable.address()
-	must(t, i.StartRole(i.ctx, "health1"))
+	must.OK(t, i.StartRole(i.ctx, "health1"))
 	if id := i.leader(""); id != "health1" {
 		t.Fatalf("%s leads", id)
 	}
-	must(t, i.StartRole(i.ctx, "health2"))
+	must.OK(t, i.StartRole(i.ctx, "health2"))
 	cable.cut()
 	i.eventually("the other one leads", func(context.Context) error {
 		if !i.leads("health2") {
@@ -134,10 +133,10 @@ func TestLeaderIsCutOff(t *testing.T) {
 }
 
 // broker is where the broker listens.
-func (i *installation) broker() string {
+func (i *harness) broker() string {
 	i.t.Helper()
 	text, err := os.ReadFile(filepath.Join(i.Dir, "roles", fleet.Primary, "config.toml"))
-	must(i.t, err)
+	must.OK(i.t, err)
 	return strings.TrimPrefix(urlIn(text), "tls://")
 }
 
@@ -153,7 +152,7 @@ type cable struct {
 func newCable(t *testing.T, to string) *cable {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	must.OK(t, err)
 	c := &cable{listener: l, to: to, open: make(chan struct{})}
 	close(c.open)
 	t.Cleanup(func() { l.Close(); c.mend() })

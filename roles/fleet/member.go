@@ -8,10 +8,13 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
 	"pdns-distribute/roles"
+	"pdns-distribute/roles/command"
 	"pdns-distribute/roles/settings"
 )
 
@@ -29,7 +32,7 @@ type member struct {
 	done   chan error         // nil while it does not run
 }
 
-var commands = map[string]func(context.Context, roles.Invocation) error{
+var commands = map[string]func(context.Context, command.Invocation) error{
 	"broker": roles.RunBroker, "primary": roles.RunPrimary, "proxy": roles.RunProxy, "health": roles.RunHealth, "secondary": roles.RunSecondary,
 }
 
@@ -42,7 +45,7 @@ func (m *member) start() error {
 		ctx, cancel := context.WithCancel(context.Background())
 		m.cancel, m.done = cancel, done
 		go func() {
-			done <- commands[m.role](ctx, roles.Invocation{
+			done <- commands[m.role](ctx, command.Invocation{
 				Settings: settings.Sources{File: m.config, Flags: m.set}, Stdout: m.log, Stderr: m.log, Version: m.version,
 			})
 		}()
@@ -54,13 +57,54 @@ func (m *member) start() error {
 	}
 	m.cmd = exec.Command(m.program, args...)
 	m.cmd.Stdout, m.cmd.Stderr = m.log, m.log
-	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true} // Ctrl-C is for whoever runs the fleet
 	if err := m.cmd.Start(); err != nil {
 		return err
 	}
 	m.done = done
 	go func() { done <- m.cmd.Wait() }()
 	return nil
+}
+
+// passBetween puts other addresses in place of those that the member connects to.
+func (m *member) passBetween(brokers []string, between func(to, address string) (string, error)) error {
+	if m.role == "broker" {
+		return nil
+	}
+	urls := make([]string, len(brokers))
+	for n, address := range brokers {
+		other, err := between("broker"+strconv.Itoa(n+1), address)
+		if err != nil {
+			return err
+		}
+		urls[n] = "tls://" + other
+	}
+	m.set["broker.urls"] = strings.Join(urls, ",")
+	if api, is := m.set["powerdns.api_url"]; is {
+		other, err := between("api", strings.TrimPrefix(api, "http://"))
+		if err != nil {
+			return err
+		}
+		m.set["powerdns.api_url"] = "http://" + other
+	}
+	dns, is := m.set["powerdns.dns_address"]
+	if !is {
+		return nil
+	}
+	other, err := between("dns", dns)
+	m.set["powerdns.dns_address"] = other
+	return err
+}
+
+// ended tells whether the member has ended by itself; it can be started again then.
+func (m *member) ended() (bool, error) {
+	select {
+	case err := <-m.done: // nil, which never is ready, while it does not run
+		m.done = nil
+		return true, err
+	default:
+		return false, nil
+	}
 }
 
 // stop ends the member in order and waits for it; one that does not run is no error.

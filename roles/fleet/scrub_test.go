@@ -7,29 +7,31 @@ import (
 
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/local"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/fleet"
 )
 
 // What was changed by hand, without a new serial, is found: in the primary's database, and in any secondary's PowerDNS.
 func TestChangesThatNoSerialShows(t *testing.T) {
+	t.Parallel()
 	i := start(t, fleet.Options{Set: map[string]string{"primary.scrub_rate": "6000", "secondary.scrub_rate": "6000"}})
-	must(t, createMany(i.ctx, i.api, "scrubbed", 10, 4))
+	must.OK(t, createMany(i.ctx, i.api, "scrubbed", 10, 4))
 	signed := numbered("scrubbed", 7)
-	must(t, i.put(signed, `{"dnssec":true}`))
+	must.OK(t, i.put(signed, `{"dnssec":true}`))
 	i.eventually("created", i.allSame)
 
 	for n, s := range i.Secondaries {
 		edge, err := s.Client()
-		must(t, err)
+		must.OK(t, err)
 		altered, emptied := numbered("scrubbed", n), numbered("scrubbed", n+2)
-		must(t, edge.Patch(i.ctx, altered, []powerdns.RRset{text(altered, "by hand")}))
-		must(t, edge.Patch(i.ctx, emptied, []powerdns.RRset{{Name: emptied, Type: "TXT"}}))
+		must.OK(t, edge.Patch(i.ctx, altered, []powerdns.RRset{text(altered, "by hand")}))
+		must.OK(t, edge.Patch(i.ctx, emptied, []powerdns.RRset{{Name: emptied, Type: "TXT"}}))
 	}
 	for _, name := range []zone.Name{numbered("scrubbed", 5), signed} {
 		sql(t, i.Secondaries[0].Server, "DELETE FROM records WHERE type='TXT' AND name="+inSQL(name))
 	}
-	i.eventually("mended", i.allSame)
+	i.eventually("repaired", i.allSame)
 	i.verify(signed)
 
 	name := numbered("scrubbed", 9)
@@ -51,8 +53,8 @@ func TestScrubAmidChanges(t *testing.T) {
 	}
 	l.settle()
 	for _, s := range i.Secondaries {
-		if n := i.metric(s.ID, "pdns_distribute_secondary_mended_total"); n != 0 {
-			t.Errorf("%s mended %v zones that nobody had touched", s.ID, n)
+		if n := i.metric(s.ID, "pdns_distribute_secondary_repaired_total"); n != 0 {
+			t.Errorf("%s repaired %v zones that nobody had touched", s.ID, n)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/miekg/dns"
 
 	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/fleet"
 )
@@ -21,11 +22,12 @@ var soaEdits = []string{"", "NONE", "INCEPTION-INCREMENT", "INCEPTION-EPOCH", "I
 // Whatever SOA-EDIT makes of the serial: edits through the proxy and behind it reach every secondary, and so do the
 // signatures of each week.
 func TestSOAEdit(t *testing.T) {
+	t.Parallel()
 	i := start(t, fleet.Options{Set: map[string]string{"dnssec.check_interval": "1s", "primary.sweep_interval": "1s", "primary.scrub_rate": "0"}})
 	at := func(off time.Duration) {
 		t.Helper()
 		i.Primary.SetClock(off)
-		must(t, i.Primary.Restart(i.ctx))
+		must.OK(t, i.Primary.Restart(i.ctx))
 	}
 	at(-2 * week)
 	var names []zone.Name
@@ -33,7 +35,7 @@ func TestSOAEdit(t *testing.T) {
 		name := numbered("soaedit", n)
 		s := signed(spec(name, text(name, "made")), "")
 		s.SOAEdit = edit
-		must(t, i.api.CreateZoneWith(i.ctx, s))
+		must.OK(t, i.api.CreateZoneWith(i.ctx, s))
 		names = append(names, name)
 	}
 	for weeks := time.Duration(-2); weeks <= 0; weeks++ {
@@ -43,7 +45,7 @@ func TestSOAEdit(t *testing.T) {
 		i.eventually("signed this week", func(ctx context.Context) error { return i.signedFor(ctx, (weeks+1)*week-time.Hour, names...) })
 		for _, value := range []string{"through the proxy", "through the proxy again"} {
 			for _, name := range names {
-				must(t, i.api.Patch(i.ctx, name, []powerdns.RRset{text(name, fmt.Sprint(value, weeks))}))
+				must.OK(t, i.api.Patch(i.ctx, name, []powerdns.RRset{text(name, fmt.Sprint(value, weeks))}))
 			}
 			i.eventually(value, func(ctx context.Context) error { return i.saying(ctx, fmt.Sprint(value, weeks), names...) })
 		}
@@ -62,7 +64,7 @@ func TestSOAEdit(t *testing.T) {
 }
 
 // saying returns nil when every secondary has the zones with this text.
-func (i *installation) saying(ctx context.Context, value string, names ...zone.Name) error {
+func (i *harness) saying(ctx context.Context, value string, names ...zone.Name) error {
 	for _, s := range i.Secondaries {
 		for _, name := range names {
 			z, err := fetch(ctx, s.DNSAddr, name)
@@ -79,7 +81,7 @@ func (i *installation) saying(ctx context.Context, value string, names ...zone.N
 }
 
 // untroubled returns nil when no role has a zone in trouble.
-func (i *installation) untroubled() error {
+func (i *harness) untroubled() error {
 	for _, id := range []string{fleet.Primary, "ns1", "ns2"} {
 		if n := i.metric(id, "pdns_distribute_failing_zones"); n != 0 {
 			return fmt.Errorf("%s has %v zones in trouble", id, n)
@@ -90,19 +92,20 @@ func (i *installation) untroubled() error {
 
 // A serial that is the time of day is no reason to publish a zone: sweeps and scrubs pass it by, until there is news.
 func TestSerialThatTicks(t *testing.T) {
+	t.Parallel()
 	i := start(t, fleet.Options{Set: map[string]string{"dnssec.check_interval": "1s", "primary.sweep_interval": "1s", "primary.scrub_rate": "6000"}})
 	names := []zone.Name{numbered("ticking", 0), numbered("ticking", 1)}
 	ticking, plain := spec(names[0], text(names[0], "1")), spec(names[1], text(names[1], "1"))
 	ticking.SOAEdit, plain.SOAEdit = "EPOCH", "EPOCH"
-	must(t, i.api.CreateZoneWith(i.ctx, signed(ticking, "1 0 0 -")))
-	must(t, i.api.CreateZoneWith(i.ctx, plain))
+	must.OK(t, i.api.CreateZoneWith(i.ctx, signed(ticking, "1 0 0 -")))
+	must.OK(t, i.api.CreateZoneWith(i.ctx, plain))
 	i.eventually("made", func(ctx context.Context) error { return i.saying(ctx, "1", names...) })
 
 	broker := i.connect(fleet.Primary)
 	sequences := func() (seqs []uint64) {
 		for _, name := range names {
 			state, err := broker.LastState(i.ctx, name)
-			must(t, err)
+			must.OK(t, err)
 			seqs = append(seqs, state.Seq)
 		}
 		return seqs
@@ -120,15 +123,15 @@ func TestSerialThatTicks(t *testing.T) {
 	}
 	i.eventually("an edit that no serial shows", func(ctx context.Context) error { return i.saying(ctx, "2", names...) })
 	i.verify(names[0])
-	must(t, i.untroubled())
+	must.OK(t, i.untroubled())
 }
 
 // pass waits until that many regular sweeps and rounds of scrubs have passed. Nothing but a sweep finds new zones.
-func (i *installation) pass(sweeps int) {
+func (i *harness) pass(sweeps int) {
 	i.t.Helper()
 	for n := range sweeps {
 		name := numbered("passing", n)
-		must(i.t, i.own.CreateZoneWith(i.ctx, spec(name)))
+		must.OK(i.t, i.own.CreateZoneWith(i.ctx, spec(name)))
 		i.eventually("a sweep", i.these(name))
 		i.awaitUnchanged(10) // scrubs
 	}
@@ -139,11 +142,11 @@ func TestSettingsBehindTheProxy(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Set: map[string]string{"primary.sweep_interval": "1s", "primary.scrub_rate": "0"}})
 	weeks, back, made := numbered("settings", 0), numbered("settings", 1), numbered("settings", 2)
-	must(t, i.api.CreateZoneWith(i.ctx, signed(spec(weeks), "")))
+	must.OK(t, i.api.CreateZoneWith(i.ctx, signed(spec(weeks), "")))
 	increment := signed(spec(back), "")
 	increment.SOAEdit = "INCREMENT-WEEKS"
-	must(t, i.api.CreateZoneWith(i.ctx, increment))
-	must(t, i.api.CreateZoneWith(i.ctx, spec(made)))
+	must.OK(t, i.api.CreateZoneWith(i.ctx, increment))
+	must.OK(t, i.api.CreateZoneWith(i.ctx, spec(made)))
 	i.eventually("made", i.these(weeks, back, made))
 	stored, served := i.serial(weeks), i.serial(back)
 
@@ -164,7 +167,7 @@ func TestSettingsBehindTheProxy(t *testing.T) {
 }
 
 // these compares these zones with the primary's.
-func (i *installation) these(names ...zone.Name) func(context.Context) error {
+func (i *harness) these(names ...zone.Name) func(context.Context) error {
 	return func(ctx context.Context) error {
 		for _, name := range names {
 			if err := i.same(ctx, name); err != nil {

@@ -6,44 +6,51 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/proxy"
-	"pdns-distribute/roles"
+	"pdns-distribute/roles/command"
 	"pdns-distribute/roles/fleet"
+	"pdns-distribute/roles/operator"
 	"pdns-distribute/roles/settings"
 )
 
 // command runs one of the operator's commands.
-func (i *installation) command(run func(in roles.Invocation) error, options flags, args ...string) (string, error) {
+func (i *harness) command(run func(in command.Invocation) error, options flags, args ...string) (string, error) {
 	i.t.Helper()
 	file, set := i.Config(fleet.Health)
 	var out bytes.Buffer
-	err := run(roles.Invocation{
+	err := run(command.Invocation{
 		Settings: settings.Sources{File: file, Flags: set}, Options: options, Args: args, Stdout: &out, Stderr: io.Discard,
 	})
 	return out.String(), err
 }
 
-func (i *installation) sync(options flags, args ...string) (string, error) {
-	return i.command(func(in roles.Invocation) error { return roles.Sync(i.ctx, in) }, options, args...)
+func (i *harness) sync(options flags, args ...string) (string, error) {
+	return i.command(func(in command.Invocation) error { return operator.Sync(i.ctx, in) }, options, args...)
 }
 
 // What is wrong at secondaries is put right at the operator's word, and told.
 func TestSync(t *testing.T) {
 	i := start(t, fleet.Options{Set: map[string]string{"primary.scrub_rate": "0", "secondary.scrub_rate": "0"}})
-	must(t, createMany(i.ctx, i.api, "synced", 10, 4))
+	must.OK(t, createMany(i.ctx, i.api, "synced", 10, 4))
 	i.eventually("created", i.allSame)
+	i.noAlarms() // and nothing is compared again so soon
 	first, second := i.Secondaries[0], i.Secondaries[1]
 	alter := func(s *fleet.Secondary, n int) {
 		edge, err := s.Client()
-		must(t, err)
-		must(t, edge.Patch(i.ctx, numbered("synced", n), []powerdns.RRset{text(numbered("synced", n), "by hand")}))
+		must.OK(t, err)
+		must.OK(t, edge.Patch(i.ctx, numbered("synced", n), []powerdns.RRset{text(numbered("synced", n), "by hand")}))
 	}
 	wants := func(out string, err error, want ...string) {
 		t.Helper()
@@ -58,15 +65,15 @@ func TestSync(t *testing.T) {
 	alter(second, 2)
 	out, err := i.sync(nil, numbered("synced", 1).String(), "SYNCED2.example")
 	wants(out, err, "2 zones, 2 served everywhere", "ns1 had lost or altered 1", "ns2 had lost or altered 1")
-	must(t, i.allSame(i.ctx))
+	must.OK(t, i.allSame(i.ctx))
 
 	alter(first, 3)
 	alter(second, 4)
 	edge, err := second.Client()
-	must(t, err)
-	must(t, edge.DeleteZone(i.ctx, numbered("synced", 5)))
+	must.OK(t, err)
+	must.OK(t, edge.DeleteZone(i.ctx, numbered("synced", 5)))
 	orphan := zone.MustParseName("orphan.example")
-	must(t, edge.CreateZone(i.ctx, orphan, powerdns.Slave, i.masterOf(second, numbered("synced", 6))))
+	must.OK(t, edge.CreateZone(i.ctx, orphan, powerdns.Slave, i.masterOf(second, numbered("synced", 6))))
 	out, err = i.sync(flags{"node": "ns2"})
 	wants(out, err, "10 zones, 10 served everywhere", "ns2 had lost or altered 2")
 	if strings.Contains(out, "ns1") {
@@ -79,18 +86,18 @@ func TestSync(t *testing.T) {
 	wants(out, err, "10 zones, 10 served everywhere", "ns1 had lost or altered 1")
 	out, err = i.sync(nil, orphan.String())
 	wants(out, err, "1 zones, 1 served everywhere")
-	must(t, i.allSame(i.ctx))
-	must(t, transfer.ProveGone(i.ctx, second.DNSAddr, orphan))
+	must.OK(t, i.allSame(i.ctx))
+	must.OK(t, transfer.ProveGone(i.ctx, second.DNSAddr, orphan))
 	if out, err = i.sync(flags{"all": true}); strings.Contains(out, "altered") || err != nil {
 		t.Errorf("nothing was wrong: %s%v", out, err)
 	}
 
 	for _, wrong := range [][]string{{}, {"a..b"}} {
-		if _, err := i.sync(nil, wrong...); !errors.Is(err, roles.ErrUsage) {
+		if _, err := i.sync(nil, wrong...); !errors.Is(err, command.ErrUsage) {
 			t.Errorf("%q: %v", wrong, err)
 		}
 	}
-	if out, err := i.sync(flags{"node": "nobody"}, numbered("synced", 1).String()); !errors.Is(err, roles.ErrNotInOrder) || !strings.Contains(out, "no such secondary") {
+	if out, err := i.sync(flags{"node": "nobody"}, numbered("synced", 1).String()); !errors.Is(err, command.ErrNotInOrder) || !strings.Contains(out, "no such secondary") {
 		t.Errorf("%s%v", out, err)
 	}
 }
@@ -100,11 +107,11 @@ func TestSyncBesideDeletions(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Set: map[string]string{"primary.max_delete_percent": "100"}}) // a touch that was replaced is no longer the proxy's
 	const zones, deleted = 60, 30
-	must(t, createMany(i.ctx, i.api, "both", zones, 4))
+	must.OK(t, createMany(i.ctx, i.api, "both", zones, 4))
 	i.eventually("created", i.allSame)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if _, err := i.sync(flags{"all": true}); err != nil && !errors.Is(err, roles.ErrNotInOrder) {
+		if _, err := i.sync(flags{"all": true}); err != nil && !errors.Is(err, command.ErrNotInOrder) {
 			t.Error(err)
 		}
 	})
@@ -128,27 +135,33 @@ func TestSyncBesideDeletions(t *testing.T) {
 }
 
 // masterOf is how the role's loopback server is written in its PowerDNS.
-func (i *installation) masterOf(s *fleet.Secondary, name zone.Name) []string {
+func (i *harness) masterOf(s *fleet.Secondary, name zone.Name) []string {
 	i.t.Helper()
 	edge, err := s.Client()
-	must(i.t, err)
+	must.OK(i.t, err)
 	info, err := edge.Zone(i.ctx, name)
-	must(i.t, err)
+	must.OK(i.t, err)
 	return info.Masters
 }
 
 // How a zone stands is shown to the operator.
 func TestStatusOfAZone(t *testing.T) {
-	i := start(t, fleet.Options{})
+	t.Parallel()
+	i := start(t, fleet.Options{Set: map[string]string{"secondary.scrub_rate": "0", "health.check_interval": "1h"}}) // what is shown is not repaired meanwhile
 	name := zone.MustParseName("shown.example")
-	must(t, i.api.CreateZoneWith(i.ctx, spec(name, text(name, "1"))))
-	must(t, i.put(name, `{"dnssec":true}`))
+	must.OK(t, i.api.CreateZoneWith(i.ctx, spec(name, text(name, "1"))))
+	must.OK(t, i.put(name, `{"dnssec":true}`))
 	i.eventually("created", i.allSame)
+	i.noAlarms() // and all sources can be asked
 	status := func(options flags, args ...string) (string, error) {
-		return i.command(func(in roles.Invocation) error { return roles.Status(i.ctx, in) }, options, args...)
+		return i.command(func(in command.Invocation) error { return operator.Status(i.ctx, in) }, options, args...)
 	}
+	i.eventually("told", func(context.Context) error { // that it is transferred is not that it is proven
+		_, err := status(nil, name.String())
+		return err
+	})
 	out, err := status(flags{"json": true}, "Shown.example")
-	must(t, err)
+	must.OK(t, err)
 	var z struct {
 		Zone        string
 		InSync      bool `json:"in_sync"`
@@ -158,8 +171,13 @@ func TestStatusOfAZone(t *testing.T) {
 			InSync bool `json:"in_sync"`
 			Serves struct{ Serial, Expires uint32 }
 		}
+		Sources []struct {
+			Node, Source string
+			Equal        bool
+			Serial       uint32
+		}
 	}
-	must(t, json.Unmarshal([]byte(out), &z))
+	must.OK(t, json.Unmarshal([]byte(out), &z))
 	if z.Zone != name.String() || !z.InSync || z.Published.Serial != i.serial(name) || z.Published.Expires == 0 || len(z.Secondaries) != 2 {
 		t.Errorf("%+v", z)
 	}
@@ -168,13 +186,91 @@ func TestStatusOfAZone(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	}
-	must(t, i.StopRole("ns2"))
-	must(t, i.api.Patch(i.ctx, name, []powerdns.RRset{text(name, "2")}))
+	if len(z.Sources) != 3+2*4 {
+		t.Errorf("%d sources were asked: %+v", len(z.Sources), z.Sources)
+	}
+	for _, s := range z.Sources {
+		if !s.Equal || s.Serial != z.Published.Serial && (s.Node != fleet.Primary || s.Source != "powerdns") {
+			t.Errorf("%+v", s)
+		}
+	}
+	edge, err := i.Secondaries[0].Client()
+	must.OK(t, err)
+	must.OK(t, edge.DeleteZone(i.ctx, name))
+	if out, err := status(nil, name.String()); !errors.Is(err, command.ErrNotInOrder) || !strings.Contains(strings.Join(strings.Fields(out), " "), "ns1 PowerDNS, asked by DNS no such zone differs") {
+		t.Errorf("a zone that is not there any more: %v\n%s", err, out)
+	}
+	must.OK(t, i.StopRole("ns2"))
+	must.OK(t, i.api.Patch(i.ctx, name, []powerdns.RRset{text(name, "2")}))
 	i.eventually("shown as behind", func(context.Context) error {
 		out, err := status(nil, name.String())
-		if !errors.Is(err, roles.ErrNotInOrder) || !strings.Contains(out, "ns2        no, it has not told") || !strings.Contains(out, "ns1        yes") {
+		if !errors.Is(err, command.ErrNotInOrder) || !strings.Contains(out, "ns2        no (no answer)") || !strings.Contains(out, "ns1        yes") {
 			return errors.New(out)
 		}
 		return nil
 	})
+}
+
+// A command with the configuration of a role that may not ask ends at once and says whose it needs.
+func TestCommandsNeedAConfigurationThatMayAsk(t *testing.T) {
+	t.Parallel()
+	i := start(t, fleet.Options{})
+	for _, id := range []string{fleet.Proxy, "ns1"} {
+		file, set := i.Config(id)
+		for name, try := range map[string]struct {
+			run     func(context.Context, command.Invocation) error
+			options flags
+		}{
+			"status":                 {operator.Status, nil},
+			"sync --check":           {operator.Sync, flags{"check": true}},
+			"sync --confirm-deletes": {operator.Sync, flags{"confirm-deletes": true}},
+		} {
+			ctx, cancel := context.WithTimeout(i.ctx, time.Minute)
+			err := try.run(ctx, command.Invocation{
+				Settings: settings.Sources{File: file, Flags: set}, Options: try.options, Stdout: io.Discard, Stderr: io.Discard,
+			})
+			if !errors.Is(err, command.ErrUsage) || !strings.Contains(err.Error(), "of a primary or a health role") || ctx.Err() != nil {
+				t.Errorf("%s of %s: %v", name, id, err)
+			}
+			cancel()
+		}
+	}
+}
+
+// The doctor finds scoped keys that the proxy cannot use, which would keep it from starting again.
+func TestDoctorOfScopedKeys(t *testing.T) {
+	t.Parallel()
+	i := start(t, fleet.Options{})
+	file := filepath.Join(t.TempDir(), "keys.toml")
+	must.OK(t, os.Chmod(filepath.Dir(file), 0o700))
+	hash := "sha256:" + strings.Repeat("0", 64)
+	must.OK(t, os.WriteFile(file, []byte("[[proxy.key]]\nid = \"a\"\nhash = \""+hash+"\"\nzones = [\"*\"]\nverbs = [\"read\"]\n"), 0o600))
+	of := func(change map[string]string) finding {
+		change["proxy.keys_file"] = file
+		checks, _ := i.examine(fleet.Proxy, change)
+		at := slices.IndexFunc(checks, func(c finding) bool { return c.Check == "proxy.keys" })
+		if at < 0 {
+			t.Fatalf("nothing of keys: %v", checks)
+		}
+		return checks[at]
+	}
+	if c := of(map[string]string{}); c.Result != "fail" || !strings.Contains(c.Remedy, "powerdns.api_key_file") {
+		t.Errorf("without PowerDNS's key: %v", c)
+	}
+	if c := of(map[string]string{"powerdns.api_key_file": i.ownKeyFile()}); c.Result != "ok" {
+		t.Errorf("with it: %v", c)
+	}
+	must.OK(t, os.WriteFile(file, []byte("[[proxy.key]]\nid = 1\n"), 0o600))
+	if c := of(map[string]string{"powerdns.api_key_file": i.ownKeyFile()}); c.Result != "fail" {
+		t.Errorf("a file with a fault: %v", c)
+	}
+}
+
+// ownKeyFile is a file with the API key of the primary PowerDNS.
+func (i *harness) ownKeyFile() string {
+	i.t.Helper()
+	file := filepath.Join(i.t.TempDir(), "key")
+	must.OK(i.t, os.Chmod(filepath.Dir(file), 0o700))
+	must.OK(i.t, os.WriteFile(file, []byte(i.Primary.APIKey.Reveal()), 0o600))
+	return file
 }

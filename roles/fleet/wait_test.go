@@ -12,6 +12,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/proxy"
@@ -28,10 +29,10 @@ type answer struct {
 }
 
 // prefer sends a request with these preferences.
-func (i *installation) prefer(preference, method, path, body string) (a answer) {
+func (i *harness) prefer(preference, method, path, body string) (a answer) {
 	i.t.Helper()
 	req, err := http.NewRequestWithContext(i.ctx, method, i.ProxyURL+path, strings.NewReader(body))
-	must(i.t, err)
+	must.OK(i.t, err)
 	req.Header.Set("X-API-Key", i.Primary.APIKey.Reveal())
 	if preference != "" {
 		req.Header.Set("Prefer", preference)
@@ -39,15 +40,16 @@ func (i *installation) prefer(preference, method, path, body string) (a answer) 
 	return i.do(req)
 }
 
-func (i *installation) do(req *http.Request) (a answer) {
+func (i *harness) do(req *http.Request) (a answer) {
 	i.t.Helper()
 	client, err := proxyClient(i.ProxyCert)
-	must(i.t, err)
+	must.OK(i.t, err)
+	defer client.CloseIdleConnections() // the proxy has so many places for one address
 	res, err := client.Do(req)
-	must(i.t, err)
+	must.OK(i.t, err)
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
-	must(i.t, err)
+	must.OK(i.t, err)
 	return answer{res.StatusCode, res.Header, string(text)}
 }
 
@@ -61,7 +63,7 @@ func (a answer) held(t *testing.T, status int, how, served string) {
 }
 
 // texts asks every secondary once, at once.
-func (i *installation) texts(name zone.Name) []string {
+func (i *harness) texts(name zone.Name) []string {
 	i.t.Helper()
 	got := make([]string, len(i.Secondaries))
 	var wg sync.WaitGroup
@@ -144,15 +146,16 @@ func testHeldUntilServed(t *testing.T, o fleet.Options) {
 
 	i.prefer("wait=60", "DELETE", path, "").held(t, 204, proxy.StatusInSync, "2/2")
 	for _, s := range i.Secondaries {
-		must(t, transfer.ProveGone(i.ctx, s.DNSAddr, name))
+		must.OK(t, transfer.ProveGone(i.ctx, s.DNSAddr, name))
 	}
 }
 
 // Many wait at once, for different zones and for the same ones.
 func TestManyHeld(t *testing.T) {
+	t.Parallel()
 	i := start(t, fleet.Options{Set: map[string]string{"proxy.wait": "1m"}})
 	i.prefer("wait=60", "POST", zonesPath, `{"name":"first.example.","kind":"Native","nameservers":["ns1.example.net."]}`).held(t, 201, proxy.StatusInSync, "2/2")
-	must(t, createMany(i.ctx, i.api, "many", 20, 4))
+	must.OK(t, createMany(i.ctx, i.api, "many", 20, 4))
 	var wg sync.WaitGroup
 	for n := range 100 {
 		wg.Go(func() {
@@ -176,7 +179,7 @@ func TestHeldInVain(t *testing.T) {
 	path := zonesPath + "/" + name.ID()
 	i.prefer("wait=60", "POST", zonesPath, fmt.Sprintf(`{"name":%q,"kind":"Native","nameservers":["ns1.example.net."]}`, name))
 	away := i.Secondaries[1].ID
-	must(t, i.StopRole(away))
+	must.OK(t, i.StopRole(away))
 	a := i.prefer("wait=3", "PATCH", path, patchText(name, "1"))
 	a.held(t, 204, proxy.StatusPending, "1/2")
 	if got := a.header.Get(proxy.HeaderMissing); got != away {
@@ -186,18 +189,18 @@ func TestHeldInVain(t *testing.T) {
 	if c := i.change("", id); c.Status != proxy.StatusPending || c.TookMS != nil || c.Zone != name.String() {
 		t.Errorf("%+v", c)
 	}
-	must(t, i.Launch(away))
+	must.OK(t, i.Launch(away))
 	if c := i.change("wait=60", id); c.Status != proxy.StatusInSync || c.TookMS == nil || *c.TookMS < 1000 {
 		t.Errorf("%+v", c)
 	}
 
-	must(t, i.StopRole(fleet.Broker))
+	must.OK(t, i.StopRole(fleet.Broker))
 	a = i.prefer("wait=1", "PATCH", path, patchText(name, "2"))
 	a.held(t, 204, proxy.StatusPending, "0/2")
 	if a.header.Get(proxy.HeaderQueued) != "1" {
 		t.Error("not queued, though the broker is away")
 	}
-	must(t, i.Launch(fleet.Broker))
+	must.OK(t, i.Launch(fleet.Broker))
 	if c := i.change("wait=60", a.header.Get(proxy.HeaderChange)); c.Status != proxy.StatusInSync {
 		t.Errorf("%+v", c)
 	}
@@ -211,13 +214,13 @@ type changeStatus struct {
 	TookMS           *float64 `json:"took_ms"`
 }
 
-func (i *installation) change(preference, id string) (c changeStatus) {
+func (i *harness) change(preference, id string) (c changeStatus) {
 	i.t.Helper()
 	a := i.prefer(preference, "GET", "/distribute/v1/changes/"+id, "")
 	if a.status != 200 {
 		i.t.Fatalf("%d %s", a.status, a.body)
 	}
-	must(i.t, json.Unmarshal([]byte(a.body), &c))
+	must.OK(i.t, json.Unmarshal([]byte(a.body), &c))
 	return c
 }
 
@@ -236,7 +239,8 @@ func TestStandingOfAZone(t *testing.T) {
 			Node, Digest string
 			Serial       uint32
 			InSync       bool `json:"in_sync"`
-			Told, Gone   bool
+			Answered     bool
+			Gone         bool
 			Since        string
 		}
 	}
@@ -245,7 +249,7 @@ func TestStandingOfAZone(t *testing.T) {
 		if a.status != 200 {
 			t.Fatalf("%s: %d %s", id, a.status, a.body)
 		}
-		must(t, json.Unmarshal([]byte(a.body), &s))
+		must.OK(t, json.Unmarshal([]byte(a.body), &s))
 		return s
 	}
 	for _, id := range []string{name.ID(), "0%2F25.2.0.192.IN-ADDR.arpa"} {
@@ -254,7 +258,7 @@ func TestStandingOfAZone(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 		for _, on := range s.Secondaries {
-			if !on.InSync || !on.Told || on.Gone || on.Digest != s.Digest || on.Serial != s.Serial || on.Since == "" {
+			if !on.InSync || !on.Answered || on.Gone || on.Digest != s.Digest || on.Serial != s.Serial || on.Since == "" {
 				t.Errorf("%+v", on)
 			}
 		}
@@ -284,7 +288,7 @@ func TestStandingOfAZone(t *testing.T) {
 	for _, path := range []string{"/distribute/v1/zones/" + name.ID(), "/distribute/v1/changes/" + created.header.Get(proxy.HeaderChange)} {
 		for _, key := range []string{"", "wrong"} {
 			req, err := http.NewRequestWithContext(i.ctx, "GET", i.ProxyURL+path, nil)
-			must(t, err)
+			must.OK(t, err)
 			if key != "" {
 				req.Header.Set("X-API-Key", key)
 			}

@@ -15,9 +15,10 @@ import (
 // LogConfig is the section [log].
 type LogConfig struct {
 	// Level is the least important level that is written: debug, info, warn or error.
-	Level string `toml:"level" env:"LEVEL" envDefault:"info" help:"debug, info, warn or error"`
+	Level string `toml:"level" env:"LEVEL" envDefault:"info"`
+
 	// Format is "json", one object a line for machines, or "console" for the eyes of a person.
-	Format string `toml:"format" env:"FORMAT" envDefault:"json" help:"json or console"`
+	Format string `toml:"format" env:"FORMAT" envDefault:"json"`
 }
 
 var (

@@ -5,9 +5,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
-// NewRegistry makes the registry of one role, holding what every role tells: the Go runtime, the process, and
-// pdns_distribute_build_info with the version and the role. It is passed on to the role's parts, never kept globally, so that
-// tests and the demo can run many roles in one process.
+// NewRegistry returns the registry of one role, with what every role reports: the Go runtime, the process, and
+// pdns_distribute_build_info with the version and the role. It is passed on to the role's parts, never kept globally,
+// so that tests and the demo can run many roles in one process.
 func NewRegistry(role, version string) *prometheus.Registry {
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "pdns_distribute_build_info",

@@ -29,9 +29,10 @@ import (
 
 // Config is the section [observe].
 type Config struct {
-	// Listen is the address, host:port, of the listener; "" means none. It answers without asking who is there: keep it on
-	// loopback or on a network for monitoring.
-	Listen string `toml:"listen" env:"LISTEN" envDefault:"127.0.0.1:9500" help:"address of /metrics, /healthz and /readyz; \"\" for none"`
+	// Listen is the address, host:port, of /metrics, /healthz and /readyz; "" means none. It answers without credentials:
+	// keep it on loopback or on a network for monitoring. Beyond loopback the log has a warning. `pdns-distribute init` gives
+	// 9500 to brokers, 9501 to primaries, 9502 to proxies, 9503 to health roles and 9504 to secondaries.
+	Listen string `toml:"listen" env:"LISTEN" envDefault:"127.0.0.1:9500"`
 }
 
 // Validate finds an address that can't be listened on.
@@ -49,8 +50,8 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// limits of the listener: nobody is asked who they are, so whoever is slow, or holds connections, must not keep those out
-// that look whether the role is well. A handler that answers for longer moves its own write deadline by
+// limits of the listener: nobody is asked who they are, so whoever is slow, or holds connections, must not keep those
+// out that look whether the role is well. A handler that answers for longer moves its own write deadline by
 // http.ResponseController.
 type limits struct {
 	connections                   int // served at once; others wait for one of them to end, as all of them do
@@ -75,8 +76,8 @@ type Server struct {
 	limits   limits
 }
 
-// New binds the address, so that a role whose port is taken fails at once, not while it runs. Nothing is answered before Run.
-// A role that never gets to Run releases the address by Close.
+// New binds the address, so that a role whose port is taken fails at once, not while it runs. Nothing is answered
+// before Run. A role that never gets to Run releases the address by Close.
 func New(cfg Config, reg *prometheus.Registry, ready *Readiness, log zerolog.Logger) (*Server, error) {
 	s := &Server{router: chi.NewRouter(), log: log, limits: standardLimits}
 	s.router.Use(middleware.GetHead) // what load balancers ask with
@@ -92,12 +93,14 @@ func New(cfg Config, reg *prometheus.Registry, ready *Readiness, log zerolog.Log
 	}
 	s.listener = listener
 	if ip := listener.Addr().(*net.TCPAddr).IP; !ip.IsLoopback() {
-		log.Warn().Str("listen", s.Addr()).Msg("observe.listen is not on loopback: whoever reaches it reads metrics and status without credentials")
+		log.Warn().Str("listen", s.Addr()).
+			Msg("observe.listen is not on loopback: metrics and status can be read without credentials")
 	}
 	return s, nil
 }
 
-// Addr is the address that was bound, with its real port where port 0 was asked for; "" when the listener is switched off.
+// Addr is the address that was bound, with its real port where port 0 was asked for; "" when the listener is switched
+// off.
 func (s *Server) Addr() string {
 	if s.listener == nil {
 		return ""
@@ -116,8 +119,8 @@ func (s *Server) Close() error {
 	return s.listener.Close()
 }
 
-// Run answers until ctx is done, then lets running requests end, for five seconds at most, and returns nil. It returns an
-// error only when the listener fails.
+// Run answers until ctx is done, then lets running requests end, for five seconds at most, and returns nil. It
+// returns an error only when the listener fails.
 func (s *Server) Run(ctx context.Context) error {
 	if s.listener == nil {
 		<-ctx.Done()
@@ -164,7 +167,8 @@ func alive(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]bool{"alive": true})
 }
 
-// writeJSON answers with a document that is true for this moment only. A client that left before it was written is its own affair.
+// writeJSON answers with a document that is true for this moment only. A client that left before it was written is
+// its own affair.
 func writeJSON(w http.ResponseWriter, status int, document any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")

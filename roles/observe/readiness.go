@@ -15,8 +15,8 @@ type Reason struct {
 	Since time.Time `json:"since"` // when it stopped being ready, whatever the reasons given after that; UTC
 }
 
-// Readiness is what a role is not ready for. The parts of a role each set and clear conditions of their own, by name; the role
-// is ready when none is set. It is safe for concurrent use.
+// Readiness is what a role is not ready for. The parts of a role each set and clear conditions of their own, by name;
+// the role is ready when none is set. It is safe for concurrent use.
 type Readiness struct {
 	mu      sync.Mutex
 	reasons map[string]Reason
@@ -26,8 +26,8 @@ type Readiness struct {
 // Alarms adds what list returns to the answer, whether the role is ready or not. Call it before anything is answered.
 func (r *Readiness) Alarms(list func() any) { r.alarms = list }
 
-// NewReadiness makes a Readiness with the conditions that must each be cleared once before the role is ready. They are named
-// up front so that a role is not taken for ready before its parts have begun to look.
+// NewReadiness makes a Readiness with the conditions that must each be cleared once before the role is ready. They
+// are named up front so that a role is not taken for ready before its parts have begun to look.
 func NewReadiness(conditions ...string) *Readiness {
 	r := &Readiness{reasons: map[string]Reason{}}
 	for _, what := range conditions {
@@ -36,15 +36,18 @@ func NewReadiness(conditions ...string) *Readiness {
 	return r
 }
 
-// Set says that the role is not ready, and why. Setting a condition again renews the reason but not the time.
-func (r *Readiness) Set(what, why string) {
+// Set says that the role is not ready, and why, and reports whether the condition is new. Setting it again renews the
+// reason but not the time.
+func (r *Readiness) Set(what, why string) (news bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	since := time.Now().UTC()
-	if earlier, is := r.reasons[what]; is {
+	earlier, is := r.reasons[what]
+	if is {
 		since = earlier.Since
 	}
 	r.reasons[what] = Reason{What: what, Why: why, Since: since}
+	return !is
 }
 
 // Clear says that nothing is wrong with the condition (any more).

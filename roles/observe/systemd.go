@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// Systemd tells the service manager that started this process that it has begun, that it lives, and that it ends
-// (sd_notify(3), sd_watchdog_enabled(3)). Without one it does nothing. Readiness is no part of it: a role that waits for
-// its broker has begun.
+// Systemd notifies the service manager that started this process when the process has begun, that it lives, and when
+// it ends (sd_notify(3), sd_watchdog_enabled(3)). Without a service manager it does nothing. Readiness is no part of
+// it: a role that waits for its broker has begun.
 type Systemd struct {
 	socket   string
-	watchdog time.Duration // how often it wants to hear that the process lives; 0: it does not
+	watchdog time.Duration // how often the manager expects a notice that the process lives; 0: never
 }
 
 // NewSystemd reads the environment, by which the manager says where it listens.
@@ -32,15 +32,15 @@ func NewSystemd() Systemd {
 	return s
 }
 
-// Run tells until ctx ends. A process that stands still tells nothing, and is started anew.
+// Run notifies until ctx ends. A process that hangs does not, and is restarted by the watchdog.
 func (s Systemd) Run(ctx context.Context) error {
 	if s.socket == "" {
 		return nil
 	}
-	if err := s.tell("READY=1"); err != nil {
+	if err := s.notify("READY=1"); err != nil {
 		return err
 	}
-	defer s.tell("STOPPING=1") // it learns of the end in any case
+	defer s.notify("STOPPING=1") // the manager learns of the end in any case
 	if s.watchdog == 0 {
 		<-ctx.Done()
 		return nil
@@ -52,21 +52,21 @@ func (s Systemd) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if err := s.tell("WATCHDOG=1"); err != nil {
+			if err := s.notify("WATCHDOG=1"); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-func (s Systemd) tell(what string) error {
+func (s Systemd) notify(what string) error {
 	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: s.socket, Net: "unixgram"})
 	if err != nil {
-		return fmt.Errorf("tell systemd %s: %w; does RestrictAddressFamilies leave AF_UNIX?", what, err)
+		return fmt.Errorf("notify systemd of %s: %w; does RestrictAddressFamilies allow AF_UNIX?", what, err)
 	}
 	defer conn.Close()
 	if _, err := conn.Write([]byte(what)); err != nil {
-		return fmt.Errorf("tell systemd %s: %w", what, err)
+		return fmt.Errorf("notify systemd of %s: %w", what, err)
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ func TestSystemd(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- NewSystemd().Run(ctx) }()
-	hear := func() string {
+	receive := func() string {
 		t.Helper()
 		manager.SetReadDeadline(time.Now().Add(30 * time.Second))
 		buf := make([]byte, 100)
@@ -31,14 +31,14 @@ func TestSystemd(t *testing.T) {
 		return string(buf[:n])
 	}
 	for _, want := range []string{"READY=1", "WATCHDOG=1", "WATCHDOG=1"} {
-		if got := hear(); got != want {
-			t.Errorf("told %q, want %q", got, want)
+		if got := receive(); got != want {
+			t.Errorf("notified %q, want %q", got, want)
 		}
 	}
 	stop()
-	for got := hear(); got != "STOPPING=1"; got = hear() {
+	for got := receive(); got != "STOPPING=1"; got = receive() {
 		if got != "WATCHDOG=1" {
-			t.Fatalf("told %q", got)
+			t.Fatalf("notified %q", got)
 		}
 	}
 	if err := <-ended; err != nil {
@@ -53,11 +53,11 @@ func TestWithoutSystemd(t *testing.T) {
 	}
 	t.Setenv("NOTIFY_SOCKET", "/nowhere")
 	if err := NewSystemd().Run(t.Context()); err == nil {
-		t.Error("a manager that is not there was told")
+		t.Error("a manager that is not there was notified")
 	}
 }
 
-// The word to live is that of another process.
+// The watchdog is that of another process.
 func TestWatchdogOfAnother(t *testing.T) {
 	t.Setenv("WATCHDOG_USEC", "20000")
 	t.Setenv("WATCHDOG_PID", "1")

@@ -14,12 +14,20 @@ type Key struct {
 	Env     string // "PDNS_DISTRIBUTE_SECONDARY_WORKERS"
 	Type    Type
 	Default string // as text; "" when there is none
-	Help    string // what an operator should know, from the tag help
+	Path    string // of a key that names a file or a folder: SecretFile, PublicFile or StateFolder; from the tag path
 
-	field     string // of the section's struct
-	secret    bool   // the type gives itself away by a method Reveal only
-	unmarshal bool   // the type reads its own text, such as a secret
+	Field string // of the section's struct, whose comment explains the key
+
+	secret    bool // the type gives itself away by a method Reveal only
+	unmarshal bool // the type reads its own text, such as a secret
 }
+
+// What a key with a path names, as package private tells them apart.
+const (
+	SecretFile  = "secret" // read by its owner alone
+	PublicFile  = "public" // written by its owner alone
+	StateFolder = "folder" // both
+)
 
 // section is one table of the file and the struct that it fills.
 type section struct {
@@ -30,7 +38,7 @@ type section struct {
 }
 
 func (s section) keyOfField(field string) Key {
-	return s.keys[slices.IndexFunc(s.keys, func(k Key) bool { return k.field == field })]
+	return s.keys[slices.IndexFunc(s.keys, func(k Key) bool { return k.Field == field })]
 }
 
 // catalog is everything that may be set.
@@ -71,13 +79,17 @@ func newKey(s section, name string, field reflect.StructField) Key {
 	if !ok || variable == "" || !field.IsExported() {
 		panic(fmt.Sprintf("settings: %s.%s: field %s needs an env tag, a supported type and to be exported", s.name, name, field.Name))
 	}
+	path := field.Tag.Get("path")
+	if !slices.Contains([]string{"", SecretFile, PublicFile, StateFolder}, path) || path != "" && typ != Text {
+		panic(fmt.Sprintf("settings: %s.%s: its tag path is %q", s.name, name, path))
+	}
 	return Key{
 		Name:      s.name + "." + name,
 		Env:       s.envPrefix + variable,
 		Type:      typ,
 		Default:   field.Tag.Get("envDefault"),
-		Help:      field.Tag.Get("help"),
-		field:     field.Name,
+		Path:      path,
+		Field:     field.Name,
 		secret:    field.Type.Implements(reflect.TypeFor[interface{ Reveal() string }]()),
 		unmarshal: unmarshalsText(field.Type),
 	}
@@ -103,7 +115,8 @@ func (c *catalog) sectionNames() []string {
 	return names
 }
 
-// unknownKey says that there is no such key, and what was probably meant: the same key of another section, or a similar one.
+// unknownKey says that there is no such key, and what was probably meant: the same key of another section, or a
+// similar one.
 func (c *catalog) unknownKey(name string) string {
 	problem := fmt.Sprintf("unknown key %q", name)
 	last := name[strings.LastIndex(name, ".")+1:]

@@ -12,13 +12,13 @@ import (
 	"unicode/utf8"
 
 	"github.com/pelletier/go-toml/v2"
-	"github.com/pelletier/go-toml/v2/unstable"
 
 	"pdns-distribute/roles/private"
 )
 
-// maxFileSize is far above any real configuration (bytes): what is larger is another file, given by mistake. The decoder's
-// time grows with the square of the number of keys, about a second for a file of this size that is nothing but keys.
+// maxFileSize is far above any real configuration (bytes): what is larger is another file, given by mistake. The
+// decoder's time grows with the square of the number of keys, about a second for a file of this size that is nothing
+// but keys.
 const maxFileSize = 256 << 10
 
 // readFile takes the settings of the TOML file.
@@ -60,9 +60,12 @@ func (l *loader) decode(path string) (data []byte, document map[string]any) {
 // readText gives the content of a file that is a text, or says what is wrong with it.
 func readText(path string) (data []byte, problem string) {
 	data, err := readLimited(path)
+	var open *private.Fault
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, "there is no such file"
+	case errors.As(err, &open):
+		return nil, openTo(path, open)
 	case err != nil:
 		return nil, "cannot be read: " + reason(err)
 	case len(data) > maxFileSize:
@@ -76,8 +79,19 @@ func readText(path string) (data []byte, problem string) {
 	return bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), ""
 }
 
-// readLimited reads the file, but no more than shows that it is too large.
+// openTo says what is wrong with the rights of the file, which the fault names already, or of a folder above it.
+func openTo(path string, open *private.Fault) string {
+	if open.Path == path {
+		return open.Found + "; run: " + open.Remedy
+	}
+	return open.Error()
+}
+
+// readLimited reads a file that others cannot write, but no more of it than shows that it is too large.
 func readLimited(path string) ([]byte, error) {
+	if err := private.CheckPublic(path); err != nil {
+		return nil, err
+	}
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -88,6 +102,9 @@ func readLimited(path string) ([]byte, error) {
 
 // reason is the error without the path, which the fault names already.
 func reason(err error) string {
+	if errors.Is(err, private.ErrNotRegular) {
+		return private.ErrNotRegular.Error()
+	}
 	var failed *fs.PathError
 	if errors.As(err, &failed) {
 		return failed.Err.Error()
@@ -154,61 +171,4 @@ func (f *file) readKey(section, name string, content any) {
 		}
 	}
 	f.values[name] = value{text, f.at(name)}
-}
-
-// linesOf finds the line of each section and of each of its keys ("secondary", "secondary.workers") in a valid TOML document.
-// The decoder keeps no positions, so this walks the document a second time.
-func linesOf(data []byte) map[string]int {
-	w := lineWalk{lines: map[string]int{}, line: 1}
-	w.parser.Reset(data)
-	var table []string
-	for w.parser.NextExpression() {
-		switch expression := w.parser.Expression(); expression.Kind {
-		case unstable.Table, unstable.ArrayTable:
-			table = w.note(nil, expression)
-		case unstable.KeyValue:
-			w.noteKeyValue(table, expression)
-		}
-	}
-	return w.lines
-}
-
-// lineWalk counts the lines up to each key. Keys come in the order of the document, so that each byte is looked at once.
-type lineWalk struct {
-	parser unstable.Parser
-	lines  map[string]int
-	line   int // of offset
-	offset int
-}
-
-// noteKeyValue notes the key, and those within its value if that is an inline table: secondary = { workers = 8 }.
-func (w *lineWalk) noteKeyValue(table []string, expression *unstable.Node) {
-	path := w.note(table, expression)
-	if expression.Value().Kind != unstable.InlineTable || len(path) > 1 {
-		return
-	}
-	for children := expression.Value().Children(); children.Next(); {
-		w.note(path, children.Node())
-	}
-}
-
-// note remembers the lines of an expression's key and returns its path below table. Sections hold no further tables: what lies
-// deeper than two levels is a fault of its second level, and is cut off.
-func (w *lineWalk) note(table []string, expression *unstable.Node) []string {
-	path := slices.Clip(table)
-	for parts := expression.Key(); parts.Next() && len(path) < 2; {
-		part := parts.Node()
-		path = append(path, string(part.Data))
-		w.advance(int(part.Raw.Offset))
-		name := strings.Join(path, ".")
-		if _, seen := w.lines[name]; !seen {
-			w.lines[name] = w.line
-		}
-	}
-	return path
-}
-
-func (w *lineWalk) advance(offset int) {
-	w.line += bytes.Count(w.parser.Data()[w.offset:offset], []byte("\n"))
-	w.offset = offset
 }

@@ -1,6 +1,9 @@
 package settings
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // DidYouMean ends a message about an unknown name: `, did you mean "x"?`, or nothing if no candidate is near.
 func DidYouMean(name string, candidates []string) string {
@@ -10,8 +13,8 @@ func DidYouMean(name string, candidates []string) string {
 	return ""
 }
 
-// nearest gives the candidate that word is most probably a misspelling of: one letter wrong, missing, too many or swapped with
-// its neighbour is allowed, and one more for every eight letters.
+// nearest gives the candidate that word is most probably a misspelling of: one letter wrong, missing, too many or
+// swapped with the one beside it is allowed, and one more for every eight letters.
 func nearest(word string, candidates []string) (best string, found bool) {
 	limit := 1 + len(word)/8
 	for _, candidate := range candidates {
@@ -20,6 +23,19 @@ func nearest(word string, candidates []string) (best string, found bool) {
 		}
 	}
 	return best, found
+}
+
+// Resembles returns the name that word was probably meant for, by a wider measure than [DidYouMean]: it is for words
+// that would be taken for something else, with consequences. Case does not count, the beginning of a name is enough,
+// and two letters of six may be wrong.
+func Resembles(word string, names []string) (name string, is bool) {
+	word = strings.ToLower(word)
+	for _, name := range names {
+		if word != "" && (strings.HasPrefix(name, word) || distance(word, name) <= 1+len(word)/3) {
+			return name, true
+		}
+	}
+	return "", false
 }
 
 // distance counts the edits between a and b: the optimal string alignment distance.

@@ -3,8 +3,9 @@
 //	default < TOML file < environment variable < flag
 //
 // Every source is first brought to one form, the text of a key and where it was set, so that a later source simply
-// replaces an earlier one, and one place alone (caarlos0/env) turns texts into typed values. What is wrong is collected
-// and returned together as [Faults], each naming file, line and key: an operator mends a file in one go, not fault by fault.
+// replaces an earlier one, and one place alone (caarlos0/env) turns texts into typed values. What is wrong is
+// collected and returned together as [Faults], each naming file, line and key: an operator repairs a file in one go,
+// not fault by fault.
 //
 // A Config struct is described by its tags. Its fields are the sections, their fields are the keys:
 //
@@ -12,11 +13,12 @@
 //		Secondary SecondaryConfig `toml:"secondary" envPrefix:"SECONDARY_"`
 //	}
 //	type SecondaryConfig struct {
-//		Workers int `toml:"workers" env:"WORKERS" envDefault:"8" help:"zones applied at a time"`
+//		Workers int    `toml:"workers" env:"WORKERS" envDefault:"8"`
+//		KeyFile string `toml:"key_file" env:"KEY_FILE" path:"secret"`
 //	}
 //
-// so that secondary.workers is also PDNS_DISTRIBUTE_SECONDARY_WORKERS and --set secondary.workers=8. Fields without a toml tag
-// are left alone. A section may have a method Validate() error; see [Load].
+// so that secondary.workers is also PDNS_DISTRIBUTE_SECONDARY_WORKERS and --set secondary.workers=8. Fields without a
+// toml tag are left alone. A section may have a method Validate() error; see [Load].
 package settings
 
 import (
@@ -46,15 +48,17 @@ type Sources struct {
 
 // Load fills cfg, a pointer to a Config struct as described at the package, from its defaults and the sources.
 //
-// The role uses the named sections. Only their values are looked at; those of other sections stay at their defaults, so that
-// one file can serve all roles of a host. Unknown sections, keys and PDNS_DISTRIBUTE_ variables are faults everywhere. An empty
-// text is a value: it switches off what has a default, and is a fault where a number or a duration is needed.
+// The role uses the named sections. Only their values are looked at; those of other sections stay at their defaults,
+// so that one file can serve all roles of a host. Unknown sections, keys and PDNS_DISTRIBUTE_ variables are faults
+// everywhere. An empty text is a value: it switches off what has a default, and is a fault where a number or a
+// duration is needed.
 //
-// A used section with a method Validate() error is asked once its values are set. It joins what it finds by errors.Join, and
-// each error's text begins with the key ("secondary.workers: must be 1 or more"), by which Load adds where it was set.
+// A used section with a method Validate() error is asked once its values are set. It joins what it finds by
+// errors.Join, and each error's text begins with the key ("secondary.workers: must be 1 or more"), by which Load adds
+// where it was set.
 //
-// The error is nil or of type [Faults], and then cfg must not be used. Load panics when cfg's tags are wrong, or a section is
-// named that it hasn't: both are mistakes of the programmer that the first test finds.
+// The error is nil or of type [Faults], and then cfg must not be used. Load panics when cfg's tags are wrong, or a
+// section is named that it hasn't: both are mistakes of the programmer that the first test finds.
 func Load(cfg any, from Sources, sections ...string) error {
 	l := &loader{catalog: newCatalog(cfg), used: sections, values: map[string]value{}}
 	l.mustHaveSections()
@@ -116,8 +120,8 @@ func (l *loader) readEnvironment(environ []string) {
 	}
 }
 
-// serviceLink matches the variables that Kubernetes, and Docker's old links, put into every container for a service named
-// pdns-distribute or pdns-distribute-…: nobody meant them as settings.
+// serviceLink matches the variables that Kubernetes, and Docker's old links, put into every container for a service
+// named pdns-distribute or pdns-distribute-…: nobody meant them as settings.
 var serviceLink = regexp.MustCompile(
 	`^PDNS_DISTRIBUTE_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
@@ -125,11 +129,16 @@ var serviceLink = regexp.MustCompile(
 func (l *loader) readFlags(flags map[string]string) {
 	for _, name := range slices.Sorted(maps.Keys(flags)) {
 		at := Origin{source: fromFlag, name: name}
-		if _, known := l.byName[name]; !known {
+		key, known := l.byName[name]
+		switch {
+		case !known:
 			l.fault(at, "", "%s", l.unknownKey(name))
-			continue
+		case key.secret && flags[name] != "":
+			l.fault(at, name, "is a secret, and as a flag every user of this host sees it in the list of processes; "+
+				"put it into a file and name that by %s_file, or set the environment variable %s", name, key.Env)
+		default:
+			l.values[name] = value{flags[name], at}
 		}
-		l.values[name] = value{flags[name], at}
 	}
 }
 
@@ -152,7 +161,7 @@ func (l *loader) fill(s section) {
 	for _, key := range s.keys {
 		// env takes an empty text for 'not set' and puts the default there.
 		if text, set := texts[key.Env]; set && text == "" {
-			s.value.FieldByName(key.field).SetZero()
+			s.value.FieldByName(key.Field).SetZero()
 		}
 	}
 }
@@ -178,8 +187,8 @@ func (l *loader) parse(s section, texts map[string]string) {
 	}
 }
 
-// validate asks the used sections what they find wrong with themselves. A key whose text could not even be read has its fault
-// already, and gets no second one for the value that it was left with.
+// validate asks the used sections what they find wrong with themselves. A key whose text could not even be read has
+// its fault already, and gets no second one for the value that it was left with.
 func (l *loader) validate() {
 	unread := slices.Clone(l.faults)
 	for _, s := range l.sections {

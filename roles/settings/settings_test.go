@@ -17,6 +17,8 @@ import (
 // secret is how a package keeps a password: settings must set it by its own method, and never show it.
 type secret struct{ text string }
 
+func (s secret) Reveal() string { return s.text }
+
 func (s *secret) UnmarshalText(text []byte) error {
 	if len(text) < 4 {
 		return errors.New("a key has 4 characters or more")
@@ -46,7 +48,7 @@ func (c powerdnsConfig) Validate() error {
 }
 
 type secondaryConfig struct {
-	Workers int     `toml:"workers" env:"WORKERS" envDefault:"8" help:"zones applied at a time"`
+	Workers int     `toml:"workers" env:"WORKERS" envDefault:"8"`
 	Percent float64 `toml:"max_delete_percent" env:"MAX_DELETE_PERCENT" envDefault:"10"`
 	Serial  uint32  `toml:"serial" env:"SERIAL"`
 	Bytes   int64   `toml:"bytes" env:"BYTES"`
@@ -324,14 +326,64 @@ func TestFileThatCannotBeRead(t *testing.T) {
 	missing := filepath.Join(dir, "none.toml")
 	for path, want := range map[string]string{
 		missing:     missing + ": there is no such file",
-		dir:         dir + ": cannot be read: is a directory",
-		"/dev/zero": "/dev/zero: is larger than 256 KiB: this is not a configuration file",
+		dir:         dir + ": cannot be read: is no regular file",
+		"/dev/zero": "/dev/zero: cannot be read: is no regular file",
 	} {
 		// powerdns lacks its API's address: with no file to say it, that is not worth telling.
 		err := settings.Load(new(config), settings.Sources{File: path}, "powerdns")
 		if got := fmt.Sprint(err); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A configuration that others can write is theirs.
+func TestFileThatOthersCanWrite(t *testing.T) {
+	file, err := filepath.Abs(write(t, "[node]\nid = \"ns1\"\n"))
+	must(t, err)
+	folder := filepath.Dir(file)
+	for _, c := range []struct {
+		path string
+		mode os.FileMode
+		want string
+	}{
+		{file, 0o644, ""}, {folder, 0o755, ""},
+		{file, 0o664, file + ": others than its owner can write to it (mode 0664); run: chmod go-w " + file},
+		{file, 0o646, file + ": others than its owner can write to it (mode 0646); run: chmod go-w " + file},
+		{folder, 0o777, "run: chmod go-w " + folder},
+	} {
+		must(t, os.Chmod(file, 0o600))
+		must(t, os.Chmod(folder, 0o700))
+		must(t, os.Chmod(c.path, c.mode))
+		err := settings.Load(new(config), settings.Sources{File: file}, "node")
+		if c.want == "" && err != nil || c.want != "" && !strings.HasSuffix(fmt.Sprint(err), c.want) {
+			t.Errorf("%s, mode %04o: %v, want %s", c.path, c.mode, err, c.want)
+		}
+	}
+}
+
+// A secret on the command line is in the list of processes, which all users of the host can read.
+func TestSecretAsFlag(t *testing.T) {
+	set := func(value string) error {
+		return settings.Load(new(config), settings.Sources{
+			Flags: map[string]string{"powerdns.api_key": value, "powerdns.api_url": "x"},
+		}, "powerdns")
+	}
+	want := "--set: powerdns.api_key: is a secret, and as a flag every user of this host sees it in the list of processes; " +
+		"put it into a file and name that by powerdns.api_key_file, " +
+		"or set the environment variable PDNS_DISTRIBUTE_POWERDNS_API_KEY"
+	if got := fmt.Sprint(set("hunter22")); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if err := set(""); err != nil {
+		t.Error("no secret at all: ", err)
 	}
 }
 
@@ -348,7 +400,7 @@ func TestDescribe(t *testing.T) {
 	}
 	got := keys[4]
 	if got.Name != "secondary.workers" || got.Env != "PDNS_DISTRIBUTE_SECONDARY_WORKERS" || got.Type != settings.Whole ||
-		got.Default != "8" || got.Help != "zones applied at a time" {
+		got.Default != "8" || got.Field != "Workers" {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -443,5 +495,47 @@ func TestSections(t *testing.T) {
 	var faults settings.Faults
 	if _, err := settings.Sections(path + ".none"); !errors.As(err, &faults) {
 		t.Error(err)
+	}
+}
+
+// A list is found by what the document means, whatever it looks like.
+func TestFindList(t *testing.T) {
+	for document, want := range map[string]string{
+		"[secondary]\ntrusted_keys = [\"a\", 'b']\nworkers = 8\n":                                     `trusted_keys = ["a", 'b']`,
+		"[secondary]\n  trusted_keys=[\n # ] \"no\"\n 'a', # \"neither\" ]\n \"b\",\n # ]\n] # end\n": "trusted_keys=[\n # ] \"no\"\n 'a', # \"neither\" ]\n \"b\",\n # ]\n]",
+		"secondary.trusted_keys = ['a', \"b\"]":                                                       `trusted_keys = ['a', "b"]`,
+		"secondary = { workers = 8, trusted_keys = [\"a\",\"b\"] }\n":                                 `trusted_keys = ["a","b"]`,
+		"[proxy]\ntrusted_keys = []\n[secondary]\n\"trusted_keys\" = [\"a\",'b']":                     `"trusted_keys" = ["a",'b']`,
+		"[secondary]\nx = \"\"\"\ntrusted_keys = ['c']\n\"\"\"\ntrusted_keys = ['a','b']":             "trusted_keys = ['a','b']",
+	} {
+		list, err := settings.FindList([]byte(document), "secondary", "trusted_keys")
+		if err != nil || list == nil || document[list.Begin:list.End] != want || !slices.Equal(list.Items, []string{"a", "b"}) {
+			t.Errorf("%q: got %+v (%v)", document, list, err)
+		}
+	}
+	for _, document := range []string{
+		"", "[secondary]\nworkers = 8\n", "[proxy]\ntrusted_keys = ['a']\n", "# [secondary]\n# trusted_keys = ['a']\n",
+		"[secondary]\ntrusted_keys = 'a'\n", "[secondary.more]\ntrusted_keys = ['a']\n", "secondary.trusted_keys.more = ['a']\n",
+	} {
+		if list, err := settings.FindList([]byte(document), "secondary", "trusted_keys"); err != nil || list != nil {
+			t.Errorf("%q: got %+v (%v)", document, list, err)
+		}
+	}
+	if _, err := settings.FindList([]byte("[secondary\n"), "secondary", "trusted_keys"); err == nil {
+		t.Error("no error where there is no TOML")
+	}
+}
+
+func TestWithLine(t *testing.T) {
+	for document, want := range map[string]string{
+		"[health] # here\nmax_load = 4\n[broker]\n": "[health] # here\nkey = 1\nmax_load = 4\n[broker]\n",
+		"[broker]\nkey = 2\n[health]":               "[broker]\nkey = 2\n[health]\nkey = 1\n",
+		"[health]\nkey = 2\n":                       "[health]\nkey = 2\n",
+		"health.key = 2\n":                          "health.key = 2\n",
+		"# [health]\n":                              "# [health]\n",
+	} {
+		if got, err := settings.WithLine([]byte(document), "health", "key", "key = 1"); err != nil || string(got) != want {
+			t.Errorf("%q: got %q (%v), want %q", document, got, err, want)
+		}
 	}
 }

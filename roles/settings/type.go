@@ -2,6 +2,7 @@ package settings
 
 import (
 	"encoding"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -20,6 +21,7 @@ const (
 	Switch   Type = "true or false"
 	Duration Type = "a duration"
 	List     Type = "a list of texts"
+	Tables   Type = "a list of tables"
 )
 
 // examples show each type as it is written in the file.
@@ -30,11 +32,14 @@ var examples = map[Type]string{
 	Switch:   `true`,
 	Duration: `"15m"`,
 	List:     `["a", "b"]`,
+	Tables:   `[[section.key]]`,
 }
 
 // typeOf says how a Go type is written, and false for types that no key may have.
 func typeOf(t reflect.Type) (Type, bool) {
 	switch {
+	case unmarshalsText(t) && t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct:
+		return Tables, true
 	case unmarshalsText(t):
 		return Text, true
 	case t == reflect.TypeFor[time.Duration]():
@@ -59,7 +64,7 @@ func unmarshalsText(t reflect.Type) bool {
 	return reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
-func (t Type) mayBeEmpty() bool { return t == Text || t == List }
+func (t Type) mayBeEmpty() bool { return t == Text || t == List || t == Tables }
 
 // fromFile gives the text of a value of the TOML file, and false if it is not of the type.
 func (t Type) fromFile(value any) (string, bool) {
@@ -73,10 +78,19 @@ func (t Type) fromFile(value any) (string, bool) {
 	case bool:
 		return strconv.FormatBool(v), t == Switch
 	case []any:
+		if t == Tables {
+			return encodeTables(v)
+		}
 		text, ok := joinList(v)
 		return text, ok && t == List
 	}
 	return "", false
+}
+
+// encodeTables gives the text form of a TOML array of tables: JSON, dates as texts. The key's own type reads it.
+func encodeTables(tables []any) (string, bool) {
+	text, err := json.Marshal(tables)
+	return string(text), err == nil
 }
 
 // refuseFile says why a value of the TOML file is not of the type.

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// documents are held against the code. CHANGELOG.md is not: it tells of what was.
+func documents(t *testing.T) []string {
+	t.Helper()
+	below, err := filepath.Glob("docs/*.md")
+	if err != nil || len(below) < 3 {
+		t.Fatalf("docs has %d documents: %v", len(below), err)
+	}
+	return append([]string{"README.md", "SECURITY.md", "CONTRIBUTING.md"}, below...)
+}
+
+// TestDocumentsNameWhatExists holds all that stands between backquotes in a document and looks like a file, a test, a Go
+// identifier, a metric, a setting, a flag or a command against the code.
+func TestDocumentsNameWhatExists(t *testing.T) {
+	known := readNames(t)
+	for _, document := range documents(t) {
+		for _, span := range spans(read(t, document)) {
+			if err := known.check(span); err != nil {
+				t.Errorf("%s: `%s`: %v", document, span, err)
+			}
+		}
+	}
+}
+
+func TestNamesThatDoNotExist(t *testing.T) {
+	known := readNames(t)
+	for _, span := range []string{
+		"TestThatIsNonesuch", "broker/nonesuch.go", "nonesuch.go", "nonesuch.tmpl", "docs/nonesuch.md", "roles/nonesuch", "make nonesuch", "Brake.Nonesuch",
+		"health.Nonesuch", "nonesuchByNow", "primary.nonesuch", "primary.nonesuch = 3", "pdns_distribute_nonesuch", "pdns_distribute_failing_zones{nonesuch}",
+		"pdns-distribute nonesuch", "pdns-distribute status --nonesuch", "status --nonesuch", "--nonesuch", "nonesuch-alarm", "nonesuch_key", "nonesuch.toml",
+	} {
+		if known.check(span) == nil {
+			t.Errorf("`%s` is let through", span)
+		}
+	}
+}
+
+var span = regexp.MustCompile("`([^`\n]+)`")
+
+// spans are what a document has between backquotes, blocks of code left out.
+func spans(text string) (found []string) {
+	fenced := false
+	for line := range strings.Lines(text) {
+		switch {
+		case strings.HasPrefix(line, "```"):
+			fenced = !fenced
+		case !fenced && !strings.HasPrefix(line, "    "):
+			for _, match := range span.FindAllStringSubmatch(line, -1) {
+				found = append(found, match[1])
+			}
+		}
+	}
+	return found
+}
+
+var (
+	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	heading = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	notSlug = regexp.MustCompile(`[^\p{L}\p{N}_ -]`)
+)
+
+// TestLinksLeadSomewhere looks for each file that a document links to, and for the heading there.
+func TestLinksLeadSomewhere(t *testing.T) {
+	for _, document := range append(documents(t), "CHANGELOG.md") {
+		for _, found := range link.FindAllStringSubmatch(read(t, document), -1) {
+			to, anchor, _ := strings.Cut(found[1], "#")
+			switch {
+			case strings.Contains(to, "://"):
+				continue
+			case to == "":
+				to = document
+			default:
+				to = filepath.Join(filepath.Dir(document), to)
+			}
+			if text := read(t, to); anchor != "" && !slices.Contains(anchors(text), anchor) {
+				t.Errorf("%s: there is no heading #%s in %s", document, anchor, to)
+			}
+		}
+	}
+}
+
+// anchors are what GitHub calls the headings of a document.
+func anchors(text string) (found []string) {
+	for _, match := range heading.FindAllStringSubmatch(text, -1) {
+		found = append(found, strings.ReplaceAll(notSlug.ReplaceAllString(strings.ToLower(match[1]), ""), " ", "-"))
+	}
+	return found
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// undrawn are packages that the diagram in docs/design.md leaves out.
+var undrawn = []string{
+	"roles/fleet", "roles/demo", "roles/bench", "roles/soak", "roles/roletest", "broker/brokertest", "powerdns/local",
+	"powerdns/local/localtest", "powerdns/must", "roles/private",
+}
+
+// TestPackageDiagram holds the diagram against the list of imports, less what the text below it says that it leaves out.
+func TestPackageDiagram(t *testing.T) {
+	_, diagram, _ := strings.Cut(read(t, "docs/design.md"), "```mermaid\nflowchart")
+	diagram, _, _ = strings.Cut(diagram, "```")
+	drawn := regexp.MustCompile(`(\S+) --> (\S+)`).FindAllString(diagram, -1)
+	var want []string
+	for from, list := range drawable() {
+		for _, to := range list {
+			isImplied := func(between string) bool { return between != to && reaches(drawable(), between, to) }
+			if !slices.ContainsFunc(list, isImplied) {
+				want = append(want, from+" --> "+to)
+			}
+		}
+	}
+	slices.Sort(drawn)
+	slices.Sort(want)
+	if !slices.Equal(drawn, want) {
+		t.Errorf("the diagram in docs/design.md is to have these arrows:\n%s\nand has\n%s",
+			strings.Join(want, "\n"), strings.Join(drawn, "\n"))
+	}
+}
+
+// drawable are the imports among packages above, and among those below.
+func drawable() map[string][]string {
+	isAbove := func(p string) bool { return p == "" || p == "roles" || strings.HasPrefix(p, "roles/") }
+	graph := maps.Clone(imports)
+	maps.DeleteFunc(graph, func(from string, _ []string) bool { return slices.Contains(undrawn, from) })
+	for from, list := range graph {
+		graph[from] = slices.DeleteFunc(slices.Clone(list), func(to string) bool {
+			return slices.Contains(undrawn, to) || isAbove(from) != isAbove(to)
+		})
+	}
+	graph["main"] = graph[""]
+	delete(graph, "")
+	return graph
+}
+
+func reaches(graph map[string][]string, from, to string) bool {
+	return slices.ContainsFunc(graph[from], func(next string) bool { return next == to || reaches(graph, next, to) })
+}

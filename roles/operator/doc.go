@@ -1,0 +1,9 @@
+// Package operator is the commands that a person runs against a running installation. Each connects to the broker
+// with the credentials of a role, see connect.go.
+//
+//   - status.go: [Status] prints how the installation is; zonestatus.go and zonesources.go: how single zones are
+//   - sync.go: [Sync] has zones published and applied again, or nodes compared; confirm.go: held deletions are
+//     confirmed
+//   - forget.go: [Forget] deregisters nodes permanently
+//   - healthcheck.go: [Healthcheck] asks the role on this host whether it is alive
+package operator

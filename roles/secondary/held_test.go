@@ -1,0 +1,58 @@
+package secondary
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pdns-distribute/broker"
+	"pdns-distribute/powerdns/transfer"
+	"pdns-distribute/powerdns/zone"
+	"pdns-distribute/roles/roletest"
+)
+
+// What is applied while a review reads stays as it was applied, whatever the review found; all else is as it was
+// found.
+func TestAppliedMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		version := func(n int, serial uint32) *zone.State {
+			return &zone.State{Name: roletest.ZoneOf(n), Serial: serial, Digest: zone.Digest{byte(serial)}, Published: roletest.Noon}
+		}
+		h := newHoldings()
+		h.apply(version(1, 1), broker.Place{})
+		h.apply(version(2, 1), broker.Place{})
+		time.Sleep(time.Second)
+		begin := time.Now()
+		time.Sleep(time.Second)
+		h.apply(version(2, 2), broker.Place{})
+		h.apply(version(3, 1), broker.Place{})
+		found := map[zone.Name]holding{
+			roletest.ZoneOf(2): holdingOf(version(2, 1), begin), roletest.ZoneOf(4): holdingOf(version(4, 1), begin),
+		}
+		if meanwhile := h.replace(found, begin); len(meanwhile) != 2 || !meanwhile[roletest.ZoneOf(2)] || !meanwhile[roletest.ZoneOf(3)] {
+			t.Errorf("applied meanwhile: %v", meanwhile)
+		}
+		for what, test := range map[string]struct {
+			state        *zone.State
+			held, proven bool
+		}{
+			"not found":                          {version(1, 1), false, false},
+			"found, and another applied":         {version(2, 1), false, false},
+			"applied, and another found":         {version(2, 2), true, true},
+			"applied, and not found":             {version(3, 1), true, true},
+			"found":                              {version(4, 1), true, false},
+			"found, but another version of that": {version(4, 2), false, false},
+		} {
+			if _, err := h.of(test.state); (err == nil) != test.held || err != nil && !errors.Is(err, transfer.ErrNotServed) {
+				t.Errorf("%s: %v", what, err)
+			}
+			if h.proves(test.state) != test.proven {
+				t.Errorf("%s: proven is not %v", what, test.proven)
+			}
+		}
+		if at, name := h.last(); name != roletest.ZoneOf(3) || !at.Equal(time.Now()) {
+			t.Errorf("the last was %s, %s", name, at)
+		}
+	})
+}

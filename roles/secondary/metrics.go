@@ -1,0 +1,36 @@
+package secondary
+
+import "github.com/prometheus/client_golang/prometheus"
+
+type metrics struct {
+	states   *prometheus.CounterVec
+	took     prometheus.Histogram
+	ahead    prometheus.Counter
+	repaired prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer, held *holdings) metrics {
+	m := metrics{
+		states: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pdns_distribute_secondary_states_total",
+			Help: "States by result: applied, removed, held already, failed, refused as forged or played back.",
+		}, []string{"result"}),
+		took: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "pdns_distribute_secondary_apply_seconds",
+			Help:    "From taking a state to the proof that PowerDNS serves it.",
+			Buckets: []float64{.002, .005, .01, .02, .05, .1, .5, 1, 5, 30},
+		}),
+		ahead: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pdns_distribute_secondary_ordered_ahead_total",
+			Help: "Transfers that were ordered before the state was there.",
+		}),
+		repaired: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pdns_distribute_secondary_repaired_total",
+			Help: "Zones whose content in PowerDNS had been changed by others, and that it was given again.",
+		}),
+	}
+	reg.MustRegister(m.states, m.took, m.ahead, m.repaired, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "pdns_distribute_secondary_zones", Help: "Zones that PowerDNS is known to serve as published.",
+	}, func() float64 { return float64(held.count()) }))
+	return m
+}

@@ -1,0 +1,129 @@
+package secondary
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"pdns-distribute/health"
+	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/store"
+	"pdns-distribute/powerdns/transfer"
+	"pdns-distribute/roles/checkpoint"
+	"pdns-distribute/roles/config"
+	"pdns-distribute/roles/node"
+	"pdns-distribute/roles/work"
+)
+
+// Secondary is the role beside a secondary PowerDNS: it follows the published states and makes PowerDNS serve them.
+// Its parts are safe for concurrent use; nothing here is set after New.
+type Secondary struct {
+	*node.Node
+	cfg     config.SecondaryConfig
+	metrics metrics
+
+	// States come from the feed, and become jobs.
+	feed     feedState
+	verifier verifier
+	jobs     *work.Runner[job]
+
+	// PowerDNS takes them from the server.
+	source   *zoneSource
+	server   *transfer.Server
+	applier  *applier
+	powerdns *node.Monitor
+
+	// What is here.
+	store    *store.Store
+	held     *holdings // PowerDNS is known to serve it
+	reviewed *reviewed
+	refills  *work.Schedule    // zones that PowerDNS must be given again
+	judge    *checkpoint.Judge // of whether that is all; nil without trusted keys
+}
+
+const condFeed = "feed"
+
+// New opens the store and binds the role's listeners. Run does the rest.
+func New(cfg config.Config, deps node.Deps) (*Secondary, error) {
+	api, err := powerdns.NewClient(cfg.PowerDNS)
+	if err != nil {
+		return nil, err
+	}
+	trusted, err := cfg.Secondary.Trusted()
+	if err != nil {
+		return nil, err
+	}
+	s := &Secondary{cfg: cfg.Secondary, held: newHoldings(), reviewed: newReviewed(), refills: work.NewSchedule()}
+	if s.store, err = store.Open(filepath.Join(s.cfg.StateDir, "zones.db")); err != nil {
+		return nil, err
+	}
+	s.store.OnDamage(s.zoneDamaged)
+	s.verifier = verifier{trusted: trusted, store: s.store}
+	s.source = newZoneSource(s.store)
+	listening := transfer.Config{Listen: s.cfg.TransferListen, OnTransfer: s.source.transferred}
+	if s.server, err = transfer.NewServer(listening, s.source); err != nil {
+		return nil, errors.Join(fmt.Errorf("secondary.transfer_listen: %w", err), s.store.Close())
+	}
+	if s.Node, err = node.New(cfg, health.RoleSecondary, deps, condFeed, node.CondPowerDNS); err != nil {
+		return nil, errors.Join(err, s.server.Close(), s.store.Close())
+	}
+	s.StateDir = s.cfg.StateDir
+	if what := s.store.Damage(); what != "" {
+		s.Log.Error().Str("what", what).
+			Msg("the store was damaged; PowerDNS goes on with what it has, and all zones are delivered again")
+	}
+	if err := s.scheduleParked(); err != nil {
+		return nil, errors.Join(err, s.Close(), s.server.Close(), s.store.Close())
+	}
+	s.applier = newApplier(api, cfg.PowerDNS.DNSAddress, s.server.Addr().String(), s.cfg)
+	s.powerdns = node.NewMonitor(api, s.Ready, s.Log, s.reviewAll)
+	s.metrics = newMetrics(s.Registry, s.held)
+	s.jobs = s.newRunner(s.cfg.Workers)
+	s.judgeByCheckpoints()
+	return s, nil
+}
+
+// Run works until ctx ends. The store is closed when nothing uses it any more.
+func (s *Secondary) Run(ctx context.Context) error {
+	defer s.applier.purges.line.Close()
+	err := s.RunAll(ctx, s.describe,
+		s.server.Run, s.powerdns.Watch, s.follow, s.jobs.Run, s.orderAhead,
+		s.refillDue, s.keepReviewing, s.scrub, s.followCheckpoints, s.learnAliases, s.dropTombstones,
+		func(ctx context.Context) error { return s.AnswerAsks(ctx, s.answer) },
+		func(ctx context.Context) error { return s.AnswerChecks(ctx, node.NewAnswers(s.sources())) })
+	return errors.Join(err, s.store.Close())
+}
+
+func (s *Secondary) learnAliases(ctx context.Context) error {
+	return s.applier.aliases.learn(ctx, s.store, s.Log)
+}
+
+// dropTombstones has the store forget zones that were deleted long ago, daily.
+func (s *Secondary) dropTombstones(ctx context.Context) error {
+	for work.Wait(ctx, 24*time.Hour) {
+		if err := s.store.DropTombstones(time.Now()); err != nil {
+			s.Log.Error().Err(err).Msg("the store cannot forget zones that were deleted long ago; is its disk full?")
+		}
+	}
+	return nil
+}
+
+// describe says how the role is.
+func (s *Secondary) describe(p *health.Presence) {
+	found := s.reviewed.findings()
+	p.Zones, p.PowerDNS = s.held.count(), s.powerdns.RunningVersion()
+	p.Secondary.LastApplied, p.Secondary.LastZone = s.held.last()
+	p.Warnings, p.Secondary.SignedUntil = found.warnings, found.signed
+	if len(found.foreign) > 0 && s.cfg.ExtraZones == config.ExtraReport {
+		p.Secondary.Extra, p.Secondary.ExtraFirst = len(found.foreign), found.foreign[0]
+	}
+	if p.Repaired = s.store.Damage(); p.Repaired != "" {
+		p.RepairedAt = s.Started
+	}
+	p.Secondary.Refeed, p.Secondary.Addresses = s.feed.requested(), s.cfg.PublicAddresses
+	if s.judge != nil {
+		p.Secondary.Checkpoint = presenceOf(s.judge.Verdict())
+	}
+}

@@ -1,0 +1,146 @@
+package secondary
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/transfer"
+	"pdns-distribute/powerdns/zone"
+	"pdns-distribute/roles/config"
+	"pdns-distribute/roles/work"
+)
+
+// applier makes the PowerDNS beside a secondary take versions of zones, and proves that it serves them. It may be used
+// for many zones at a time, but for one zone by one goroutine.
+type applier struct {
+	*ownership
+	dns string // where PowerDNS answers
+
+	taking   atomic.Int64  // zones that PowerDNS is taking
+	deleting chan struct{} // full while a zone is deleted
+
+	purges  *purges
+	aliases *aliases
+}
+
+func newApplier(api *powerdns.Client, dns, master string, cfg config.SecondaryConfig) *applier {
+	return &applier{
+		ownership: &ownership{
+			api: api, master: master, takeOver: cfg.TakeOver, clean: cfg.ExtraZones == config.ExtraDelete,
+			ours: map[zone.Name]time.Time{},
+		},
+		dns: dns, deleting: make(chan struct{}, 1), purges: newPurges(api, dns), aliases: newAliases(),
+	}
+}
+
+// How long the steps of one attempt may take. Whoever calls transfer tries again later.
+const (
+	attempts = 3
+
+	// From the order to PowerDNS's question for the zone, for each zone that is being taken: idle it takes 2 ms. Doubled
+	// with each order up to lastPatience.
+	firstPatience = 30 * time.Millisecond
+	lastPatience  = 2 * time.Second
+
+	// Between the first two questions for the new answer, for each zone on its way.
+	firstPause = 500 * time.Microsecond
+
+	// From the last message to the new answer, and for each MB of the zone commitPerMB more.
+	commitPatience = 3 * time.Second
+	commitPerMB    = 500 * time.Millisecond
+)
+
+var errNotTaken = errors.New("PowerDNS does not take the zone")
+
+// transfer has PowerDNS take the staged version and returns when that is what it answers past its caches. before is
+// what it served until now, nil when that is not known.
+func (a *applier) transfer(ctx context.Context, v *stagedVersion, before *zone.Zone) error {
+	z := v.zone
+	created, err := a.ensure(ctx, z.Name())
+	if err != nil {
+		return err
+	}
+	a.taking.Add(1)
+	defer a.taking.Add(-1)
+	proof := transfer.NewProof(a.dns, z, before, created)
+	for range attempts {
+		if err = a.transferOnce(ctx, v); err == nil {
+			err = proof.Await(ctx, a.crowd()*firstPause, commitTime(z))
+		}
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, errNotTaken) && !errors.Is(err, transfer.ErrNotServed) {
+			return err
+		}
+		a.forget(z.Name()) // somebody may have changed the zone's kind or master
+		if _, again := a.ensure(ctx, z.Name()); again != nil {
+			return again
+		}
+	}
+	return err
+}
+
+// crowd is how many zones PowerDNS is taking, by which everything takes longer.
+func (a *applier) crowd() time.Duration { return time.Duration(a.taking.Load()) }
+
+func commitTime(z *zone.Zone) time.Duration {
+	return commitPatience + time.Duration(z.Size()>>20)*commitPerMB
+}
+
+// transferOnce orders a transfer and returns when PowerDNS has got all of it. The commit comes after. PowerDNS drops
+// orders while a transfer of the zone runs, and sometimes shortly after one, with a 200 (4.7.3): so they are repeated
+// until it begins. A transfer that it began by itself does as well. One that was ordered ahead is ordered again only
+// if it does not begin.
+func (a *applier) transferOnce(ctx context.Context, v *stagedVersion) error {
+	if !v.ahead {
+		work.Drain(v.begun)
+		work.Drain(v.sent)
+	}
+	for patience := a.crowd() * firstPatience; ; patience *= 2 {
+		if v.ahead {
+			v.ahead = false
+		} else if err := a.order(ctx, v.zone.Name()); err != nil {
+			return err
+		}
+		select {
+		case <-v.begun:
+		case err := <-v.sent:
+			return sentError(err)
+		case <-time.After(patience):
+			if patience < lastPatience {
+				continue
+			}
+			return fmt.Errorf("%w: no AXFR request for the zone came to %s", errNotTaken, a.master)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		select { // the loopback server ends transfers that stand still
+		case err := <-v.sent:
+			return sentError(err)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// order has PowerDNS begin a transfer of the zone soon.
+func (a *applier) order(ctx context.Context, name zone.Name) error {
+	err := a.api.Retrieve(ctx, name)
+	if errors.Is(err, powerdns.ErrNotFound) {
+		a.forget(name)
+		return fmt.Errorf("%w: the zone is gone from PowerDNS", errNotTaken)
+	}
+	return err
+}
+
+func sentError(err error) error {
+	if err != nil {
+		return fmt.Errorf("%w: PowerDNS broke off the transfer: %w", errNotTaken, err)
+	}
+	return nil
+}
