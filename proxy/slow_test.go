@@ -46,13 +46,10 @@ func impatient(t *testing.T, upstream string) (_ *testProxy, closed <-chan strin
 // handshake leaves a connection behind its handshake.
 func (p *testProxy) handshake(t *testing.T, protocol string) net.Conn {
 	t.Helper()
-	conn, err := net.Dial("tcp", p.Addr().String())
+	conn, err := p.secured(&tls.Config{InsecureSkipVerify: true, NextProtos: []string{protocol}})
 	must.OK(t, err)
 	t.Cleanup(func() { conn.Close() })
-	secured := tls.Client(conn, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{protocol}})
-	must.OK(t, conn.SetDeadline(time.Now().Add(patience)))
-	must.OK(t, secured.Handshake())
-	return secured
+	return conn
 }
 
 // Clients that hold all places, in every way there is, are ended, and another one is served.
