@@ -36,6 +36,9 @@ func (d Deviation) Error() string {
 	return fmt.Sprintf("%s=%s (should be %s: %s)", d.what, is, d.should, d.why)
 }
 
+// ByTransfer reports whether a transfer puts it right: it belongs to the content.
+func (d Deviation) ByTransfer() bool { return d.by == byTransfer }
+
 // Describe puts deviations into one line.
 func Describe(wrong []Deviation) string {
 	texts := make([]string, len(wrong))
@@ -155,6 +158,18 @@ func (s ZoneState) Kept() map[string][]string {
 		}
 	}
 	return left
+}
+
+// Unknown returns the kinds of metadata that are neither documented nor made for other programs, in order.
+func (s ZoneState) Unknown() (kinds []string) {
+	for kind := range s.Metadata {
+		known := slices.ContainsFunc(obeyedOfZones, func(o obeyed) bool { return o.what == kind })
+		if !known && !strings.HasPrefix(kind, "X-") {
+			kinds = append(kinds, kind)
+		}
+	}
+	slices.Sort(kinds)
+	return kinds
 }
 
 func (s ZoneState) keys() (ids []string) {

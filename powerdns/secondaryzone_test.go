@@ -104,7 +104,7 @@ func deviationsOf(t *testing.T, s *local.Server, c *powerdns.Client, name zone.N
 	list := slices.Clone(deviations)
 	if c.SetMetadata(t.Context(), name, "SIGNALING-ZONE", []string{""}) == nil { // since 5.0
 		list = append(list, deviation{"SIGNALING-ZONE", "", "SIGNALING-ZONE", "1"})
-		must.OK(t, c.SetMetadata(t.Context(), name, "SIGNALING-ZONE", nil))
+		must.OK(t, c.SetMetadata(t.Context(), name, "SIGNALING-ZONE", []string{}))
 	}
 	call(t, s, http.MethodPut, "/zones/state.example.", `{"catalog":"cat.example."}`)
 	state, err := c.ZoneState(t.Context(), name)

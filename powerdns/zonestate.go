@@ -16,6 +16,7 @@ type ZoneState struct {
 	Name     zone.Name
 	Kind     Kind
 	Masters  []string
+	Serial   uint32              // stored, 0 while there is no content
 	Catalog  string              // the catalog zone that has it as a member; 4.7 with gsqlite3 does not tell
 	Account  string              // PowerDNS does nothing by it
 	Keys     []int               // ids of its DNSSEC keys, active or not
@@ -27,6 +28,7 @@ func (c *Client) ZoneState(ctx context.Context, n zone.Name) (ZoneState, error) 
 	var z struct {
 		Kind    Kind     `json:"kind"`
 		Masters []string `json:"masters"`
+		Serial  uint32   `json:"serial"`
 		Catalog string   `json:"catalog"`
 		Account string   `json:"account"`
 	}
@@ -39,7 +41,8 @@ func (c *Client) ZoneState(ctx context.Context, n zone.Name) (ZoneState, error) 
 	}
 	keys, err := c.Cryptokeys(ctx, n)
 	return ZoneState{
-		Name: n, Kind: z.Kind, Masters: z.Masters, Catalog: z.Catalog, Account: z.Account, Keys: keys, Metadata: metadata,
+		Name: n, Kind: z.Kind, Masters: z.Masters, Serial: z.Serial, Catalog: z.Catalog, Account: z.Account,
+		Keys: keys, Metadata: metadata,
 	}, err
 }
 
