@@ -109,17 +109,20 @@ func (b beside) spoiled(t *testing.T, name zone.Name) map[string]func() {
 	b.request(t, http.MethodPost, "/tsigkeys", `{"name":"mig","algorithm":"hmac-sha256"}`)
 	put := func(body string) func() { return func() { b.request(t, http.MethodPut, "/zones/"+name.ID(), body) } }
 	set := func(kind, value string) func() { return func() { b.setMetadata(t, name, kind, value) } }
+	call := func(kind, value string) func() {
+		return func() { roletest.Must(t, b.api.SetMetadata(t.Context(), name, kind, []string{value})) }
+	}
 	return map[string]func(){
 		"masters":                      put(`{"masters":["127.0.0.2:1"]}`),
 		"AXFR-MASTER-TSIG":             put(`{"slave_tsig_key_ids":["mig."]}`),
-		"AXFR-SOURCE":                  set("AXFR-SOURCE", "192.0.2.1"),
-		"IXFR":                         set("IXFR", "1"),
+		"AXFR-SOURCE":                  call("AXFR-SOURCE", "192.0.2.1"),
+		"IXFR":                         call("IXFR", "1"),
 		"LUA-AXFR-SCRIPT":              set("LUA-AXFR-SCRIPT", script),
 		"LUA-AXFR-SCRIPT=/nowhere.lua": set("LUA-AXFR-SCRIPT", "/nowhere.lua"),
 		"SOA-EDIT=INCEPTION-INCREMENT": put(`{"soa_edit":"INCEPTION-INCREMENT"}`),
 		"SOA-EDIT= ":                   put(`{"soa_edit":""}`),
 		"keys":                         func() { b.request(t, http.MethodPost, "/zones/"+name.ID()+"/cryptokeys", csk) },
-		"PUBLISH-CDS":                  set("PUBLISH-CDS", "0"),
+		"PUBLISH-CDS":                  call("PUBLISH-CDS", "0"),
 		"NSEC3PARAM":                   set("NSEC3PARAM", "1 0 0 ab"),
 		"NSEC3NARROW":                  set("NSEC3NARROW", "1"),
 		"PRESIGNED=1":                  set("PRESIGNED", "1"),
@@ -138,6 +141,9 @@ func TestZonesAreOursInAllThatIsObeyed(t *testing.T) {
 			b := newBeside(t, backend, contents["plain"])
 			for what, spoil := range b.spoiled(t, name) {
 				for kind, z := range contents {
+					if kind != "plain" && !aboutDenial(what) {
+						continue
+					}
 					b.createForeign(t, name)
 					spoil()
 					roletest.Must(t, b.take(t.Context(), z))
@@ -158,6 +164,11 @@ func TestZonesAreOursInAllThatIsObeyed(t *testing.T) {
 			}
 		})
 	}
+}
+
+// aboutDenial says what depends on the content.
+func aboutDenial(what string) bool {
+	return what == "keys" || strings.Contains(what, "NSEC3") || strings.Contains(what, "PRESIGNED")
 }
 
 // createForeign makes a secondary zone of another master, with what is nobody's business here.
