@@ -67,8 +67,9 @@ test-remedies: setup ## raise alarms, run what they tell an operator to run, and
 test-release: ## what depends on the release of PowerDNS, with the pdns_server and pdnsutil in the folder PDNS, such as PDNS=/opt/pdns-5.1/bin
 	PATH="$(PDNS):$$PATH" go test -count=1 ./powerdns/origin ./powerdns/transfer
 	PATH="$(PDNS):$$PATH" go test -count=1 -run 'Spelling|Variants' ./proxy
-	PATH="$(PDNS):$$PATH" go test -count=1 -run TestEditsAreTransfers ./roles/secondary
-	PATH="$(PDNS):$$PATH" go test -count=1 -run 'TestAnotherServer|TestMappedView|TestKindChangedAway' ./roles/fleet
+	PATH="$(PDNS):$$PATH" go test -count=1 -run 'TestContract/.*/zone_at_a_secondary|TestDenialKept' ./powerdns
+	PATH="$(PDNS):$$PATH" go test -count=1 -run 'TestEditsAreTransfers|TestZonesAreOurs|TestZonesThatCannot' ./roles/secondary
+	PATH="$(PDNS):$$PATH" go test -count=1 -run 'TestAnotherServer|TestMappedView|TestKindChangedAway|TestAllThatIsObeyed' ./roles/fleet
 
 .PHONY: test-databases
 test-databases: ## two primaries on replicated PostgreSQL and MariaDB, and on a Galera cluster; takes ten minutes

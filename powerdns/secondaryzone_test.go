@@ -150,6 +150,11 @@ func TestDenialKeptOfTransfers(t *testing.T) {
 		source, secondary := clientOf(t, primary.Config()), clientOf(t, edge.Config())
 		name := newZone(t, source, "denies.example", powerdns.ZoneSpec{SOAEditAPI: "INCREASE"})
 		want := powerdns.SecondaryZone{Master: primary.DNSAddr}
+		must.OK(t, source.Patch(t.Context(), name, []powerdns.RRset{ // what opt-out is about, and what has no records itself
+			{Name: zone.MustParseName("sub.denies.example"), Type: "NS", TTL: 60, Content: []string{"ns.elsewhere.example."}},
+			{Name: zone.MustParseName("low.ent.denies.example"), Type: "NS", TTL: 60, Content: []string{"ns.elsewhere.example."}},
+			a(zone.MustParseName("a.b.denies.example"), "192.0.2.1"), a(zone.MustParseName("*.wild.denies.example"), "192.0.2.1"),
+		}))
 		must.OK(t, secondary.CreateZone(t.Context(), name, powerdns.Slave, []string{primary.DNSAddr}))
 		for _, put := range []string{
 			"{}", `{"dnssec":true}`, `{"nsec3param":"1 0 0 -"}`, `{"nsec3param":"1 0 5 AB12"}`, `{"nsec3param":"1 1 3 cd"}`,
@@ -170,6 +175,7 @@ func TestDenialKeptOfTransfers(t *testing.T) {
 				return err
 			})
 			wantDeviations(t, secondary, name, want)
+			must.OK(t, transfer.ProveAll(t.Context(), edge.DNSAddr, z))
 			if want.NSEC3Param != "" {
 				foreign := want
 				foreign.NSEC3Param = "1 0 0 ff"

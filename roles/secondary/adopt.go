@@ -39,7 +39,7 @@ func (a *applier) ensure(ctx context.Context, z *zone.Zone) (created bool, err e
 	return created, nil
 }
 
-// adoptZone makes a zone that exists ours in all that PowerDNS obeys. Zones of another kind are somebody's own, and
+// adoptZone makes a zone that exists ours in all that PowerDNS obeys. Zones of another kind are made by somebody else, and
 // only taken when the operator says so.
 func (a *applier) adoptZone(ctx context.Context, z *zone.Zone) (anew bool, err error) {
 	state, err := a.api.ZoneState(ctx, z.Name())
