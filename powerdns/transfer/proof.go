@@ -82,7 +82,7 @@ func sameRecords(a, b []zone.Record) bool {
 // first is the pause behind the first question: the fewer zones are on their way the sooner PowerDNS is done with one.
 func (p Proof) Await(ctx context.Context, first, patience time.Duration) error {
 	deadline := time.Now().Add(patience)
-	for pause := first; ; pause = min(pause*3/2, 100*time.Millisecond) {
+	for next := first; ; next = min(next*5/4, 100*time.Millisecond) {
 		err := p.check(ctx)
 		if err == nil || ctx.Err() != nil {
 			return errors.Join(err, ctx.Err())
@@ -90,11 +90,18 @@ func (p Proof) Await(ctx context.Context, first, patience time.Duration) error {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("%w after %s: %w", ErrNotServed, patience, err)
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pause):
+		if err := pause(ctx, next); err != nil {
+			return err
 		}
+	}
+}
+
+func pauseByTimer(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
 	}
 }
 

@@ -47,7 +47,7 @@ const (
 	lastPatience  = 2 * time.Second
 
 	// Between the first two questions for the new answer, for each zone on its way.
-	firstPause = 500 * time.Microsecond
+	firstPause = 200 * time.Microsecond
 
 	// From the last message to the new answer, and for each MB of the zone commitPerMB more.
 	commitPatience = 3 * time.Second
