@@ -89,7 +89,7 @@ func New(cfg config.Config, deps node.Deps) (*Secondary, error) {
 func (s *Secondary) Run(ctx context.Context) error {
 	defer s.applier.purges.line.Close()
 	err := s.RunAll(ctx, s.describe,
-		s.server.Run, s.powerdns.Watch, s.follow, s.jobs.Run, s.orderAhead,
+		s.server.Run, s.powerdns.Watch, s.follow, s.overtake, s.jobs.Run, s.orderAhead,
 		s.refillDue, s.keepReviewing, s.scrub, s.followCheckpoints, s.learnAliases, s.dropTombstones,
 		func(ctx context.Context) error { return s.AnswerAsks(ctx, s.answer) },
 		func(ctx context.Context) error { return s.AnswerChecks(ctx, node.NewAnswers(s.sources())) })
