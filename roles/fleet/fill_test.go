@@ -15,7 +15,7 @@ import (
 // later out of its feed does not undo it.
 func TestChangesPassAFill(t *testing.T) {
 	t.Parallel()
-	const zones = 300
+	const zones = 500
 	i := start(t, fleet.Options{Set: map[string]string{"primary.sweep_interval": "1s", "primary.scrub_rate": "0"}})
 	must.OK(t, createMany(i.ctx, i.own, "fill", zones, 4)) // bypassing the proxy: nobody waits for these
 	i.eventually("before", i.allSame)

@@ -44,9 +44,9 @@ func (j job) message() work.Message {
 func (s *Secondary) follow(ctx context.Context) error {
 	return s.Conn.Feed(ctx, func(m broker.FeedMsg) {
 		j := s.jobOf(&m)
-		s.feed.begin(j)
+		s.news.bring(m, j)
 		s.jobs.Add(ctx, m.Zone, j)
-		s.feed.end(m)
+		s.news.queued(m)
 	}, s.feedOpened, s.feedStatus)
 }
 

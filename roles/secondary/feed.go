@@ -2,19 +2,15 @@ package secondary
 
 import (
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"pdns-distribute/broker"
 	"pdns-distribute/powerdns/zone"
-	"pdns-distribute/roles/work"
 )
 
-// feedState is which feed the states come from, whether all of it is to be delivered again, and whether it delivers
-// news. It is safe for concurrent use.
+// feedState is which feed the states come from, and whether all of it is to be delivered again. It is safe for
+// concurrent use.
 type feedState struct {
-	catchingUp atomic.Bool // what stands in line is no news
-
 	mu sync.Mutex
 
 	// Under mu.
@@ -26,16 +22,6 @@ func (f *feedState) open(created, refeed time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.created, f.refeed = created, refeed
-}
-
-// begin notes which job the feed has brought. It may have to wait for a place in the queue.
-func (f *feedState) begin(j job) { f.catchingUp.Store(j.priority == work.Background) }
-
-// end notes that the queue has the job.
-func (f *feedState) end(m broker.FeedMsg) {
-	if m.NumPending == 0 {
-		f.catchingUp.Store(false)
-	}
 }
 
 // since is when the feed was created.
@@ -71,6 +57,9 @@ func (s *Secondary) feedOpened(feed broker.FeedInfo) {
 	}
 	if err != nil {
 		s.Log.Error().Err(err).Msg("the store cannot be used; is its disk full?")
+	}
+	if !s.feed.since().Equal(feed.Created) {
+		s.news.reset()
 	}
 	s.feed.open(feed.Created, refeed)
 	if !refeed.IsZero() {

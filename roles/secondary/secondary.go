@@ -26,6 +26,7 @@ type Secondary struct {
 
 	// States come from the feed, and become jobs.
 	feed     feedState
+	news     *news
 	verifier verifier
 	jobs     *work.Runner[job]
 
@@ -55,7 +56,7 @@ func New(cfg config.Config, deps node.Deps) (*Secondary, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Secondary{cfg: cfg.Secondary, held: newHoldings(), reviewed: newReviewed(), refills: work.NewSchedule()}
+	s := &Secondary{cfg: cfg.Secondary, held: newHoldings(), reviewed: newReviewed(), refills: work.NewSchedule(), news: newNews()}
 	if s.store, err = store.Open(filepath.Join(s.cfg.StateDir, "zones.db")); err != nil {
 		return nil, err
 	}
