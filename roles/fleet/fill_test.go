@@ -15,7 +15,7 @@ import (
 // later out of its feed does not undo it.
 func TestChangesPassAFill(t *testing.T) {
 	t.Parallel()
-	const zones = 500
+	const zones = 150
 	i := start(t, fleet.Options{Set: map[string]string{"primary.sweep_interval": "1s", "primary.scrub_rate": "0"}})
 	must.OK(t, createMany(i.ctx, i.own, "fill", zones, 4)) // bypassing the proxy: nobody waits for these
 	i.eventually("before", i.allSame)
@@ -31,7 +31,7 @@ func TestChangesPassAFill(t *testing.T) {
 		}
 		return nil
 	})
-	for _, n := range []int{0, zones / 2, zones - 1} {
+	for _, n := range []int{zones - 1, zones / 2, 0} {
 		name := numbered("fill", n)
 		i.prefer("wait=60", "PATCH", zonesPath+"/"+name.ID(), patchText(name, "changed")).held(t, 204, proxy.StatusInSync, "2/2")
 		if got := i.texts(name); got[0] != "changed" || got[1] != "changed" {
@@ -42,8 +42,8 @@ func TestChangesPassAFill(t *testing.T) {
 	i.prefer("wait=60", "POST", zonesPath, fmt.Sprintf(`{"name":%q,"kind":"Native","nameservers":["ns1.example.net."]}`, made)).
 		held(t, 201, proxy.StatusInSync, "2/2")
 	i.prefer("wait=60", "DELETE", zonesPath+"/"+deleted.ID(), "").held(t, 204, proxy.StatusInSync, "2/2")
-	if n := i.metric(s.ID, held); n >= zones {
-		t.Errorf("%s is filled with %.0f zones before the changes are served: nothing was passed", s.ID, n)
+	if i.metric(s.ID, "pdns_distribute_secondary_overtaken_total") == 0 {
+		t.Error("no change has passed the fill")
 	}
 	i.eventually("after", i.allSame)
 	i.complete("ns1", "ns2")
