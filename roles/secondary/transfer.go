@@ -56,8 +56,9 @@ const (
 	firstPatience = 30 * time.Millisecond
 	lastPatience  = 2 * time.Second
 
-	// Between the first two questions for the new answer, for each zone on its way.
-	firstPause = 500 * time.Microsecond
+	// Between the first two questions for the new answer: of a zone that is on its way alone, and of several, for each.
+	firstPauseAlone = 200 * time.Microsecond
+	firstPause      = 500 * time.Microsecond
 
 	// From the last message to the new answer, and for each MB of the zone commitPerMB more.
 	commitPatience = 3 * time.Second
@@ -97,7 +98,7 @@ func (a *applier) takeOnce(ctx context.Context, v *stagedVersion, proof transfer
 	if err := a.transferOnce(ctx, v); err != nil {
 		return err
 	}
-	if err := proof.Await(ctx, a.crowd()*firstPause, commitTime(v.zone)); err != nil {
+	if err := proof.Await(ctx, a.firstPause(), commitTime(v.zone)); err != nil {
 		return err
 	}
 	a.reached.Store(true)
@@ -105,7 +106,14 @@ func (a *applier) takeOnce(ctx context.Context, v *stagedVersion, proof transfer
 }
 
 // crowd is how many zones PowerDNS is taking, by which everything takes longer.
-func (a *applier) crowd() time.Duration { return time.Duration(max(a.taking.Load(), 1)) }
+func (a *applier) crowd() time.Duration { return time.Duration(a.taking.Load()) }
+
+func (a *applier) firstPause() time.Duration {
+	if crowd := a.crowd(); crowd > 1 {
+		return crowd * firstPause
+	}
+	return firstPauseAlone
+}
 
 func commitTime(z *zone.Zone) time.Duration {
 	return commitPatience + time.Duration(z.Size()>>20)*commitPerMB
@@ -120,7 +128,7 @@ func (a *applier) transferOnce(ctx context.Context, v *stagedVersion) error {
 		work.Drain(v.begun)
 		work.Drain(v.sent)
 	}
-	for patience := a.crowd() * firstPatience; ; patience *= 2 {
+	for patience := max(a.crowd(), 1) * firstPatience; ; patience *= 2 {
 		if v.ahead {
 			v.ahead = false
 		} else if err := a.order(ctx, v.zone.Name()); err != nil {
