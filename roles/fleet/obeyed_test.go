@@ -71,7 +71,8 @@ func (i *harness) movedIn() {
 func (i *harness) created(origin string, spec func(zone.Name, ...powerdns.RRset) powerdns.ZoneSpec) zone.Name {
 	i.t.Helper()
 	name := zone.MustParseName(origin)
-	must.OK(i.t, i.api.CreateZoneWith(i.ctx, spec(name, text(name, "first"), text(below("a.b.ent", name), "first"), text(below("*.wild", name), "first"))))
+	must.OK(i.t, i.api.CreateZoneWith(i.ctx, spec(name,
+		text(name, "first"), text(below("a.b.ent", name), "first"), text(below("*.wild", name), "first"))))
 	i.eventually("created", func(ctx context.Context) error { return i.same(ctx, name) })
 	return name
 }
