@@ -123,8 +123,8 @@ var obeyedOfZones = []obeyed{
 	metadata("FORWARD-DNSUPDATE", kept, nil, "", updates),
 	metadata("NOTIFY-DNSUPDATE", kept, nil, "", updates),
 	metadata("SOA-EDIT-DNSUPDATE", kept, nil, "", updates),
-	metadata("ENABLE-LUA-RECORDS", kept, nil, "", "LUA records answer nothing without it, where pdns.conf does not enable them"),
-	metadata("RFC1123-CONFORMANCE", kept, nil, "", "it is about edits by the API; what that refuses is transferred"), // 5.1
+	metadata("ENABLE-LUA-RECORDS", kept, nil, "", "without it LUA records may answer nothing"),
+	metadata("RFC1123-CONFORMANCE", kept, nil, "", "edits by the API that it refuses are transferred"), // 5.1
 	metadata("CATALOG-HASH", kept, nil, "", "PowerDNS uses it for zones of kind Producer alone"),
 }
 

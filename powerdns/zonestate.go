@@ -59,8 +59,8 @@ func (c *Client) metadata(ctx context.Context, n zone.Name) (map[string][]string
 	return byKind, err
 }
 
-// Correct changes what deviates at an existing zone, as far as the API lets one: ErrRejected where it does not, of which
-// the zone may have been corrected in part. What a transfer brings is left to the next transfer.
+// Correct changes what deviates at an existing zone, as far as the API lets one: ErrRejected where it does not, though
+// some of it may have been corrected. What a transfer brings is left to the next transfer.
 func (c *Client) Correct(ctx context.Context, state ZoneState, want SecondaryZone, wrong []Deviation) error {
 	done := map[correction]bool{}
 	for _, d := range wrong {

@@ -39,8 +39,8 @@ func (a *applier) ensure(ctx context.Context, z *zone.Zone) (created bool, err e
 	return created, nil
 }
 
-// adoptZone makes a zone that exists ours in all that PowerDNS obeys. Zones of another kind are made by somebody else, and
-// only taken when the operator says so.
+// adoptZone makes a zone that exists ours in all that PowerDNS obeys. Zones of another kind are made by somebody else,
+// and only taken when the operator says so.
 func (a *applier) adoptZone(ctx context.Context, z *zone.Zone) (anew bool, err error) {
 	state, err := a.api.ZoneState(ctx, z.Name())
 	if err != nil {
@@ -68,10 +68,14 @@ func (a *applier) adoptZone(ctx context.Context, z *zone.Zone) (anew bool, err e
 // served until the transfer that follows. So this is not done unless PowerDNS takes zones from here.
 func (a *applier) makeAnew(ctx context.Context, state powerdns.ZoneState, wrong []powerdns.Deviation) error {
 	name := state.Name
-	if err := a.api.Restore(ctx, state); err != nil {
+	err := a.api.Restore(ctx, state)
+	if errors.Is(err, powerdns.ErrRejected) {
 		return fmt.Errorf("PowerDNS here has zone %s with %s. Its API does not change that, and made anew the zone would "+
 			"lose other metadata (%w): change it by pdnsutil set-meta on this host, then run: pdns-distribute sync %s",
 			name, powerdns.Describe(wrong), err, name)
+	}
+	if err != nil {
+		return err
 	}
 	if err := a.proveReach(ctx); err != nil {
 		return fmt.Errorf("PowerDNS here has zone %s with %s. Its API does not change that, and the zone is not made "+
@@ -86,7 +90,8 @@ func (a *applier) makeAnew(ctx context.Context, state powerdns.ZoneState, wrong 
 		return err
 	}
 	if err := a.api.CreateZone(ctx, name, powerdns.Slave, []string{a.master}); err != nil {
-		return err
+		return fmt.Errorf("zone %s was deleted in PowerDNS here to be made anew, and is not served until it is: %w",
+			name, err)
 	}
 	return a.api.Restore(ctx, state)
 }

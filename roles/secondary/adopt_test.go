@@ -225,6 +225,11 @@ func TestZonesThatCannotBePutRight(t *testing.T) {
 	err = b.take(t.Context(), contents["nsec"])
 	wantReason(t, err, "LUA-AXFR-SCRIPT=/nowhere.lua", "pdnsutil set-meta", "pdns-distribute sync staged.example.")
 	roletest.Must(t, transfer.ProveAll(t.Context(), b.dns, contents["plain"]))
+	reason := b.explain(t.Context(), contents["nsec"], transfer.ErrNotServed)
+	wantReason(t, reason, "LUA-AXFR-SCRIPT=/nowhere.lua", "PRESIGNED=unset")
+	if reason = b.explain(t.Context(), contents["nsec"], errNotTaken); strings.Contains(reason.Error(), "PRESIGNED") {
+		t.Errorf("the content was not taken, and the reason is sought in what comes with it: %v", reason)
+	}
 
 	b.setMetadata(t, name, "LUA-AXFR-SCRIPT") // what the reason says
 	roletest.Must(t, b.take(t.Context(), contents["nsec"]))

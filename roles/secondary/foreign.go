@@ -7,9 +7,9 @@ import (
 	"pdns-distribute/powerdns/zone"
 )
 
-// foreign are zones of PowerDNS that others made and that nobody published. One that is published is taken over in time:
-// which of them will be, nobody says here. So they are shown only once a while has passed in which none was. It is not
-// safe for concurrent use.
+// foreign are zones of PowerDNS that others made and that nobody published. One that is published is taken over in
+// time: which of them will be, nobody says here. So they are shown only once a while has passed in which none was. It
+// is not safe for concurrent use.
 type foreign struct {
 	since map[zone.Name]time.Time // when a review found the zone first
 	taken time.Time               // when a review last found that one of them had been published

@@ -60,8 +60,8 @@ func (s *Secondary) proveAll(ctx context.Context, z *zone.Zone, questions []zone
 	return refused
 }
 
-// proveContent is prove and a look at all of the content, and at what the zone is in PowerDNS. It has the store keep a state that is proven so, and
-// forgets the holding of one that is not.
+// proveContent is prove and a look at all of the content, and at what the zone is in PowerDNS. It has the store keep a
+// state that is proven so, and forgets the holding of one that is not.
 func (s *Secondary) proveContent(ctx context.Context, state *zone.State) (holding, error) {
 	held, err := s.prove(ctx, state)
 	if err != nil {

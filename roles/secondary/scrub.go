@@ -38,8 +38,9 @@ const (
 
 func askedOf(z *zone.Zone) int { return min(max(askedAtLeast, z.Len()/askedShare), askedAtMost) }
 
-// compareContent looks at what PowerDNS obeys of the zone, transfers the zone out of it, asks for some of it, and, where
-// that is not what PowerDNS was given, has the zone put right and refilled. What changed meanwhile is left alone: whoever changed it proves it.
+// compareContent looks at what PowerDNS obeys of the zone, transfers the zone out of it, asks for some of it, and,
+// where that is not what PowerDNS was given, has the zone put right and refilled. What changed meanwhile is left alone:
+// whoever changed it proves it.
 func (s *Secondary) compareContent(ctx context.Context, name zone.Name, round int) error {
 	state, err := s.store.State(name)
 	if err != nil {

@@ -134,5 +134,8 @@ func (s *Secondary) describe(p *health.Presence) {
 // unclaimed are zones of PowerDNS that others made, and that nobody is going to publish.
 func (s *Secondary) unclaimed() []zone.Name {
 	names := s.reviewed.unclaimed(s.feed.following())
-	return slices.DeleteFunc(names, func(name zone.Name) bool { _, held := s.held.get(name); return held || s.jobs.Has(name) })
+	return slices.DeleteFunc(names, func(name zone.Name) bool {
+		_, held := s.held.get(name)
+		return held || s.jobs.Has(name)
+	})
 }

@@ -43,7 +43,8 @@ func newApplier(
 			api: api, master: master, takeOver: cfg.TakeOver, clean: cfg.ExtraZones == config.ExtraDelete,
 			ours: map[zone.Name]time.Time{},
 		},
-		dns: dns, source: source, log: log, deleting: make(chan struct{}, 1), purges: newPurges(api, dns), aliases: newAliases(),
+		dns: dns, source: source, log: log, deleting: make(chan struct{}, 1),
+		purges: newPurges(api, dns), aliases: newAliases(),
 	}
 }
 
