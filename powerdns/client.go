@@ -86,7 +86,8 @@ type call struct {
 	path    string // below the server's own URL, with the query
 	body    any    // sent as JSON; nil: none
 	inZone  bool   // the path is that of a zone, so that 404 can mean that there is no such thing
-	listing bool   // all zones: long and large
+	listing bool   // all zones, or all of one: long and large
+	accept  string // media type of the answer; "" means JSON
 	most    int64  // bytes of the answer; 0 means maxAnswer, or maxListing
 }
 
@@ -183,9 +184,9 @@ func (c *Client) request(ctx context.Context, q call) (*http.Request, error) {
 		return nil, err
 	}
 	req.Header.Set("X-API-Key", c.key.Reveal())
-	req.Header.Set("Accept", "application/json") // without it PowerDNS 4.7 puts its errors in plain text
+	req.Header.Set("Accept", cmp.Or(q.accept, jsonType)) // without it PowerDNS 4.7 puts its errors in plain text
 	if q.body != nil {
-		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Content-Type", jsonType)
 	}
 	return req, nil
 }
@@ -275,9 +276,11 @@ func errorText(resp *http.Response) (text string, ours bool) {
 	return fmt.Sprintf("%.200q", body), false
 }
 
+const jsonType = "application/json"
+
 func isJSON(resp *http.Response) bool {
 	kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	return err == nil && kind == "application/json"
+	return err == nil && kind == jsonType
 }
 
 // into decodes a body that is exactly one JSON value.
