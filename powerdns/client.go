@@ -10,9 +10,9 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"pdns-distribute/powerdns/zone"
@@ -32,6 +32,7 @@ const (
 // Client speaks to one PowerDNS server. It is safe for concurrent use; at most Config.Connections requests are in
 // work at once, others wait for their turn or the end of their context.
 type Client struct {
+	endpoint    Endpoint
 	server      string // URL of the server within the API
 	key         Secret
 	tls         *tls.Config // nil where the API is spoken to in the clear
@@ -54,11 +55,16 @@ func NewClient(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	endpoint, err := ParseEndpoint(cfg.APIURL)
+	if err != nil {
+		return nil, err
+	}
 	return &Client{
-		server:      strings.TrimRight(cfg.APIURL, "/") + "/api/v1/servers/" + url.PathEscape(cfg.ServerID),
+		endpoint:    endpoint,
+		server:      endpoint.base() + "/api/v1/servers/" + url.PathEscape(cfg.ServerID),
 		key:         key,
 		tls:         config,
-		http:        newHTTPClient(cfg, config),
+		http:        newHTTPClient(endpoint, cfg.Connections, config),
 		slots:       make(chan struct{}, cfg.Connections),
 		timeout:     cfg.Timeout,
 		listTimeout: cfg.ListTimeout,
@@ -69,14 +75,23 @@ func NewClient(cfg Config) (*Client, error) {
 // goes to the configured address only. PowerDNS closes the connection after each answer; saying so ahead spares the
 // transport the bookkeeping of connections that never come back. Where the API is behind TLS something stands before
 // PowerDNS, and connections, which cost a handshake each, are kept.
-func newHTTPClient(cfg Config, config *tls.Config) *http.Client {
+func newHTTPClient(e Endpoint, connections int, config *tls.Config) *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
-			DisableKeepAlives: !strings.HasPrefix(cfg.APIURL, "https:"), MaxIdleConnsPerHost: cfg.Connections, IdleConnTimeout: 30 * time.Second,
+			DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return e.Dial(ctx) },
+			DisableKeepAlives: !e.Secure(), MaxIdleConnsPerHost: connections, IdleConnTimeout: 30 * time.Second,
 			DisableCompression: true, TLSClientConfig: config,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// where is the server within the API, for errors.
+func (c *Client) where() string {
+	if c.endpoint.socket != "" {
+		return c.endpoint.String()
+	}
+	return c.server
 }
 
 // call is one request to the API.
@@ -113,7 +128,7 @@ func (c *Client) do(ctx context.Context, q call, read func(io.Reader) error) err
 		err = c.judge404(ctx, q)
 	}
 	if err != nil {
-		return fmt.Errorf("%s at %s: %w", q.what, c.server, err)
+		return fmt.Errorf("%s at %s: %w", q.what, c.where(), err)
 	}
 	return nil
 }

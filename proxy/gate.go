@@ -372,7 +372,7 @@ const maxVerdict = 64 << 10
 func (g *gate) get(path string, header http.Header, in *lane, from netip.Addr) (*refusal, error) {
 	ctx, cancel := context.WithTimeout(g.ctx, strangerPatience)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+g.upstream.address+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+g.upstream.host()+path, nil)
 	if err != nil {
 		return nil, err
 	}

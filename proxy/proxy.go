@@ -89,7 +89,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 
 // Options are what the proxy is connected to.
 type Options struct {
-	Upstream *url.URL    // PowerDNS's web server
+	Upstream *url.URL    // PowerDNS's web server; unix with a path for a socket
 	TLS      *tls.Config // for an upstream with https; nil trusts the host's roots
 	ServerID string      // the server's id in its API
 	Touches  TouchStore

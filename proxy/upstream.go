@@ -33,17 +33,23 @@ const (
 // read the header, and closes while the body is being sent; of the answer and the failed write that then race,
 // Transport takes the write if it comes first.
 type upstream struct {
-	address string
+	network string // "tcp" or "unix"
+	address string // host:port, or the path of a socket
 	dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	timeout time.Duration // from the request's end to the answer's beginning
 	stall   time.Duration // without progress in what goes either way
 }
 
-// newUpstream is for the server at u. config is that of its TLS, if it has any; nil trusts the host's roots.
+// newUpstream is for the server at u: http, https, or unix with the path of a socket. config is that of its TLS, if it
+// has any; nil trusts the host's roots.
 func newUpstream(u *url.URL, config *tls.Config, timeout, stall time.Duration) *upstream {
-	up := &upstream{dial: new(net.Dialer).DialContext, timeout: timeout, stall: stall}
+	up := &upstream{network: "tcp", dial: new(net.Dialer).DialContext, timeout: timeout, stall: stall}
 	port := "80"
-	if u.Scheme == "https" {
+	switch u.Scheme {
+	case "unix":
+		up.network, up.address = u.Scheme, u.Path
+		return up
+	case "https":
 		port = "443"
 		up.dial = (&tls.Dialer{Config: config}).DialContext
 	}
@@ -52,6 +58,14 @@ func newUpstream(u *url.URL, config *tls.Config, timeout, stall time.Duration) *
 	}
 	up.address = net.JoinHostPort(u.Hostname(), port)
 	return up
+}
+
+// host is what a request of the proxy's own names as its host.
+func (u *upstream) host() string {
+	if u.network == "unix" {
+		return "localhost"
+	}
+	return u.address
 }
 
 // unreachedError: there was no connection, so nothing of the request reached PowerDNS.
@@ -122,7 +136,7 @@ func (u *upstream) connect(ctx context.Context) (conn net.Conn, err error) {
 	defer cancel()
 	for patience := firstDial; ; patience *= 2 {
 		attempt, cancel := context.WithTimeout(ctx, patience)
-		conn, err = u.dial(attempt, "tcp", u.address)
+		conn, err = u.dial(attempt, u.network, u.address)
 		cancel()
 		var failed net.Error
 		if unheard := errors.As(err, &failed) && failed.Timeout(); !unheard || ctx.Err() != nil {
