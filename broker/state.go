@@ -38,6 +38,11 @@ type StateHeader struct {
 	TTL        time.Duration // after which the broker forgets it, for tombstones; whole seconds, 0 is never
 }
 
+// Unanswered reports whether secondaries answer NODATA at some names: PowerDNS computes no answers in a signed zone.
+func (h StateHeader) Unanswered() bool {
+	return h.Kind == KindZone && h.Expires != 0 && h.Computed.Any()
+}
+
 const (
 	kindHeader       = "Pdns-Kind"
 	serialHeader     = "Pdns-Serial"

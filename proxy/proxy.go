@@ -123,7 +123,7 @@ func New(cfg Config, o Options) (*Proxy, error) {
 		upstream: newUpstream(o.Upstream, o.TLS, cfg.UpstreamTimeout, cfg.StallTimeout),
 	}
 	p.stopping, p.stop = context.WithCancel(context.Background())
-	p.gate = newGate(p.upstream, o.ServerID, newLanes(cfg.MaxUpstream, cfg.StallTimeout), p.strangers)
+	p.gate = newGate(p.upstream, o.ServerID, cfg, p.strangers)
 	if p.limits, err = newLimits(cfg, o, p.metrics, p.each, p.strangers); err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}

@@ -266,7 +266,7 @@ func (x *Index) Unanswered() (found health.Some) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for name, p := range x.zones {
-		if p.Remembered() && p.Header.Expires != 0 && p.Header.Computed.Any() {
+		if p.Header.Unanswered() {
 			found.Add(name)
 		}
 	}

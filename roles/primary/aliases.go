@@ -4,15 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
-	"github.com/miekg/dns"
-
 	"pdns-distribute/health"
 	"pdns-distribute/powerdns"
-	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/index"
 )
@@ -70,29 +66,6 @@ func explain(aliases []powerdns.Alias, err error) error {
 	return fmt.Errorf("%w; it has ALIAS records, such as %s for %s, and PowerDNS breaks the transfer off where its "+
 		"resolver does not find such a target, unless it is 4.9 or later with outgoing-axfr-expand-alias=ignore-errors",
 		err, aliases[0].Name, aliases[0].Target)
-}
-
-// unresolved counts the address RRsets that the transferred zone lacks because the resolver failed. That a target has
-// no address of that family, or does not exist, is no failure.
-func (e *expansion) unresolved(ctx context.Context, z *zone.Zone, aliases []powerdns.Alias) (missing int) {
-	resolver, silent := e.get().Resolver, false
-	for _, a := range aliases {
-		for _, typ := range []uint16{dns.TypeA, dns.TypeAAAA} {
-			if records, _ := z.RRset(a.Name, typ); len(records) > 0 {
-				continue
-			}
-			if silent {
-				missing++
-				continue
-			}
-			answer, err := transfer.Ask(ctx, resolver, a.Target, typ, transfer.AskOptions{Recurse: true})
-			silent = errors.Is(err, os.ErrDeadlineExceeded)
-			if err != nil || answer.Rcode != dns.RcodeSuccess && answer.Rcode != dns.RcodeNameError {
-				missing++
-			}
-		}
-	}
-	return missing
 }
 
 const (

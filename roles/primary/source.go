@@ -75,7 +75,8 @@ func (s *source) read(ctx context.Context, name zone.Name) (r reading, err error
 	r.took = time.Since(begin)
 	r.computed = r.zone.Computed()
 	r.computed.Expanded = min(len(r.aliases), math.MaxUint16)
-	r.computed.Unresolved = min(s.expansion.unresolved(ctx, r.zone, r.aliases), math.MaxUint16)
+	unresolved := origin.Unresolved(ctx, s.expansion.get().Resolver, r.zone, r.aliases)
+	r.computed.Unresolved = min(unresolved, math.MaxUint16)
 	return r, nil
 }
 
