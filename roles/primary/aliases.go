@@ -9,6 +9,7 @@ import (
 
 	"pdns-distribute/health"
 	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/origin"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/index"
 )
@@ -60,7 +61,8 @@ func (e *expansion) aliases(ctx context.Context, name zone.Name) ([]powerdns.Ali
 
 // explain names the likely cause where a zone with such records cannot be transferred.
 func explain(aliases []powerdns.Alias, err error) error {
-	if err == nil || len(aliases) == 0 || errors.Is(err, errNotHere) {
+	elsewhere := errors.Is(err, errNotHere) || errors.Is(err, origin.ErrOther) || errors.Is(err, powerdns.ErrUnavailable)
+	if err == nil || len(aliases) == 0 || elsewhere {
 		return err
 	}
 	return fmt.Errorf("%w; it has ALIAS records, such as %s for %s, and PowerDNS breaks the transfer off where its "+
@@ -105,7 +107,8 @@ func (p *Primary) keepsAddresses(name zone.Name, read reading, before index.Publ
 	if j.msg == nil && before.Header.Stored == read.stored {
 		return p.source.expansion.keeps(now, name), nil
 	}
-	return false, p.source.expansion.changed.suspect(now, name, "the resolver of PowerDNS fails to find the targets of ALIAS records")
+	const why = "the resolver of PowerDNS fails to find the targets of ALIAS records"
+	return false, p.source.expansion.changed.suspect(now, name, why)
 }
 
 // keeps reports whether the zone's addresses are kept still.
