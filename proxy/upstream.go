@@ -139,7 +139,7 @@ func (x *exchange) failure(r *http.Request, err error) error {
 	switch {
 	case !x.begun && !x.whole && (reset || errors.Is(err, io.EOF)):
 		return droppedError{err}
-	case !x.begun && r.ContentLength >= 0 && x.upstream.near() && reset: // of chunks the last one says nothing
+	case !x.begun && r.ContentLength >= 0 && x.near() && reset: // of chunks the last one says nothing
 		return droppedError{err}
 	case !x.whole:
 		return unsentError{err}
@@ -148,9 +148,9 @@ func (x *exchange) failure(r *http.Request, err error) error {
 }
 
 // near reports whether PowerDNS itself is at the other end, on this host: else what lies between may reset connections.
-func (u *upstream) near() bool {
-	at, err := netip.ParseAddrPort(u.address)
-	return !u.secure && (u.network == "unix" || err == nil && at.Addr().IsLoopback())
+func (x *exchange) near() bool {
+	at, err := netip.ParseAddrPort(x.RemoteAddr().String())
+	return !x.upstream.secure && (x.upstream.network == "unix" || err == nil && at.Addr().IsLoopback())
 }
 
 // isReset reports whether the other end closed the connection with something unread, which its host says by a reset
