@@ -30,11 +30,17 @@ type StateHeader struct {
 	Published  time.Time     // when the primary published it
 	Expires    uint32        // first end of a signature, as in RFC 4034 §3.1.5; 0 when unsigned
 	NSEC       bool          // it denies with NSEC, and could with NSEC3
+	Computed   zone.Computed // ALIAS and LUA records
 	Chunks     int           // blobs that the content is in; 0 when it is in the state itself
 	Again      string        // the secondary that is to take it though it has it, see Touch
 	Signer     string        // public key that the state says it is signed by, "" for none; a claim, see zone.Verify
 	Background bool          // nobody waits for it: it stands behind all that somebody does wait for
 	TTL        time.Duration // after which the broker forgets it, for tombstones; whole seconds, 0 is never
+}
+
+// Unanswered reports whether secondaries answer NODATA at some names: PowerDNS computes no answers in a signed zone.
+func (h StateHeader) Unanswered() bool {
+	return h.Kind == KindZone && h.Expires != 0 && h.Computed.Any()
 }
 
 const (
@@ -47,6 +53,7 @@ const (
 	chunksHeader     = "Pdns-Chunks"
 	expiresHeader    = "Pdns-Expires"
 	nsecHeader       = "Pdns-Nsec"
+	computedHeader   = "Pdns-Computed"
 	backgroundHeader = "Pdns-Background"
 	signerHeader     = "Pdns-Signer"
 
@@ -100,6 +107,10 @@ func (h StateHeader) encode() nats.Header {
 	if h.NSEC {
 		encoded.Set(nsecHeader, yes)
 	}
+	if h.Computed != (zone.Computed{}) {
+		text, _ := h.Computed.MarshalText() // never fails
+		encoded.Set(computedHeader, string(text))
+	}
 	if h.Background {
 		encoded.Set(backgroundHeader, yes)
 	}
@@ -135,6 +146,7 @@ func decodeHeader(h nats.Header) (StateHeader, error) {
 	ttl, err4 := parseTTL(h.Get(jetstream.MsgTTLHeader))
 	chunks, err5 := strconv.ParseUint(h.Get(chunksHeader), 10, 31)
 	expires, err6 := strconv.ParseUint(h.Get(expiresHeader), 10, 32)
+	computed, err7 := parseComputed(h.Get(computedHeader))
 	kind, digest, stable, again := h.Get(kindHeader), h.Get(digestHeader), h.Get(stableHeader), h.Get(againHeader)
 	if longest := max(len(kind), len(digest), len(stable), len(again)); longest > maxDigest {
 		return StateHeader{}, fmt.Errorf("a header of %d bytes", longest)
@@ -142,9 +154,16 @@ func decodeHeader(h nats.Header) (StateHeader, error) {
 	return StateHeader{
 		Kind: kind, Serial: uint32(serial), Stored: uint32(stored),
 		Digest: digest, Stable: stable, Published: published, Chunks: int(chunks), Expires: uint32(expires), TTL: ttl, Again: again,
-		NSEC: h.Get(nsecHeader) == yes, Background: h.Get(backgroundHeader) == yes,
+		NSEC: h.Get(nsecHeader) == yes, Computed: computed, Background: h.Get(backgroundHeader) == yes,
 		Signer: intern.Make(h.Get(signerHeader)).Value(), // kept for each zone, and the same for all
-	}, errors.Join(err1, err2, err3, err4, err5, err6)
+	}, errors.Join(err1, err2, err3, err4, err5, err6, err7)
+}
+
+func parseComputed(s string) (c zone.Computed, err error) {
+	if s != "" {
+		err = c.UnmarshalText([]byte(s))
+	}
+	return c, err
 }
 
 func parseTTL(s string) (time.Duration, error) {

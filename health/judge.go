@@ -81,6 +81,7 @@ func (r Row) alarms(now time.Time, c Config, alarmBefore, median time.Duration) 
 	wrong = append(wrong, r.conditionAlarms()...)
 	wrong = append(wrong, r.brokerAlarms(now)...)
 	wrong = append(wrong, r.repairedAlarms(now)...)
+	wrong = append(wrong, r.primaryAlarms()...)
 	wrong = append(wrong, r.secondaryAlarms(now, alarmBefore)...)
 	wrong = append(wrong, r.hostAlarms(c)...)
 	return append(wrong, r.clockAlarms(median)...)
@@ -121,6 +122,25 @@ func (r Row) repairedAlarms(now time.Time) []Alarm {
 	}
 	return []Alarm{r.warning(AlarmRepaired, r.Repaired,
 		"check the disk and the memory of the host: files do not change by themselves")}
+}
+
+// primaryAlarms are about records that PowerDNS computes answers from.
+func (r Row) primaryAlarms() (wrong []Alarm) {
+	if s := r.Primary.Unanswered; s.Zones > 0 {
+		wrong = append(wrong, r.warning(AlarmUnanswered,
+			fmt.Sprintf("signed zones have ALIAS or LUA records (%d), the first is %s: secondaries answer NODATA at these "+
+				"names, since PowerDNS computes no answers in a zone that it was given signed", s.Zones, s.First),
+			"for ALIAS, set outgoing-axfr-expand-alias=ignore-errors (PowerDNS 4.9 or later) and resolver "+
+				"in pdns.conf of the primary and restart PowerDNS; replace LUA records by plain ones, or do not sign the zone"))
+	}
+	if s := r.Primary.Unresolved; s.Zones > 0 {
+		wrong = append(wrong, r.warning(AlarmUnresolved,
+			fmt.Sprintf("the resolver of PowerDNS fails to find targets of ALIAS records (%d zones), the first zone is %s; "+
+				"the addresses of before stay published for a day", s.Zones, s.First),
+			"see that the resolver of pdns.conf works, and that the targets exist; to publish the zone without these "+
+				"addresses now, run: pdns-distribute sync "+s.First.String()).Lasting())
+	}
+	return wrong
 }
 
 // secondaryAlarms are about what a secondary serves.

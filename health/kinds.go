@@ -23,6 +23,8 @@ const (
 	AlarmBehind     Kind = "behind"     // a secondary confirms states more slowly than they come
 	AlarmSignatures Kind = "signatures" // signatures that a secondary serves expire soon
 	AlarmExtra      Kind = "extra"      // PowerDNS of a secondary has zones that nobody published
+	AlarmUnanswered Kind = "unanswered" // signed zones have ALIAS or LUA records, which no secondary answers
+	AlarmUnresolved Kind = "unresolved" // a resolver fails to find targets of ALIAS records
 
 	AlarmIncomplete   Kind = "incomplete"    // a secondary lacks zones that are in the signed checkpoints
 	AlarmNoCheckpoint Kind = "no-checkpoint" // a secondary gets no valid signed checkpoint

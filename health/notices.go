@@ -19,7 +19,13 @@ type Settled struct {
 	Stable    string    `json:"stable,omitempty"`  // hex
 	Expires   uint32    `json:"expires,omitempty"` // first end of a signature, as in RFC 4034 §3.1.5
 	Published time.Time `json:"published,omitzero"`
+
+	Computed zone.Computed `json:"computed,omitzero"` // ALIAS and LUA records
 }
+
+// Unanswered reports whether secondaries answer NODATA at some names, since PowerDNS computes no answers in a zone that
+// it was given signed.
+func (s Settled) Unanswered() bool { return !s.Gone && s.Expires != 0 && s.Computed.Any() }
 
 // Applied is the notice of a secondary when its PowerDNS has answered with a state, and when it is asked.
 type Applied struct {

@@ -85,6 +85,22 @@ type PrimaryReport struct {
 	Held       int           `json:"held,omitempty"`        // deletions that wait for an operator's confirmation
 	Swept      time.Time     `json:"swept,omitzero"`        // when it last compared all zones of its PowerDNS, or began to
 	SweepPause time.Duration `json:"sweep_pause,omitempty"` // until the next sweep, in nanoseconds
+
+	Unanswered Some `json:"unanswered,omitzero"` // signed zones with ALIAS or LUA records, which no secondary answers
+	Unresolved Some `json:"unresolved,omitzero"` // zones with ALIAS records whose targets a resolver fails to find
+}
+
+// Some are zones that have something in common: how many there are, and the first of them by name.
+type Some struct {
+	Zones int       `json:"zones"`
+	First zone.Name `json:"first"`
+}
+
+// Add adds a zone. Each is added once.
+func (s *Some) Add(name zone.Name) {
+	if s.Zones++; s.Zones == 1 || name < s.First {
+		s.First = name
+	}
 }
 
 // SecondaryReport is the part of a secondary.

@@ -10,9 +10,9 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"pdns-distribute/powerdns/zone"
@@ -32,6 +32,7 @@ const (
 // Client speaks to one PowerDNS server. It is safe for concurrent use; at most Config.Connections requests are in
 // work at once, others wait for their turn or the end of their context.
 type Client struct {
+	endpoint    Endpoint
 	server      string // URL of the server within the API
 	key         Secret
 	tls         *tls.Config // nil where the API is spoken to in the clear
@@ -54,11 +55,16 @@ func NewClient(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	endpoint, err := ParseEndpoint(cfg.APIURL)
+	if err != nil {
+		return nil, err
+	}
 	return &Client{
-		server:      strings.TrimRight(cfg.APIURL, "/") + "/api/v1/servers/" + url.PathEscape(cfg.ServerID),
+		endpoint:    endpoint,
+		server:      endpoint.base() + "/api/v1/servers/" + url.PathEscape(cfg.ServerID),
 		key:         key,
 		tls:         config,
-		http:        newHTTPClient(cfg, config),
+		http:        newHTTPClient(endpoint, cfg.Connections, config),
 		slots:       make(chan struct{}, cfg.Connections),
 		timeout:     cfg.Timeout,
 		listTimeout: cfg.ListTimeout,
@@ -69,14 +75,23 @@ func NewClient(cfg Config) (*Client, error) {
 // goes to the configured address only. PowerDNS closes the connection after each answer; saying so ahead spares the
 // transport the bookkeeping of connections that never come back. Where the API is behind TLS something stands before
 // PowerDNS, and connections, which cost a handshake each, are kept.
-func newHTTPClient(cfg Config, config *tls.Config) *http.Client {
+func newHTTPClient(e Endpoint, connections int, config *tls.Config) *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
-			DisableKeepAlives: !strings.HasPrefix(cfg.APIURL, "https:"), MaxIdleConnsPerHost: cfg.Connections, IdleConnTimeout: 30 * time.Second,
+			DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return e.Dial(ctx) },
+			DisableKeepAlives: !e.Secure(), MaxIdleConnsPerHost: connections, IdleConnTimeout: 30 * time.Second,
 			DisableCompression: true, TLSClientConfig: config,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// where is the server within the API, for errors.
+func (c *Client) where() string {
+	if c.endpoint.socket != "" {
+		return c.endpoint.String()
+	}
+	return c.server
 }
 
 // call is one request to the API.
@@ -86,7 +101,8 @@ type call struct {
 	path    string // below the server's own URL, with the query
 	body    any    // sent as JSON; nil: none
 	inZone  bool   // the path is that of a zone, so that 404 can mean that there is no such thing
-	listing bool   // all zones: long and large
+	listing bool   // all zones, or all of one: long and large
+	accept  string // media type of the answer; "" means JSON
 	most    int64  // bytes of the answer; 0 means maxAnswer, or maxListing
 }
 
@@ -112,7 +128,7 @@ func (c *Client) do(ctx context.Context, q call, read func(io.Reader) error) err
 		err = c.judge404(ctx, q)
 	}
 	if err != nil {
-		return fmt.Errorf("%s at %s: %w", q.what, c.server, err)
+		return fmt.Errorf("%s at %s: %w", q.what, c.where(), err)
 	}
 	return nil
 }
@@ -183,9 +199,9 @@ func (c *Client) request(ctx context.Context, q call) (*http.Request, error) {
 		return nil, err
 	}
 	req.Header.Set("X-API-Key", c.key.Reveal())
-	req.Header.Set("Accept", "application/json") // without it PowerDNS 4.7 puts its errors in plain text
+	req.Header.Set("Accept", cmp.Or(q.accept, jsonType)) // without it PowerDNS 4.7 puts its errors in plain text
 	if q.body != nil {
-		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Content-Type", jsonType)
 	}
 	return req, nil
 }
@@ -275,9 +291,11 @@ func errorText(resp *http.Response) (text string, ours bool) {
 	return fmt.Sprintf("%.200q", body), false
 }
 
+const jsonType = "application/json"
+
 func isJSON(resp *http.Response) bool {
 	kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	return err == nil && kind == "application/json"
+	return err == nil && kind == jsonType
 }
 
 // into decodes a body that is exactly one JSON value.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"strings"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 type Config struct {
 	// APIURL is where the webserver of PowerDNS listens (webserver-address, webserver-port), without /api/v1. A path
 	// may stand before that where a reverse proxy adds one. The API has no encryption of its own: keep it on loopback.
+	// Where webserver-address is a path (5.0 and later), unix: and that path: unix:/run/pdns/api.sock.
 	APIURL string `toml:"api_url" env:"API_URL" envDefault:"http://127.0.0.1:8081"`
 
 	// APIKey is PowerDNS's api-key. A configuration that holds it is refused when others than its owner can read it, and so
@@ -80,18 +80,11 @@ func fault(key string, err error) error {
 }
 
 func checkAPIURL(s string) error {
-	u, err := url.Parse(s)
-	switch {
-	case err != nil:
-		return err
-	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
-		return fmt.Errorf("%q is not a URL like http://127.0.0.1:8081", s)
-	case u.User != nil, u.RawQuery != "", u.Fragment != "":
-		return fmt.Errorf("give scheme, host and port only (the key goes into powerdns.api_key_file)")
-	case strings.HasSuffix(strings.TrimRight(u.Path, "/"), "/api/v1"):
+	e, err := ParseEndpoint(s)
+	if err == nil && e.url != nil && strings.HasSuffix(strings.TrimRight(e.url.Path, "/"), "/api/v1") {
 		return fmt.Errorf("%q: leave out /api/v1, it is added", s)
 	}
-	return nil
+	return err
 }
 
 func (c Config) checkOneKey() error {

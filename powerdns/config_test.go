@@ -39,6 +39,8 @@ func TestValidate(t *testing.T) {
 		change func(*powerdns.Config)
 		want   string
 	}{
+		"no socket":    {func(c *powerdns.Config) { c.APIURL = "unix:" }, "powerdns.api_url: "},
+		"odd socket":   {func(c *powerdns.Config) { c.APIURL = "unix:/run/../api.sock" }, "powerdns.api_url: "},
 		"no scheme":    {func(c *powerdns.Config) { c.APIURL = "127.0.0.1:8081" }, "powerdns.api_url: "},
 		"other scheme": {func(c *powerdns.Config) { c.APIURL = "ftp://127.0.0.1" }, "powerdns.api_url: "},
 		"with path":    {func(c *powerdns.Config) { c.APIURL += "/api/v1/" }, "powerdns.api_url: "},

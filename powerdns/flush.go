@@ -32,7 +32,7 @@ type Flush struct {
 
 // PrepareFlush sends all but the end of the call. Whoever has it closes it.
 func (c *Client) PrepareFlush(ctx context.Context, n zone.Name) (*Flush, error) {
-	f := &Flush{what: fmt.Sprintf("flush caches of %q at %s", n, c.server), timeout: c.timeout}
+	f := &Flush{what: fmt.Sprintf("flush caches of %q at %s", n, c.where()), timeout: c.timeout}
 	if err := c.prepare(ctx, f, n); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.what, unanswered(ctx, err))
 	}
@@ -52,7 +52,7 @@ func (c *Client) prepare(ctx context.Context, f *Flush, n zone.Name) (err error)
 	if err = f.req.Write(&text); err != nil {
 		return err
 	}
-	if f.conn, err = c.dial(dialing, f.req.URL); err != nil {
+	if f.conn, err = c.dial(dialing); err != nil {
 		return err
 	}
 	begun := text.Len() - 1
@@ -71,18 +71,19 @@ func (c *Client) prepare(ctx context.Context, f *Flush, n zone.Name) (err error)
 }
 
 // dial connects as the client's transport does.
-func (c *Client) dial(ctx context.Context, u *url.URL) (net.Conn, error) {
-	if u.Scheme == "https" {
-		return (&tls.Dialer{Config: c.tls}).DialContext(ctx, "tcp", hostPort(u, "443"))
+func (c *Client) dial(ctx context.Context) (net.Conn, error) {
+	conn, err := c.endpoint.Dial(ctx)
+	if err != nil || !c.endpoint.Secure() {
+		return conn, err
 	}
-	return new(net.Dialer).DialContext(ctx, "tcp", hostPort(u, "80"))
-}
-
-func hostPort(u *url.URL, port string) string {
-	if u.Port() != "" {
-		port = u.Port()
+	config := c.tls.Clone()
+	config.ServerName = c.endpoint.url.Hostname()
+	secured := tls.Client(conn, config)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, err
 	}
-	return net.JoinHostPort(u.Hostname(), port)
+	return secured, nil
 }
 
 // Do sends the end of the call, and returns when PowerDNS has flushed its caches.

@@ -38,7 +38,7 @@ func (c *Client) Server(ctx context.Context) (ServerInfo, error) {
 		return ServerInfo{}, err
 	}
 	if s.Daemon != "authoritative" {
-		return ServerInfo{}, fmt.Errorf("identify server at %s: %w: it is a %q", c.server, ErrProtocol, s.Daemon)
+		return ServerInfo{}, fmt.Errorf("identify server at %s: %w: it is a %q", c.where(), ErrProtocol, s.Daemon)
 	}
 	return s, nil
 }
@@ -94,7 +94,7 @@ func (c *Client) Life(ctx context.Context) (Life, error) {
 		}
 	}
 	if life.CPU == 0 {
-		return Life{}, fmt.Errorf("read statistics at %s: %w: no user-msec and sys-msec", c.server, ErrProtocol)
+		return Life{}, fmt.Errorf("read statistics at %s: %w: no user-msec and sys-msec", c.where(), ErrProtocol)
 	}
 	return life, nil
 }

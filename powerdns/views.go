@@ -73,7 +73,7 @@ func (c *Client) Hearing(ctx context.Context) (Hearing, error) {
 		}
 		var entries []nameValue
 		if err := json.Unmarshal(ring.Value, &entries); err != nil {
-			return Hearing{}, fmt.Errorf("%s at %s: %w: %w", q.what, c.server, ErrProtocol, err)
+			return Hearing{}, fmt.Errorf("%s at %s: %w: %w", q.what, c.where(), ErrProtocol, err)
 		}
 		for _, e := range entries {
 			h.note(ring.Name, e.Name)

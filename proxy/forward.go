@@ -189,6 +189,8 @@ func failure(err error) (no *refusal, nothing bool) {
 		return &refusal{status: http.StatusBadRequest, text: text}, true
 	case errors.Is(err, errCrowded), errors.Is(err, errNoPlace):
 		return busy(err.Error()), true
+	case errors.As(err, new(droppedError)):
+		return busy(droppedText), true
 	case errors.As(err, new(unreachedError)), errors.Is(err, errOwnKey):
 		return &refusal{status: http.StatusBadGateway, text: noAnswerText}, true
 	case late:

@@ -136,6 +136,7 @@ type gate struct {
 	probe    string  // the path that PowerDNS is asked with
 	ring     keyring // nil: there are no others than PowerDNS's key
 	lanes    lanes
+	budget   budget
 	known    *knownKeys
 	log      zerolog.Logger // sampled: strangers cause its lines
 
@@ -161,27 +162,45 @@ type lanes struct {
 	pages     *lane // what needs no key
 }
 
-// newLanes shares out n places. Half of what strangers have is for one source, so that none of them keeps all others
+// laneSizes share out n places. Half of what strangers have is for one source, so that none of them keeps all others
 // out, and two thirds of what is for those with good keys: some keys are less trusted than others.
-func newLanes(n int, patience time.Duration) lanes {
-	stranger := laneBounds{waiting: 256, waitingShare: 64, patience: strangerPatience}
+func laneSizes(n int) (stranger, again, keyed laneSize) {
 	stranger.size = max(1, n/15)
 	stranger.share = max(1, stranger.size/2)
-	again := laneBounds{waiting: maxKeys, waitingShare: maxKeys, patience: strangerPatience}
 	again.size = max(1, n/30)
 	again.share = again.size
-	keyed := laneBounds{size: n - 2*stranger.size - again.size, waiting: 4096, waitingShare: 2048, patience: patience}
+	keyed.size = n - 2*stranger.size - again.size
 	keyed.share = keyed.size - keyed.size/3
-	return lanes{keyed: newLane(keyed), keys: newLane(stranger), keysAgain: newLane(again), pages: newLane(stranger)}
+	return stranger, again, keyed
+}
+
+func newLanes(n int, patience time.Duration) lanes {
+	stranger, again, keyed := laneSizes(n)
+	ofStrangers := laneBounds{laneSize: stranger, waiting: 256, waitingShare: 64, patience: strangerPatience}
+	return lanes{
+		keyed: newLane(laneBounds{laneSize: keyed, waiting: 4096, waitingShare: 2048, patience: patience}),
+		keys:  newLane(ofStrangers), pages: newLane(ofStrangers),
+		keysAgain: newLane(laneBounds{laneSize: again, waiting: maxKeys, waitingShare: maxKeys, patience: strangerPatience}),
+	}
+}
+
+// resize shares out n places from now on.
+func (l lanes) resize(n int) {
+	stranger, again, keyed := laneSizes(n)
+	l.keyed.resize(keyed)
+	l.keys.resize(stranger)
+	l.pages.resize(stranger)
+	l.keysAgain.resize(again)
 }
 
 // strangerPatience bounds what is done for who has shown no good key: waiting for PowerDNS, and PowerDNS's answer.
 const strangerPatience = 10 * time.Second
 
-func newGate(up *upstream, serverID string, l lanes, log zerolog.Logger) *gate {
+func newGate(up *upstream, serverID string, cfg Config, log zerolog.Logger) *gate {
 	ctx, stop := context.WithCancel(context.Background())
 	return &gate{
-		upstream: up, probe: "/api/v1/servers/" + url.PathEscape(serverID), lanes: l, known: newKnownKeys(),
+		upstream: up, probe: "/api/v1/servers/" + url.PathEscape(serverID), known: newKnownKeys(),
+		lanes: newLanes(cfg.MaxUpstream, cfg.StallTimeout), budget: budget{most: cfg.MaxUpstream},
 		log: log, ctx: ctx, stop: stop, onWay: map[keyHash]*inquiry{},
 	}
 }
@@ -345,11 +364,14 @@ func (g *gate) verdict(hash keyHash, key, accept []string, in *lane, from netip.
 	switch {
 	case errors.Is(err, errCrowded), errors.Is(err, errNoPlace):
 		return busy(err.Error())
+	case errors.As(err, new(droppedError)):
+		return busy(droppedText)
 	case err != nil:
 		g.log.Error().Str("error", clip(err.Error())).Msg("PowerDNS did not answer whether an API key is good")
 		return &refusal{status: http.StatusBadGateway, text: noAnswerText}
 	case res.status/100 == 2:
 		g.known.accepted(hash, time.Now())
+		g.asks.Go(func() { g.fit(header, in, from) })
 		return nil
 	case res.status == http.StatusUnauthorized:
 		g.known.refused(hash)
@@ -363,7 +385,11 @@ func (g *gate) verdict(hash keyHash, key, accept []string, in *lane, from netip.
 	return res
 }
 
-const noAnswerText = "PowerDNS does not answer; see the log of pdns-distribute proxy"
+const (
+	noAnswerText = "PowerDNS does not answer; see the log of pdns-distribute proxy"
+	droppedText  = "PowerDNS closed the connection before it had read the request, and did nothing of it; " +
+		"it may have too many connections (webserver-max-concurrent-connections)"
+)
 
 // maxVerdict is how much is read of an answer to the gate's own questions.
 const maxVerdict = 64 << 10
@@ -372,7 +398,7 @@ const maxVerdict = 64 << 10
 func (g *gate) get(path string, header http.Header, in *lane, from netip.Addr) (*refusal, error) {
 	ctx, cancel := context.WithTimeout(g.ctx, strangerPatience)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+g.upstream.address+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+g.upstream.host()+path, nil)
 	if err != nil {
 		return nil, err
 	}

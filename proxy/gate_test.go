@@ -84,7 +84,7 @@ func TestSteadyKeyIsAskedAboutInTheBackground(t *testing.T) {
 			text := answer
 			time.Sleep(time.Second)
 			return text
-		}), "localhost", newLanes(60, time.Minute), zerolog.Nop())
+		}), "localhost", Config{MaxUpstream: 60, StallTimeout: time.Minute}, zerolog.Nop())
 		defer g.end()
 		r := httptest.NewRequest("GET", serverPath, nil)
 		r.Header.Set(keyHeader, "good")
@@ -129,6 +129,9 @@ func TestCrowdOfKeys(t *testing.T) {
 		var mu sync.Mutex
 		asked := map[string]int{}
 		g := newGate(pipes(func(r *http.Request) string {
+			if strings.HasSuffix(r.URL.Path, "/config") {
+				return okAnswer
+			}
 			key := r.Header.Get(keyHeader)
 			mu.Lock()
 			asked[key]++
@@ -138,7 +141,7 @@ func TestCrowdOfKeys(t *testing.T) {
 				return "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
 			}
 			return okAnswer
-		}), "localhost", newLanes(60, time.Minute), zerolog.Nop())
+		}), "localhost", Config{MaxUpstream: 60, StallTimeout: time.Minute}, zerolog.Nop())
 		defer g.end()
 		admit := func(key string) *refusal {
 			r := httptest.NewRequest("DELETE", zonesPath+"/example.org.", nil)
@@ -301,7 +304,7 @@ func FuzzStranger(f *testing.F) {
 
 // BenchmarkKnownKey is what the gate takes of a request whose key is known.
 func BenchmarkKnownKey(b *testing.B) {
-	g := newGate(nil, "localhost", newLanes(60, time.Minute), zerolog.Nop())
+	g := newGate(nil, "localhost", Config{MaxUpstream: 60, StallTimeout: time.Minute}, zerolog.Nop())
 	r := httptest.NewRequest("PATCH", zonesPath+"/example.org.", nil)
 	r.Header.Set(keyHeader, strings.Repeat("k", 64))
 	g.known.accepted(g.known.hash(r.Header[keyHeader]), time.Now().Add(time.Hour))

@@ -13,20 +13,24 @@ import (
 // lane is a number of places for requests to PowerDNS. Who finds none waits in order, but that nobody holds more than a
 // share of them: whose share is taken lets others pass. It is safe for concurrent use.
 type lane struct {
-	laneBounds
+	mu sync.Mutex
 
-	mu      sync.Mutex
+	// Under mu:
+	laneBounds
 	working int
 	of      map[netip.Addr]*tally
 	queue   list.List // of *waiter
 }
 
-// laneBounds are all above zero.
+// laneBounds are all above zero. Only the size is ever changed.
 type laneBounds struct {
-	size, share           int           // at work: in all, and for one source
+	laneSize
 	waiting, waitingShare int           // waiting for a place: in all, and of one source
 	patience              time.Duration // for which one waits
 }
+
+// laneSize is how many may be at work, in all, and for one source.
+type laneSize struct{ size, share int }
 
 type tally struct{ working, waiting int }
 
@@ -115,16 +119,29 @@ func (l *lane) leave(from netip.Addr) {
 	t.working--
 	l.working--
 	l.forget(from, t)
-	for e := l.queue.Front(); e != nil; e = e.Next() {
+	l.fill()
+}
+
+// resize counts from now on; who is at work stays.
+func (l *lane) resize(size laneSize) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.laneSize = size
+	l.fill()
+}
+
+// fill gives free places to who waits and may have one, in order; called under mu.
+func (l *lane) fill() {
+	for e := l.queue.Front(); e != nil && l.working < l.size; {
 		w := e.Value.(*waiter)
+		e = e.Next()
 		if t := l.of[w.from]; t.working < l.share {
-			l.queue.Remove(e)
+			l.queue.Remove(w.at)
 			w.at = nil
 			t.waiting--
 			t.working++
 			l.working++
 			close(w.turn)
-			return
 		}
 	}
 }

@@ -28,7 +28,7 @@ func mustEnter(t *testing.T, l *lane, from netip.Addr) (leave func()) {
 // Who waits gets a place in order, but nobody more than a share.
 func TestLane(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLane(laneBounds{size: 3, share: 2, waiting: 3, waitingShare: 2, patience: time.Minute})
+		l := newLane(laneBounds{laneSize: laneSize{3, 2}, waiting: 3, waitingShare: 2, patience: time.Minute})
 		first, second := mustEnter(t, l, alice), mustEnter(t, l, alice)
 		entered := make(chan string, 10)
 		wait := func(name string, from netip.Addr) {
@@ -71,7 +71,7 @@ func TestLane(t *testing.T) {
 // Who does not get a place in time, or leaves, has none.
 func TestLaneIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLane(laneBounds{size: 1, share: 1, waiting: 3, waitingShare: 3, patience: time.Minute})
+		l := newLane(laneBounds{laneSize: laneSize{1, 1}, waiting: 3, waitingShare: 3, patience: time.Minute})
 		leave := mustEnter(t, l, alice)
 		if _, err := l.enter(t.Context(), bob); !errors.Is(err, errNoPlace) {
 			t.Error(err)
@@ -90,7 +90,7 @@ func TestLaneIsLeft(t *testing.T) {
 }
 
 func TestLaneUnderLoad(t *testing.T) {
-	l := newLane(laneBounds{size: 4, share: 3, waiting: 1000, waitingShare: 1000, patience: patience})
+	l := newLane(laneBounds{laneSize: laneSize{4, 3}, waiting: 1000, waitingShare: 1000, patience: patience})
 	var at, most atomic.Int32
 	var all sync.WaitGroup
 	for n := range 400 {

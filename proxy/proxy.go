@@ -89,7 +89,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 
 // Options are what the proxy is connected to.
 type Options struct {
-	Upstream *url.URL    // PowerDNS's web server
+	Upstream *url.URL    // PowerDNS's web server; unix with a path for a socket
 	TLS      *tls.Config // for an upstream with https; nil trusts the host's roots
 	ServerID string      // the server's id in its API
 	Touches  TouchStore
@@ -123,7 +123,7 @@ func New(cfg Config, o Options) (*Proxy, error) {
 		upstream: newUpstream(o.Upstream, o.TLS, cfg.UpstreamTimeout, cfg.StallTimeout),
 	}
 	p.stopping, p.stop = context.WithCancel(context.Background())
-	p.gate = newGate(p.upstream, o.ServerID, newLanes(cfg.MaxUpstream, cfg.StallTimeout), p.strangers)
+	p.gate = newGate(p.upstream, o.ServerID, cfg, p.strangers)
 	if p.limits, err = newLimits(cfg, o, p.metrics, p.each, p.strangers); err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}

@@ -12,10 +12,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"net/netip"
 	"net/url"
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -33,18 +35,25 @@ const (
 // read the header, and closes while the body is being sent; of the answer and the failed write that then race,
 // Transport takes the write if it comes first.
 type upstream struct {
-	address string
+	network string // "tcp" or "unix"
+	address string // host:port, or the path of a socket
+	secure  bool   // by TLS
 	dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	timeout time.Duration // from the request's end to the answer's beginning
 	stall   time.Duration // without progress in what goes either way
 }
 
-// newUpstream is for the server at u. config is that of its TLS, if it has any; nil trusts the host's roots.
+// newUpstream is for the server at u: http, https, or unix with the path of a socket. config is that of its TLS, if it
+// has any; nil trusts the host's roots.
 func newUpstream(u *url.URL, config *tls.Config, timeout, stall time.Duration) *upstream {
-	up := &upstream{dial: new(net.Dialer).DialContext, timeout: timeout, stall: stall}
+	up := &upstream{network: "tcp", dial: new(net.Dialer).DialContext, timeout: timeout, stall: stall}
 	port := "80"
-	if u.Scheme == "https" {
-		port = "443"
+	switch u.Scheme {
+	case "unix":
+		up.network, up.address = u.Scheme, u.Path
+		return up
+	case "https":
+		port, up.secure = "443", true
 		up.dial = (&tls.Dialer{Config: config}).DialContext
 	}
 	if u.Port() != "" {
@@ -52,6 +61,14 @@ func newUpstream(u *url.URL, config *tls.Config, timeout, stall time.Duration) *
 	}
 	up.address = net.JoinHostPort(u.Hostname(), port)
 	return up
+}
+
+// host is what a request of the proxy's own names as its host.
+func (u *upstream) host() string {
+	if u.network == "unix" {
+		return "localhost"
+	}
+	return u.address
 }
 
 // unreachedError: there was no connection, so nothing of the request reached PowerDNS.
@@ -69,6 +86,12 @@ func (e clientError) Unwrap() error { return e.error }
 type unsentError struct{ error }
 
 func (e unsentError) Unwrap() error { return e.error }
+
+// droppedError: PowerDNS hung up before it had read the request, as it does with more connections than it takes
+// (webserver-max-concurrent-connections, 5.1).
+type droppedError struct{ error }
+
+func (e droppedError) Unwrap() error { return e.error }
 
 // RoundTrip returns when the answer begins, which may be before the request's end. What is left is not sent then, and
 // who called may read on in the request's body once the answer's is closed. A request with a ticket waits for its
@@ -95,12 +118,14 @@ func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 		res.Body = &answerBody{res.Body, x}
 		return res, nil
 	}
+	<-x.sent
+	err = x.failure(r, err)
 	x.end()
-	return nil, x.failure(err)
+	return nil, err
 }
 
-// failure says why there is no answer.
-func (x *exchange) failure(err error) error {
+// failure says why there is no answer. The connection is open still.
+func (x *exchange) failure(r *http.Request, err error) error {
 	switch {
 	case errors.Is(x.ctx.Err(), context.DeadlineExceeded):
 		return fmt.Errorf("no answer from %s: %w", x.upstream.address, os.ErrDeadlineExceeded)
@@ -110,10 +135,46 @@ func (x *exchange) failure(err error) error {
 		return clientError{x.unread}
 	}
 	err = fmt.Errorf("no answer from %s: %w", x.upstream.address, err)
-	if !x.whole {
+	reset := isReset(err) || isReset(x.cut) || wasReset(x.Conn)
+	switch {
+	case !x.begun && !x.whole && (reset || errors.Is(err, io.EOF)):
+		return droppedError{err}
+	case !x.begun && r.ContentLength >= 0 && x.near() && reset: // of chunks the last one says nothing
+		return droppedError{err}
+	case !x.whole:
 		return unsentError{err}
 	}
 	return err
+}
+
+// near reports whether PowerDNS itself is at the other end, on this host: else what lies between may reset connections.
+func (x *exchange) near() bool {
+	at, err := netip.ParseAddrPort(x.RemoteAddr().String())
+	return !x.upstream.secure && (x.upstream.network == "unix" || err == nil && at.Addr().IsLoopback())
+}
+
+// isReset reports whether the other end closed the connection with something unread, which its host says by a reset
+// (RFC 1122 §4.2.2.13).
+func isReset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// wasReset is isReset where the other end closed before anything came: reading shows the end then, and the reset is kept
+// apart (Linux).
+func wasReset(conn net.Conn) bool {
+	c, is := conn.(syscall.Conn)
+	if !is {
+		return false
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return false
+	}
+	code := 0
+	_ = raw.Control(func(fd uintptr) { // fails where the connection is closed by now: then nothing is known
+		code, _ = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_ERROR)
+	})
+	return code != 0 && isReset(syscall.Errno(code))
 }
 
 // connect knocks again where nobody answers. A refusal is an answer.
@@ -122,7 +183,7 @@ func (u *upstream) connect(ctx context.Context) (conn net.Conn, err error) {
 	defer cancel()
 	for patience := firstDial; ; patience *= 2 {
 		attempt, cancel := context.WithTimeout(ctx, patience)
-		conn, err = u.dial(attempt, "tcp", u.address)
+		conn, err = u.dial(attempt, u.network, u.address)
 		cancel()
 		var failed net.Error
 		if unheard := errors.As(err, &failed) && failed.Timeout(); !unheard || ctx.Err() != nil {
@@ -138,6 +199,7 @@ type exchange struct {
 	ctx      context.Context
 	stay     func() bool   // keeps the connection when ctx ends
 	leave    func()        // gives back the place, once
+	begun    bool          // something of the answer came
 	sent     chan struct{} // closed when nothing is read from the client any more
 
 	mu   sync.Mutex
@@ -146,6 +208,7 @@ type exchange struct {
 	// Once sent is closed:
 	unread error // of the request's body
 	whole  bool  // PowerDNS was sent all of the request
+	cut    error // of what was written to PowerDNS
 }
 
 // send writes the request. From then on the answer must begin within the time-out.
@@ -154,6 +217,9 @@ func (x *exchange) send(r *http.Request) {
 	err := writeRequest(x, r)
 	x.whole = err == nil
 	var deaf deafError
+	if errors.As(err, &deaf) {
+		x.cut = deaf
+	}
 	switch {
 	case x.isOver() || errors.As(err, &deaf): // then the answer is there, or will not come
 	case err != nil:
@@ -219,6 +285,10 @@ func (x *exchange) end() {
 // receive reads the answer up to its body. Interim ones (1xx) are not for the client: it has sent its body already.
 func (x *exchange) receive(r *http.Request) (*http.Response, error) {
 	in := bufio.NewReader(x)
+	if _, err := in.Peek(1); err != nil {
+		return nil, err
+	}
+	x.begun = true
 	for {
 		res, err := http.ReadResponse(in, r)
 		if err != nil || res.StatusCode >= 200 {

@@ -41,6 +41,10 @@ func (s *Server) conf() map[string]string {
 		"guardian":             "no",
 		"security-poll-suffix": "", // asks the Internet otherwise
 	}
+	if s.socket {
+		conf["webserver-address"] = strings.TrimPrefix(s.APIURL, "unix:")
+		delete(conf, "webserver-port")
+	}
 	if s.Primary {
 		conf["primary"] = "yes"
 	} else {

@@ -31,6 +31,7 @@ type Options struct {
 	Dir     string  // folder of the server, made when missing; a database that is there is used as it stands
 	Backend Backend // default SQLite
 	Primary bool    // a primary, else a secondary with the recommended cache settings
+	Socket  bool    // its API listens at a Unix socket, for 5.0 and later
 
 	// Settings are more lines for pdns.conf; they override those of this package.
 	Settings map[string]string
@@ -46,6 +47,7 @@ type Server struct {
 	APIURL  string          // without /api/v1
 	APIKey  powerdns.Secret // made anew by each Start; also in APIKeyFile
 
+	socket   bool   // of the API
 	id       string // tells this server from all others, over DNS
 	settings map[string]string
 
@@ -91,6 +93,7 @@ func newServer(o Options) (*Server, error) {
 		Primary:  o.Primary,
 		APIKey:   powerdns.Secret(rand.Text()),
 		id:       rand.Text(),
+		socket:   o.Socket,
 		settings: o.Settings,
 	}
 	if s.Backend == "" {
@@ -115,6 +118,9 @@ func (s *Server) pickPorts() error {
 		return err
 	}
 	s.DNSAddr, s.APIURL = dnsAddr, "http://"+apiAddr
+	if s.socket {
+		s.APIURL = "unix:" + filepath.Join(s.Dir, "api.sock")
+	}
 	return nil
 }
 

@@ -24,9 +24,10 @@ const (
 
 // AskOptions says how a question is put.
 type AskOptions struct {
-	DNSSEC bool // ask for signatures
-	TCP    bool // do not try UDP first
-	Unique bool // make the question unlike any other, so that no packet cache has the answer
+	DNSSEC  bool // ask for signatures
+	TCP     bool // do not try UDP first
+	Unique  bool // make the question unlike any other, so that no packet cache has the answer
+	Recurse bool // have a resolver find the answer
 }
 
 // Answer is what a server answered, records in canonical form.
@@ -70,7 +71,7 @@ type inquiry struct {
 func newInquiry(name zone.Name, typ uint16, o AskOptions) inquiry {
 	q := inquiry{question: newQuestion(name, typ), id: uint16(rand.Uint32())}
 	b := append(make([]byte, 2+headerLen, 2+maxQuery), q.raw...)
-	header{id: q.id, questions: 1, additional: 1}.put(b[2:])
+	header{id: q.id, flags: o.flags(), questions: 1, additional: 1}.put(b[2:])
 	q.framed = appendOPT(b, o.DNSSEC, o.options())
 	binary.BigEndian.PutUint16(q.framed, uint16(len(q.framed)-2))
 	return q
@@ -80,6 +81,13 @@ const maxQuery = 512
 
 // uniqueOption is an EDNS option for local use (RFC 6891 §9).
 const uniqueOption = 65001
+
+func (o AskOptions) flags() uint16 {
+	if o.Recurse {
+		return flagRecursion
+	}
+	return 0
+}
 
 func (o AskOptions) options() []byte {
 	if !o.Unique {

@@ -114,6 +114,11 @@ type PrimaryConfig struct {
 	// 0 is none.
 	ScrubRate int `toml:"scrub_rate" env:"SCRUB_RATE" envDefault:"60"`
 
+	// AliasInterval is how often zones are read anew whose ALIAS records PowerDNS expands as it transfers them
+	// (outgoing-axfr-expand-alias), so that their addresses follow the target: after the least TTL of these records,
+	// but no sooner than AliasInterval, and no later than five times that. 0 is never.
+	AliasInterval time.Duration `toml:"alias_interval" env:"ALIAS_INTERVAL" envDefault:"1m"`
+
 	// MaxZoneMB is the largest zone that is taken, in MB of DNS wire form, up to 2047: 100,000 records are about 6 MB,
 	// signed 20. While a zone is read it takes up to five times its size in memory, for each of Workers. A secondary
 	// PowerDNS takes 100 MB, unless its xfr-max-received-mbytes says otherwise.
@@ -169,6 +174,7 @@ func (c *PrimaryConfig) Validate() error {
 		checkConfirmKeys("primary.confirm_keys", c.ConfirmKeys),
 		within("primary.max_zone_mb", c.MaxZoneMB, 1, 2047),
 		atLeast("primary.sweep_interval", c.SweepInterval, time.Second),
+		atLeastOrNone("primary.alias_interval", c.AliasInterval, time.Second),
 		atLeast("primary.transfer_timeout", c.TransferTimeout, time.Second),
 	)...)
 }
@@ -287,6 +293,13 @@ func atLeast(key string, d, least time.Duration) error {
 		return fmt.Errorf("%s: %s is too short; use %s or more", key, d, least)
 	}
 	return nil
+}
+
+func atLeastOrNone(key string, d, least time.Duration) error {
+	if d == 0 {
+		return nil
+	}
+	return atLeast(key, d, least)
 }
 
 // Load reads the sections that a role uses, besides those that every role does.

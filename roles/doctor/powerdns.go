@@ -81,6 +81,18 @@ func (f *findings) apiAnswers(ctx context.Context, api *powerdns.Client, at stri
 	f.api(at, err)
 }
 
+const startSocket = "start PowerDNS, 5.0 or later, with webserver=yes, api=yes and webserver-address set to that path; " +
+	"the user of the role must be able to connect there, which takes the right to write to the socket: " +
+	"add it to the socket's group; or correct powerdns.api_url"
+
+// startAPIAt is the remedy where an API does not answer.
+func startAPIAt(at string) string {
+	if strings.HasPrefix(at, "unix:") {
+		return startSocket
+	}
+	return startAPI
+}
+
 const startAPI = "start PowerDNS, with webserver=yes and api=yes, and webserver-allow-from for this host; or correct powerdns.api_url"
 
 // api says why the API cannot be used.
@@ -94,9 +106,9 @@ func (f *findings) api(at string, err error) {
 		f.fail(name, at, "something else than the API of a PowerDNS answers: "+err.Error(),
 			"correct powerdns.api_url (webserver-address and webserver-port of pdns.conf) and powerdns.server_id")
 	case failed != nil:
-		f.fail(name, at, "its API does not answer: "+failed.Err.Error(), startAPI)
+		f.fail(name, at, "its API does not answer: "+failed.Err.Error(), startAPIAt(at))
 	default:
-		f.fail(name, at, "its API fails: "+err.Error(), startAPI)
+		f.fail(name, at, "its API fails: "+err.Error(), startAPIAt(at))
 	}
 }
 

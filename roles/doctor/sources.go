@@ -115,19 +115,25 @@ func (f *findings) published(ctx context.Context, e *examination) {
 		return
 	}
 	defer v.Close(ctx)
+	var unanswered map[zone.Name]bool
 	zones, differ, err := standing(ctx, func(ctx context.Context) (listed, held serials, err error) {
 		if listed, err = e.listed(ctx, e.cfg.Primary.Distributes); err != nil {
 			return nil, nil, err
 		}
-		held = serials{}
+		held, unanswered = serials{}, map[zone.Name]bool{}
 		err = v.ReadStates(ctx, func(s broker.StateMsg) {
 			delete(held, s.Zone)
+			delete(unanswered, s.Zone)
 			if s.Header.Kind == broker.KindZone {
 				held[s.Zone] = s.Header.Stored
+				if s.Header.Unanswered() {
+					unanswered[s.Zone] = true
+				}
 			}
 		})
 		return listed, held, err
 	})
+	f.unanswered(slices.Sorted(maps.Keys(unanswered)))
 	queue, _ := v.Queue(ctx) // unknown: none counts as waiting
 	switch {
 	case err != nil:
@@ -141,6 +147,17 @@ func (f *findings) published(ctx context.Context, e *examination) {
 	default:
 		f.ok(name, object, "PowerDNS lists %d zones to be distributed, and the stream, read again, holds the same with the same serials", zones)
 	}
+}
+
+// unanswered are signed zones with records that no secondary answers.
+func (f *findings) unanswered(names []zone.Name) {
+	if len(names) == 0 {
+		return
+	}
+	f.warn("sources.unanswered", "signed zones", fmt.Sprintf(
+		"%d have ALIAS or LUA records, at which secondaries answer NODATA: %s", len(names), some(names)),
+		"for ALIAS, set outgoing-axfr-expand-alias=ignore-errors (4.9 or later) and resolver in pdns.conf, and restart "+
+			"PowerDNS; replace LUA records by plain ones, or do not sign the zone")
 }
 
 func (e *examination) listed(ctx context.Context, counts func(powerdns.ZoneInfo) bool) (serials, error) {

@@ -13,6 +13,7 @@ import (
 
 	"pdns-distribute/broker"
 	"pdns-distribute/dnssec"
+	"pdns-distribute/health"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/work"
 )
@@ -258,6 +259,18 @@ func (x *Index) Count() int {
 		}
 	}
 	return n
+}
+
+// Unanswered returns the signed zones with records that secondaries do not answer.
+func (x *Index) Unanswered() (found health.Some) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for name, p := range x.zones {
+		if p.Header.Unanswered() {
+			found.Add(name)
+		}
+	}
+	return found
 }
 
 // Ending are the zones whose published signatures end too soon.

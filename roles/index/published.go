@@ -69,5 +69,6 @@ func NewSettled(name zone.Name, now Published) health.Settled {
 	return health.Settled{
 		Zone: name, Gone: !now.Remembered(), Again: h.Again != "",
 		Serial: h.Serial, Digest: h.Digest, Stable: h.Stable, Expires: h.Expires, Published: h.Published,
+		Computed: h.Computed,
 	}
 }

@@ -2,21 +2,44 @@ package node
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
+
+	"pdns-distribute/powerdns"
 )
 
 // BesideOf names the PowerDNS with this API so that two nodes give it the same name only if they mean the same one:
-// it is on the loopback of one host. Any other has a name that is like no other.
+// it is on the loopback of one host, or its socket lies in one folder. Any other has a name that is like no other.
 func BesideOf(apiURL, instance string) string {
-	u, err := url.Parse(apiURL)
+	place, err := placeOf(apiURL)
 	boot, bootErr := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	network, networkErr := os.Readlink("/proc/self/ns/net") // a container has a loopback of its own
-	if err != nil || bootErr != nil || networkErr != nil || !net.ParseIP(u.Hostname()).IsLoopback() {
+	if err != nil || bootErr != nil {
 		return strings.ToLower(instance)
 	}
-	return fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%s %s %s", boot, network, u)))[:32]
+	return fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%s %s", boot, place)))[:32]
+}
+
+var errElsewhere = errors.New("not on this host")
+
+// placeOf tells one PowerDNS on this host from another: a container has a loopback, and folders, of its own.
+func placeOf(apiURL string) (string, error) {
+	endpoint, err := powerdns.ParseEndpoint(apiURL)
+	if err != nil {
+		return "", err
+	}
+	if socket := endpoint.Socket(); socket != "" {
+		var folder syscall.Stat_t
+		err := syscall.Stat(filepath.Dir(socket), &folder)
+		return fmt.Sprint(folder.Dev, " ", folder.Ino, " ", filepath.Base(socket)), err
+	}
+	if !net.ParseIP(endpoint.Hostname()).IsLoopback() {
+		return "", errElsewhere
+	}
+	network, err := os.Readlink("/proc/self/ns/net")
+	return network + " " + endpoint.String(), err
 }

@@ -94,6 +94,10 @@ func printZone(out io.Writer, p proxy.Progress, sources []status.ZoneSource, fau
 	if err := table.Flush(); err != nil {
 		return err
 	}
+	if s := p.Settled; s != nil && s.Unanswered() {
+		fmt.Fprintf(out, "  Secondaries answer NODATA at names with %s records: PowerDNS computes no answers in a signed zone.\n",
+			s.Computed.Types())
+	}
 	return printZoneSources(out, sources, fault)
 }
 

@@ -52,7 +52,7 @@ func (p *Primary) act(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{
 		p.jobs.Run, p.takeTouches, p.followHints, p.retry, p.keepSweeping, p.keepCheckingMoved, p.scrub,
-		p.keepRenewing, p.watchSignatures, p.keepConverting,
+		p.keepRenewing, p.watchSignatures, p.keepConverting, p.followAliases,
 		p.publisher.chunks.keepCollecting, p.signCheckpoints, p.keepReading, p.replication.yieldToWriter,
 	} {
 		g.Go(func() error { return part(ctx) })
@@ -70,6 +70,7 @@ func (p *Primary) begin(l *broker.Lease) {
 func (p *Primary) end() {
 	p.replication.lease.Store(nil)
 	p.schedules.clear()
+	p.source.expansion.forget()
 	for _, order := range p.sweeps.orders.take() {
 		_ = order.msg.Nak(work.HandBackPause) // lost: it is delivered again a little later
 	}

@@ -145,7 +145,7 @@ func (c *chunks) restore(ctx context.Context, state *zone.State) error {
 	if err != nil {
 		return err
 	}
-	again := newVersion(z, state.Stored, state.Published)
+	again := newVersion(reading{zone: z, stored: state.Stored}, state.Published)
 	var missing [][]byte
 	for i, chunk := range again.state.Chunks() {
 		if lost[chunk] {

@@ -24,10 +24,11 @@ const (
 	causeRetry  // an attempt of its own failed before
 	causeScrub  // its turn of being read anew
 	causeRenew  // PowerDNS may have signatures for it that end later
+	causeAlias  // the targets of its ALIAS records may have other addresses
 )
 
 func (c cause) String() string {
-	names := [...]string{"changed", "deleted", "ordered", "sweep", "gone", "notify", "retry", "scrub", "renew"}
+	names := [...]string{"changed", "deleted", "ordered", "sweep", "gone", "notify", "retry", "scrub", "renew", "alias"}
 	if c < 0 || int(c) >= len(names) {
 		return fmt.Sprintf("cause %d", int(c))
 	}
@@ -106,13 +107,16 @@ func scrubJob() job { return job{cause: causeScrub, depth: toContent} }
 // renewalJob returns that of a zone for which PowerDNS may have newer signatures.
 func renewalJob() job { return job{cause: causeRenew, depth: toSignatures} }
 
+// aliasJob returns that of a zone whose addresses may have moved.
+func aliasJob() job { return job{cause: causeAlias, depth: toContent} }
+
 // says reports whether the job itself says that secondaries may have the zone.
 func (j job) says() bool { return j.again != "" || j.cause == causeDeleted }
 
 // leavesGone reports whether it is for the sweep to find that the zone is gone: nobody says so of this one.
 func (j job) leavesGone() bool {
 	switch j.cause {
-	case causeSweep, causeRetry, causeScrub, causeRenew:
+	case causeSweep, causeRetry, causeScrub, causeRenew, causeAlias:
 		return true
 	}
 	return false

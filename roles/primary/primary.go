@@ -124,6 +124,9 @@ func (p *Primary) describe(pr *health.Presence) {
 		pr.Primary.Swept = p.Started
 	}
 	pr.Primary.Swept = pr.Primary.Swept.UTC()
+	if pr.Primary.Complete && p.replication.acts() {
+		pr.Primary.Unanswered, pr.Primary.Unresolved = p.index.Unanswered(), p.source.expansion.keeping()
+	}
 }
 
 // watchStates keeps the index.

@@ -37,19 +37,20 @@ type version struct {
 	zone     *zone.Zone
 	state    *zone.State
 	contents [][]byte // of the state's chunks
+	computed zone.Computed
 }
 
-// newVersion returns what is to be published at that time of a zone that PowerDNS stores with that serial.
-func newVersion(z *zone.Zone, stored uint32, at time.Time) version {
-	state, contents := zone.NewState(z, stored, at)
-	return version{z, state, contents}
+// newVersion returns what is to be published at that time of a zone that was read.
+func newVersion(r reading, at time.Time) version {
+	state, contents := zone.NewState(r.zone, r.stored, at)
+	return version{r.zone, state, contents, r.computed}
 }
 
 // isPublished reports whether the state with this header shows no difference of that depth.
 func (v version) isPublished(h broker.StateHeader, d depth) bool {
 	s := v.state
 	switch {
-	case h.Stored != s.Stored:
+	case h.Stored != s.Stored, h.Computed != v.computed:
 		return false
 	case d == toSignatures:
 		return h.Stable == fmt.Sprintf("%x", s.Stable) && h.Digest == fmt.Sprintf("%x", s.Digest)
@@ -70,7 +71,8 @@ func (p *publisher) publish(ctx context.Context, v version, before index.Publish
 		Kind: broker.KindZone, Serial: s.Serial, Stored: s.Stored, Published: s.Published,
 		Chunks: len(s.Chunks()), Expires: s.Expires,
 		Digest: fmt.Sprintf("%x", s.Digest), Stable: fmt.Sprintf("%x", s.Stable), NSEC: dnssec.Convertible(v.zone),
-		Again: j.again, Background: j.background(),
+		Computed: v.computed,
+		Again:    j.again, Background: j.background(),
 	})
 }
 

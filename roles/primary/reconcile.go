@@ -120,22 +120,27 @@ func (p *Primary) attempt(ctx context.Context, name zone.Name, j job) (string, e
 
 // compare reads the zone's content and settings, and publishes or retracts what differs from what was published before.
 func (p *Primary) compare(ctx context.Context, name zone.Name, j job, before index.Published) (string, error) {
-	z, stored, err := p.source.read(ctx, name)
+	read, err := p.source.read(ctx, name)
 	if errors.Is(err, errNotHere) {
+		p.source.expansion.found(name)
 		return p.retract(ctx, name, j, before, err)
 	}
 	if err != nil {
 		return "", err
 	}
 	p.index.Saw(name)
-	if err := p.source.lag.check(time.Now(), name, z.Serial(), before, j); err != nil {
+	p.scheduleAliases(name, read)
+	if err := p.source.lag.check(time.Now(), name, read.zone.Serial(), before, j); err != nil {
 		return "", err
+	}
+	if keep, err := p.keepsAddresses(name, read, before, j); keep || err != nil {
+		return resultUnchanged, err
 	}
 	at, err := p.publisher.date(ctx, name, before)
 	if err != nil {
 		return "", err
 	}
-	v := newVersion(z, stored, at)
+	v := newVersion(read, at)
 	keep := before.Stands() && j.again == "" && !p.publisher.signer.lacks(before.Header)
 	if keep && v.isPublished(before.Header, j.depth) {
 		if !j.background() { // a sweep may have been quicker, for which nobody would hurry

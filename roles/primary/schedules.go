@@ -18,6 +18,7 @@ type schedules struct {
 	retries    *work.Schedule   // zones for which a job without touch failed
 	moved      *work.Schedule   // zones that are served otherwise than published, at the same stored serial
 	converting *work.Schedule   // zones that were published with NSEC and are to have NSEC3
+	aliases    *work.Schedule   // zones whose ALIAS records PowerDNS expands
 	pace       <-chan time.Time // of renewals, and of what has moved and what is converted
 }
 
@@ -25,13 +26,13 @@ type schedules struct {
 func newSchedules(renewRate int) *schedules {
 	return &schedules{
 		hints: work.NewBoundedSchedule(maxHints), retries: work.NewSchedule(),
-		moved: work.NewSchedule(), converting: work.NewSchedule(),
+		moved: work.NewSchedule(), converting: work.NewSchedule(), aliases: work.NewSchedule(),
 		pace: time.Tick(time.Second / time.Duration(renewRate)),
 	}
 }
 
 func (s *schedules) clear() {
-	for _, zones := range []*work.Schedule{s.hints, s.retries, s.moved, s.converting} {
+	for _, zones := range []*work.Schedule{s.hints, s.retries, s.moved, s.converting, s.aliases} {
 		zones.Clear()
 	}
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"sync"
+	"time"
 
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/origin"
@@ -31,24 +34,50 @@ type source struct {
 	origin  *origin.Reader
 	address string   // of PowerDNS's DNS, host:port
 	lag     *lagging // what it gives that looks old
+
+	expansion *expansion // of ALIAS records
 }
 
 func newSource(cfg config.Config, api *powerdns.Client) *source {
 	address := cfg.PowerDNS.DNSAddress
 	s := &source{
 		cfg: cfg.Primary, api: api, origin: origin.New(api, address, cfg.Primary.MaxZoneMB<<20), address: address,
-		lag: newLagging(),
+		lag: newLagging(), expansion: newExpansion(api, cfg.Primary.AliasInterval),
 	}
 	s.lag.proven = cfg.Primary.Replicated
 	return s
 }
 
-// read returns the zone's content, and the serial that PowerDNS stores for it, which is never newer than the content.
-// Content and settings are those of after the call, so a touch is settled by both: a zone whose kind was changed is not
-// here any more, which is errNotHere.
-func (s *source) read(ctx context.Context, name zone.Name) (*zone.Zone, uint32, error) {
-	z, stored, err := s.origin.Read(ctx, name, s.accept)
-	return z, stored, notHere(err)
+// reading is a zone as PowerDNS gave it.
+type reading struct {
+	zone     *zone.Zone
+	stored   uint32           // serial that PowerDNS stores, never newer than the content
+	aliases  []powerdns.Alias // records that it has expanded
+	computed zone.Computed
+	took     time.Duration
+}
+
+// read returns the zone as PowerDNS has it. Content and settings are those of after the call, so a touch is settled by
+// both: a zone whose kind was changed is not here any more, which is errNotHere.
+func (s *source) read(ctx context.Context, name zone.Name) (r reading, err error) {
+	begin := time.Now()
+	var unlisted error
+	var listing sync.WaitGroup
+	listing.Go(func() { r.aliases, unlisted = s.expansion.aliases(ctx, name) })
+	r.zone, r.stored, err = s.origin.Read(ctx, name, s.accept)
+	listing.Wait()
+	if err = notHere(err); err != nil {
+		return r, explain(r.aliases, err)
+	}
+	if unlisted != nil {
+		return r, unlisted
+	}
+	r.took = time.Since(begin)
+	r.computed = r.zone.Computed()
+	r.computed.Expanded = min(len(r.aliases), math.MaxUint16)
+	unresolved := origin.Unresolved(ctx, s.expansion.get().Resolver, r.zone, r.aliases)
+	r.computed.Unresolved = min(unresolved, math.MaxUint16)
+	return r, nil
 }
 
 // info returns what PowerDNS knows of a zone that is to be distributed, and errNotHere of any other.

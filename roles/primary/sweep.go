@@ -189,8 +189,14 @@ func (p *Primary) sweepGone(ctx context.Context, gone []zone.Name) error {
 // broker was new, and what differed was looked at.
 func (p *Primary) publishesAll() bool { return p.sweeps.allPublished(p.jobs.Idle) }
 
-// reviewPowerDNS is called when PowerDNS came back: it may have missed nothing, or everything.
-func (p *Primary) reviewPowerDNS(context.Context) error {
+// reviewPowerDNS is called when PowerDNS came back: it may have missed nothing, or everything, and have other settings.
+func (p *Primary) reviewPowerDNS(ctx context.Context) error {
+	settings, err := p.source.api.Config(ctx)
+	if err != nil {
+		return err
+	}
+	p.source.expansion.set(powerdns.ExpansionOf(settings))
+	p.scheduleAllAliases()
 	p.sweeps.ask()
 	return nil
 }

@@ -2,10 +2,12 @@ package secondary
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"github.com/rs/zerolog"
 
+	"pdns-distribute/health"
 	"pdns-distribute/powerdns/store"
 	"pdns-distribute/powerdns/zone"
 )
@@ -21,10 +23,14 @@ type aliases struct {
 	targets map[zone.Name]map[zone.Name]bool // by zone, see targetsOf
 	into    map[zone.Name]int                // how many zones lead to this name or below it
 	learnt  bool                             // all zones of the store were looked at
+
+	computed map[zone.Name]zone.Computed // unsigned zones with ALIAS or LUA records
 }
 
 func newAliases() *aliases {
-	return &aliases{targets: map[zone.Name]map[zone.Name]bool{}, into: map[zone.Name]int{}}
+	return &aliases{
+		targets: map[zone.Name]map[zone.Name]bool{}, into: map[zone.Name]int{}, computed: map[zone.Name]zone.Computed{},
+	}
 }
 
 // leadInto reports whether an alias of another zone leads into this one.
@@ -36,10 +42,19 @@ func (a *aliases) leadInto(name zone.Name) bool {
 
 // add notes the aliases of a version beside those that are known: PowerDNS may answer with either.
 func (a *aliases) add(z *zone.Zone) {
-	found := targetsOf(z)
+	found, computed := targetsOf(z), z.Computed()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.addLocked(z.Name(), found)
+	a.compute(z, computed)
+}
+
+// compute notes ALIAS and LUA records, under mu. In a signed zone no setting of a secondary helps.
+func (a *aliases) compute(z *zone.Zone, computed zone.Computed) {
+	delete(a.computed, z.Name())
+	if computed.Any() && !z.Signed() {
+		a.computed[z.Name()] = computed
+	}
 }
 
 func (a *aliases) addLocked(name zone.Name, found map[zone.Name]bool) {
@@ -56,11 +71,12 @@ func (a *aliases) addLocked(name zone.Name, found map[zone.Name]bool) {
 
 // set notes that PowerDNS answers with this version alone.
 func (a *aliases) set(z *zone.Zone) {
-	found := targetsOf(z)
+	found, computed := targetsOf(z), z.Computed()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.dropLocked(z.Name())
 	a.addLocked(z.Name(), found)
+	a.compute(z, computed)
 }
 
 // drop notes that the zone is gone.
@@ -77,6 +93,7 @@ func (a *aliases) dropLocked(name zone.Name) {
 		}
 	}
 	delete(a.targets, name)
+	delete(a.computed, name)
 }
 
 // targetsOf are the names that the zone's aliases lead to, and those above. Names that the zone itself answers for
@@ -116,4 +133,40 @@ func (a *aliases) learn(ctx context.Context, from *store.Store, log zerolog.Logg
 	defer a.mu.Unlock()
 	a.learnt = true
 	return nil
+}
+
+// countComputed returns the unsigned zones with ALIAS and with LUA records.
+func (a *aliases) countComputed() (ofAlias, ofLua health.Some) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for name, computed := range a.computed {
+		if computed.Alias {
+			ofAlias.Add(name)
+		}
+		if computed.Lua {
+			ofLua.Add(name)
+		}
+	}
+	return ofAlias, ofLua
+}
+
+// unanswered returns the settings of PowerDNS that keep it from answering ALIAS and LUA records of unsigned zones.
+func unanswered(settings map[string]string, ofAlias, ofLua health.Some) (unfit []string) {
+	note := func(setting, should, types string, of health.Some) {
+		unfit = append(unfit, fmt.Sprintf("PowerDNS runs with %s=%s (should be %s: "+
+			"names with %s records are not answered; unsigned zones have such (%d), the first is %s)",
+			setting, settings[setting], should, types, of.Zones, of.First))
+	}
+	resolver := settings["resolver"]
+	switch {
+	case ofAlias.Zones == 0:
+	case settings["expand-alias"] != "yes":
+		note("expand-alias", "yes, with resolver", "ALIAS", ofAlias)
+	case resolver == "" || resolver == "no":
+		note("resolver", "the address of a resolver", "ALIAS", ofAlias)
+	}
+	if ofLua.Zones > 0 && settings["enable-lua-records"] == "no" {
+		note("enable-lua-records", "yes or shared", "LUA", ofLua)
+	}
+	return unfit
 }

@@ -61,3 +61,38 @@ func TestAliases(t *testing.T) {
 		t.Errorf("%v %v stay", a.into, a.targets)
 	}
 }
+
+// Settings that keep ALIAS and LUA records of unsigned zones from being answered are named, with how many zones that are.
+func TestUnansweredBySettings(t *testing.T) {
+	a := newAliases()
+	a.set(zoneWith(t, "b.example", `www IN TYPE65401 \# 6 04686f737400`, `lua IN TYPE65402 \# 14 00010B273139322E302E322E3927`))
+	a.set(zoneWith(t, "a.example", `www IN TYPE65401 \# 6 04686f737400`))
+	a.set(zoneWith(t, "plain.example", "www IN CNAME host"))
+	for _, test := range []struct {
+		settings map[string]string
+		want     []string
+	}{
+		{map[string]string{"expand-alias": "no", "enable-lua-records": "no"}, []string{"expand-alias=no", "enable-lua-records=no"}},
+		{map[string]string{"expand-alias": "yes", "resolver": "no", "enable-lua-records": "shared"}, []string{"resolver=no"}},
+		{map[string]string{"expand-alias": "yes", "resolver": "192.0.2.1", "enable-lua-records": "yes"}, nil},
+	} {
+		ofAlias, ofLua := a.countComputed()
+		unfit := unanswered(test.settings, ofAlias, ofLua)
+		if len(unfit) != len(test.want) {
+			t.Fatalf("%v: %q", test.settings, unfit)
+		}
+		for n, want := range test.want {
+			if !strings.Contains(unfit[n], want) {
+				t.Errorf("%v: %q", test.settings, unfit)
+			}
+		}
+		if len(unfit) > 0 && !strings.Contains(unfit[0], "(2), the first is a.example.") {
+			t.Errorf("%q", unfit)
+		}
+	}
+	a.set(zoneWith(t, "a.example"))
+	a.drop(zone.MustParseName("b.example"))
+	if ofAlias, ofLua := a.countComputed(); ofAlias.Zones+ofLua.Zones != 0 {
+		t.Errorf("%+v %+v stay", ofAlias, ofLua)
+	}
+}

@@ -143,6 +143,8 @@ func (a *applier) inspect(ctx context.Context) (unfit []string, err error) {
 	for _, u := range powerdns.UnfitForSecondary(settings) {
 		unfit = append(unfit, "PowerDNS runs with "+u.String())
 	}
+	ofAlias, ofLua := a.aliases.countComputed()
+	unfit = append(unfit, unanswered(settings, ofAlias, ofLua)...)
 	a.purges.configure(threadsOf(settings), powerdns.KeepsAnswers(settings))
 	return unfit, nil
 }
