@@ -1,0 +1,265 @@
+//go:build matrix
+
+package fleet_test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+
+	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/local"
+	"pdns-distribute/powerdns/must"
+	"pdns-distribute/powerdns/zone"
+	"pdns-distribute/roles/fleet"
+)
+
+// Fleets whose PowerDNS servers are of several releases, and keep their zones in several kinds of databases.
+// `make test-powerdns`.
+
+// release is one of PowerDNS. Those of a test are in the order of age.
+type release struct{ name, programs string }
+
+// releases are the installed one, and those whose folders POWERDNS_RELEASES names, older ones first: "4.9=FOLDER 5.1=FOLDER".
+func releases(t *testing.T) []release {
+	t.Helper()
+	list := []release{{"installed", ""}}
+	for _, pair := range strings.Fields(os.Getenv("POWERDNS_RELEASES")) {
+		name, programs, _ := strings.Cut(pair, "=")
+		list = append(list, release{name, programs})
+	}
+	if len(list) == 1 {
+		t.Fatal("POWERDNS_RELEASES names no other release of PowerDNS: run 'make test-powerdns'")
+	}
+	return list
+}
+
+// mixed has the primary be of one release, and each other release have a secondary, with gsqlite3 and lmdb in turns.
+func mixed(list []release, primary int) (o fleet.Options) {
+	o.Servers = map[string]fleet.Server{fleet.Primary: {Programs: list[primary].programs}}
+	for n, r := range list {
+		if n != primary {
+			o.Secondaries = append(o.Secondaries, []local.Backend{local.SQLite, local.LMDB}[n%2])
+			o.Servers[fmt.Sprintf("ns%d", len(o.Secondaries))] = fleet.Server{Programs: r.programs}
+		}
+	}
+	return o
+}
+
+// eachPrimary runs a test with a primary of each release.
+func eachPrimary(t *testing.T, test func(t *testing.T, o fleet.Options)) {
+	list := releases(t)
+	for n, r := range list {
+		t.Run("primary "+r.name, func(t *testing.T) { test(t, mixed(list, n)) })
+	}
+}
+
+// Zones of all types that all releases know are the same everywhere, record by record and by answers, whatever release the
+// servers are of: when they are made, changed, signed and deleted.
+func TestMixedReleases(t *testing.T) {
+	eachPrimary(t, func(t *testing.T, o fleet.Options) {
+		i := start(t, o)
+		i.liveAlike()
+		i.noAlarms()
+	})
+}
+
+// liveAlike makes zones, unsigned and signed in each way, changes and deletes them, and compares them after each step.
+func (i *harness) liveAlike() {
+	i.t.Helper()
+	plain, nsec, nsec3 := numbered("plain", 1), numbered("nsec", 1), numbered("nsec", 3)
+	for name, param := range map[zone.Name]string{nsec: "", nsec3: "1 0 5 abcd"} {
+		must.OK(i.t, i.api.CreateZoneWith(i.ctx, signed(spec(name, everyType(name)...), param)))
+	}
+	must.OK(i.t, i.api.CreateZoneWith(i.ctx, spec(plain, everyType(plain)...)))
+	i.alike("created", plain, nsec, nsec3)
+	for _, name := range []zone.Name{plain, nsec, nsec3} {
+		deep := below("new.deep", name)
+		must.OK(i.t, i.api.Patch(i.ctx, name, []powerdns.RRset{text(deep, "added"), i.escaped(below("esc", name), `a \" quote`)}))
+	}
+	i.alike("changed", plain, nsec, nsec3)
+	must.OK(i.t, i.put(plain, `{"dnssec":true,"api_rectify":true,"nsec3param":"1 0 0 -"}`))
+	must.OK(i.t, i.put(nsec3, `{"dnssec":false}`))
+	i.alike("signed and unsigned", plain, nsec, nsec3)
+	must.OK(i.t, i.api.DeleteZone(i.ctx, nsec))
+	i.alike("deleted", plain, nsec3)
+}
+
+// alike waits until the zones of the primary, and no others, are on every secondary, and compares answers about these.
+func (i *harness) alike(what string, names ...zone.Name) {
+	i.t.Helper()
+	i.eventually(what, i.allSame)
+	for _, name := range names {
+		i.sameAnswers(name)
+		for _, set := range rareTypes(name) {
+			if err := i.sameAnswer(dns.Question{Name: set.Name.String(), Qtype: dns.StringToType[set.Type]}); err != nil {
+				i.t.Error(err)
+			}
+		}
+		if info, err := i.own.Zone(i.ctx, name); err == nil && info.DNSSEC {
+			i.verify(name)
+		}
+	}
+}
+
+func everyType(name zone.Name) []powerdns.RRset { return append(manyTypes(name), rareTypes(name)...) }
+
+// rareTypes are sets of types that all releases know beside those of manyTypes.
+func rareTypes(name zone.Name) (sets []powerdns.RRset) {
+	hex := strings.Repeat("0123456789abcdef", 4)
+	for n, r := range []struct{ typ, content string }{
+		{"LOC", "51 56 0.123 N 5 54 0.000 E 4.00m 1.00m 10000.00m 10.00m"},
+		{"CERT", "1 0 0 MTIzNDU2"},
+		{"SPF", `"v=spf1 -all"`},
+		{"HINFO", `"a cpu" "an os"`},
+		{"RP", "admin.example.net. txt.example.net."},
+		{"AFSDB", "1 afs.example.net."},
+		{"KX", "10 kx.example.net."},
+		{"URI", `10 1 "https://www.example.net/"`},
+		{"SMIMEA", "3 1 1 " + hex},
+		{"OPENPGPKEY", "MTIzNDU2"},
+		{"EUI48", "00-11-22-33-44-55"},
+		{"EUI64", "00-11-22-33-44-55-66-77"},
+		{"SVCB", "1 svc.example.net. port=8443 alpn=h2"},
+		{"CSYNC", "1 3 NS"},
+		{"APL", "1:192.0.2.0/24 !1:192.0.2.64/28"},
+		{"L32", "10 192.0.2.1"},
+		{"L64", "10 2001:0db8:1140:1000"},
+		{"NID", "10 0014:4fff:ff20:ee64"},
+		{"LP", "10 l64.example.net."},
+		{"IPSECKEY", "10 1 2 192.0.2.38 AQNRU3mG7TVTO2BkR47usntb102uFJtugbo6BSGvgqt4AQ=="},
+		{"DHCID", "AAIBY2/AuCccgoJbsaxcQc9TUapptP69lOjxfNuVAA2kjEA="},
+	} {
+		sets = append(sets, powerdns.RRset{Name: below(fmt.Sprintf("rare%d", n), name), Type: r.typ, TTL: 300, Content: []string{r.content}})
+	}
+	sub := below("sub", name)
+	return append(sets, powerdns.RRset{Name: sub, Type: "DS", TTL: 300, Content: []string{"20326 8 2 " + hex}})
+}
+
+// The servers of a fleet are upgraded on their data, one after the other, while the zones are changed: nothing is lost, and
+// all is the same. SQL schemas have been the same since 4.7; lmdb converts its own.
+func TestUpgrade(t *testing.T) {
+	for _, backend := range []local.Backend{local.SQLite, local.LMDB} {
+		t.Run(string(backend), func(t *testing.T) {
+			list := releases(t)
+			i := start(t, fleet.Options{Primary: backend, Secondaries: []local.Backend{backend, backend}})
+			names := i.makeForUpgrade()
+			for _, r := range list[1:] {
+				for _, s := range i.Secondaries {
+					i.upgrade(s.Server, r, func() { i.edit(names, r.name+" while "+s.ID+" is away") })
+					i.eventually("upgraded "+s.ID, i.allSame)
+					i.edit(names, r.name+" with "+s.ID)
+					i.alike("edited with "+s.ID, names...)
+				}
+				i.upgrade(i.Primary, r, func() {})
+				i.edit(names, r.name+" with the primary")
+				i.alike("upgraded primary", names...)
+			}
+			i.noAlarms()
+			i.goBack(i.Secondaries[0], names)
+		})
+	}
+}
+
+func (i *harness) makeForUpgrade() (names []zone.Name) {
+	i.t.Helper()
+	for n, param := range []string{"", "", "1 0 0 -"} {
+		name := numbered("upgrade", n)
+		s := spec(name, everyType(name)...)
+		if n > 0 {
+			s = signed(s, param)
+		}
+		must.OK(i.t, i.api.CreateZoneWith(i.ctx, s))
+		names = append(names, name)
+	}
+	i.alike("created", names...)
+	return names
+}
+
+func (i *harness) edit(names []zone.Name, value string) {
+	i.t.Helper()
+	for _, name := range names {
+		must.OK(i.t, i.api.Patch(i.ctx, name, []powerdns.RRset{text(below("edited", name), value)}))
+	}
+}
+
+// upgrade stops a server, and starts the other release on its data; meanwhile is done while it is away.
+func (i *harness) upgrade(s *local.Server, to release, meanwhile func()) {
+	i.t.Helper()
+	s.Stop()
+	meanwhile()
+	s.SetPrograms(to.programs)
+	must.OK(i.t, s.Restart(i.ctx))
+}
+
+// goBack has a secondary run the oldest release again, on the data of the newest: SQL databases serve both; an lmdb of a later
+// schema is refused, so an operator removes it, and it is filled again.
+func (i *harness) goBack(s *fleet.Secondary, names []zone.Name) {
+	i.t.Helper()
+	s.Stop()
+	s.SetPrograms("")
+	err := s.Restart(i.ctx)
+	if s.Backend == local.LMDB {
+		if err == nil {
+			i.t.Error("the oldest release takes an lmdb of the newest one")
+		}
+		must.OK(i.t, s.Wipe(i.ctx))
+	} else {
+		must.OK(i.t, err)
+	}
+	i.eventually("back", i.allSame)
+	i.edit(names, "back")
+	i.alike("edited", names...)
+	i.noAlarms()
+}
+
+// The way back of a primary with lmdb that loses nothing: the newest release copies its zones into an SQLite database, which
+// the oldest one runs on.
+func TestPrimaryGoesBack(t *testing.T) {
+	list := releases(t)
+	newest := list[len(list)-1]
+	i := start(t, fleet.Options{Primary: local.LMDB, Servers: map[string]fleet.Server{fleet.Primary: {Programs: newest.programs}}})
+	names := i.makeForUpgrade()
+	i.Primary.Stop()
+	must.OK(t, i.Primary.Move(i.ctx, local.SQLite))
+	i.Primary.SetPrograms("")
+	must.OK(t, i.Primary.Restart(i.ctx))
+	i.alike("moved", names...)
+	i.edit(names, "after the move")
+	i.alike("edited", names...)
+	i.noAlarms()
+}
+
+// PostgreSQL and MariaDB keep the zones of the primary and of the secondaries, whatever the release.
+func TestDatabases(t *testing.T) {
+	list := releases(t)
+	postgres, maria := onePostgres(t), oneMariaDB(t)
+	for n, r := range list {
+		other := list[(n+1)%len(list)]
+		for _, at := range []*dbServer{postgres, maria} {
+			t.Run(at.kind+" "+r.name, func(t *testing.T) {
+				in := func(d *dbServer, id string) map[string]string {
+					return d.database(fmt.Sprintf("%s_%s_%d", id, at.kind, n))
+				}
+				i := start(t, fleet.Options{
+					Primary: local.Backend(at.kind), Secondaries: []local.Backend{local.PostgreSQL, local.MySQL},
+					Servers: map[string]fleet.Server{
+						fleet.Primary: {Programs: r.programs, Settings: in(at, "primary")},
+						"ns1":         {Programs: other.programs, Settings: in(postgres, "ns1")},
+						"ns2":         {Programs: other.programs, Settings: in(maria, "ns2")},
+					},
+				})
+				i.liveAlike()
+				i.noAlarms()
+			})
+		}
+	}
+}
+
+// Walks through the operations of the API end with the same zones everywhere, whatever the releases.
+func TestWalks(t *testing.T) {
+	eachPrimary(t, func(t *testing.T, o fleet.Options) { walk(t, o, 150) })
+}
