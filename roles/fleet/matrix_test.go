@@ -123,7 +123,7 @@ func rareTypes(name zone.Name) (sets []powerdns.RRset) {
 		{"OPENPGPKEY", "MTIzNDU2"},
 		{"EUI48", "00-11-22-33-44-55"},
 		{"EUI64", "00-11-22-33-44-55-66-77"},
-		{"SVCB", "1 svc.example.net. port=8443 alpn=h2"},
+		{"SVCB", "1 svc.example.net. alpn=h2 port=8443"},
 		{"CSYNC", "1 3 NS"},
 		{"APL", "1:192.0.2.0/24 !1:192.0.2.64/28"},
 		{"L32", "10 192.0.2.1"},
@@ -216,8 +216,8 @@ func (i *harness) goBack(s *fleet.Secondary, names []zone.Name) {
 	i.noAlarms()
 }
 
-// The way back of a primary with lmdb that loses nothing: the newest release copies its zones into an SQLite database, which
-// the oldest one runs on.
+// The way back of a primary with lmdb that loses nothing: the newest release copies its zones into an SQLite database, and the
+// oldest one runs on that.
 func TestPrimaryGoesBack(t *testing.T) {
 	list := releases(t)
 	newest := list[len(list)-1]
@@ -227,6 +227,7 @@ func TestPrimaryGoesBack(t *testing.T) {
 	must.OK(t, i.Primary.Move(i.ctx, local.SQLite))
 	i.Primary.SetPrograms("")
 	must.OK(t, i.Primary.Restart(i.ctx))
+	pdnsutil(t, i.Primary, "rectify-all-zones") // else its own negative answers are SERVFAIL: the copy has no order of names
 	i.alike("moved", names...)
 	i.edit(names, "after the move")
 	i.alike("edited", names...)
@@ -262,4 +263,8 @@ func TestDatabases(t *testing.T) {
 // Walks through the operations of the API end with the same zones everywhere, whatever the releases.
 func TestWalks(t *testing.T) {
 	eachPrimary(t, func(t *testing.T, o fleet.Options) { walk(t, o, 150) })
+}
+
+func TestShortWalks(t *testing.T) {
+	eachPrimary(t, func(t *testing.T, o fleet.Options) { walk(t, o, 25) })
 }
