@@ -135,6 +135,9 @@ func setJSON(set powerdns.RRset, more string) string {
 // change is an operation on a zone that is there.
 func (w *walker) change(name zone.Name, info powerdns.ZoneInfo) operation {
 	path := zonesPath + "/" + name.ID()
+	if info.Serial == 0 { // a zone without a SOA, which kinds that are not distributed may be: it cannot become one of those that are
+		return operation{"DELETE", path, ""}
+	}
 	switch n := w.random.IntN(20); {
 	case n < 8:
 		return operation{"PATCH", path, `{"rrsets":[` + w.patch(name) + `]}`}
@@ -247,7 +250,9 @@ func (w *walker) compare(ctx context.Context, changed zone.Name) error {
 	return nil
 }
 
-func distributed(z powerdns.ZoneInfo) bool { return z.Kind == powerdns.Native || z.Kind == powerdns.Master }
+func distributed(z powerdns.ZoneInfo) bool {
+	return z.Kind == powerdns.Native || z.Kind == powerdns.Master
+}
 
 // sameNames returns nil when the secondary has these zones and no others.
 func sameNames(ctx context.Context, s *fleet.Secondary, want []powerdns.ZoneInfo) error {
@@ -273,8 +278,8 @@ func sameNames(ctx context.Context, s *fleet.Secondary, want []powerdns.ZoneInfo
 }
 
 // sameInAnswers rectifies the zone at the primary first: after operations on keys PowerDNS's own answers deny with a broken
-// chain until then, while its transfers, and so the secondaries, have a whole one. Keys of a zone that is not signed are
-// answered by a primary, and not transferred.
+// chain until then, while its transfers, and so the secondaries, have a whole one. Published keys and NSEC3PARAM of a zone without
+// an active key are answered by a primary, and not transferred.
 func (w *walker) sameInAnswers(ctx context.Context, name zone.Name) error {
 	info, err := w.own.Zone(ctx, name)
 	if err == nil && info.DNSSEC {
@@ -288,7 +293,7 @@ func (w *walker) sameInAnswers(ctx context.Context, name zone.Name) error {
 		list = append(list, dns.Question{Name: below(label, name).String(), Qtype: dns.TypeTXT})
 	}
 	for _, q := range list {
-		if q.Qtype == dns.TypeDNSKEY && !info.DNSSEC {
+		if !info.DNSSEC && (q.Qtype == dns.TypeDNSKEY || q.Qtype == dns.TypeNSEC3PARAM) {
 			continue
 		}
 		if err := w.sameAnswer(q); err != nil {
