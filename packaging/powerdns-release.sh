@@ -46,8 +46,7 @@ private_apt() {
 }
 
 fetch() {
-	mkdir -p "$folder"/apt/{etc/apt/preferences.d,state/lists/partial,cache/archives/partial}
-	mkdir -p "$folder"/apt/{etc/apt/apt.conf.d,var/lib/apt/lists/partial,var/cache/apt/archives/partial}
+	mkdir -p "$folder"/apt/{etc/apt/apt.conf.d,etc/apt/preferences.d,var/lib/apt/lists/partial,var/cache/apt/archives/partial}
 	: >"$folder/apt/status"
 	echo "deb [signed-by=$KEYRING] $MIRROR $suite main" >"$folder/apt/etc/apt/sources.list"
 	private_apt -o APT::Update::Error-Mode=any update || give_up "Debian's $suite cannot be fetched from $MIRROR"
