@@ -46,8 +46,9 @@ const (
 	firstPatience = 30 * time.Millisecond
 	lastPatience  = 2 * time.Second
 
-	// Between the first two questions for the new answer, for each zone on its way.
-	firstPause = 500 * time.Microsecond
+	// Between the first two questions for the new answer: of a zone that is on its way alone, and of several, for each.
+	firstPauseAlone = 200 * time.Microsecond
+	firstPause      = 500 * time.Microsecond
 
 	// From the last message to the new answer, and for each MB of the zone commitPerMB more.
 	commitPatience = 3 * time.Second
@@ -69,7 +70,7 @@ func (a *applier) transfer(ctx context.Context, v *stagedVersion, before *zone.Z
 	proof := transfer.NewProof(a.dns, z, before, created)
 	for range attempts {
 		if err = a.transferOnce(ctx, v); err == nil {
-			err = proof.Await(ctx, a.crowd()*firstPause, commitTime(z))
+			err = proof.Await(ctx, a.firstPause(), commitTime(z))
 		}
 		if err == nil {
 			return nil
@@ -87,6 +88,13 @@ func (a *applier) transfer(ctx context.Context, v *stagedVersion, before *zone.Z
 
 // crowd is how many zones PowerDNS is taking, by which everything takes longer.
 func (a *applier) crowd() time.Duration { return time.Duration(a.taking.Load()) }
+
+func (a *applier) firstPause() time.Duration {
+	if crowd := a.crowd(); crowd > 1 {
+		return crowd * firstPause
+	}
+	return firstPauseAlone
+}
 
 func commitTime(z *zone.Zone) time.Duration {
 	return commitPatience + time.Duration(z.Size()>>20)*commitPerMB
