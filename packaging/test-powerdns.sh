@@ -3,8 +3,8 @@
 #
 #   packaging/test-powerdns.sh all|short RELEASE...
 #
-# RELEASE is a version, which is fetched from Debian (powerdns-release.sh), or a folder with pdns_server and pdnsutil. Older
-# ones come first. With each release: the contract of the packages that build on PowerDNS, and fleets of that release alone.
+# RELEASE is a version, which is fetched from Debian (powerdns-release.sh), or a folder with pdns_server and pdnsutil. With each
+# release: the contract of the packages that build on PowerDNS, and fleets of that release alone.
 # With all of them and the installed one: fleets of several releases, upgrades on the data, databases, walks through the API.
 # Fetched releases are kept in POWERDNS_CACHE (~/.cache/pdns-distribute); remove it to have the newest.
 set -euo pipefail
@@ -33,34 +33,34 @@ same_release() {
 	PATH="$1:$PATH" go test -count=1 -json -timeout 30m -parallel 5 "${@:2}"
 }
 
-# several_releases TEST...: tests with all of them.
+# several_releases PATTERN...: tests with all of them.
 several_releases() {
-	POWERDNS_RELEASES="$named" go test -tags matrix -count=1 -json -timeout 60m -run "^($(IFS='|' && echo "$*"))\$" ./roles/fleet
+	POWERDNS_RELEASES="${folders[*]}" go test -tags matrix -count=1 -json -timeout 60m -run "$(IFS='|' && echo "$*")" ./roles/fleet
 }
 
-named=''
+folders=()
 for release in "$@"; do
 	folder=$(programs "$release")
-	named+=" $release=$folder"
+	folders+=("$folder")
 done
 
 run() {
-	local failed=0
-	for pair in $named; do
-		echo "test-powerdns: with $("${pair#*=}/pdns_server" --version 2>&1 | grep -o 'Server [0-9][^ ]*')" >&2
+	local failed=0 folder
+	for folder in "${folders[@]}"; do
+		echo "test-powerdns: with $folder" >&2
 		if [ "$form" = short ]; then
-			same_release "${pair#*=}" ./powerdns ./powerdns/origin || failed=1
-			same_release "${pair#*=}" -run 'Transparency|Spelling|Variants' ./proxy || failed=1
-			same_release "${pair#*=}" -run '^TestEditsAreTransfers$' ./roles/secondary || failed=1
+			same_release "$folder" ./powerdns ./powerdns/origin || failed=1
+			same_release "$folder" -run 'Transparency|Spelling|Variants' ./proxy || failed=1
+			same_release "$folder" -run '^TestEditsAreTransfers$' ./roles/secondary || failed=1
 		else
-			same_release "${pair#*=}" ./roles/fleet ./powerdns/... ./proxy ./roles/secondary || failed=1
+			same_release "$folder" ./roles/fleet ./powerdns/... ./proxy ./roles/secondary || failed=1
 		fi
 	done
-	echo "test-powerdns: with$named, and the installed one" >&2
+	echo "test-powerdns: with ${folders[*]}, and the installed release" >&2
 	if [ "$form" = short ]; then
-		several_releases TestMixedReleases TestUpgrade/lmdb TestShortWalks || failed=1
+		several_releases '^TestMixedReleases$' '^TestUpgrade$/^lmdb$' '^TestShortWalks$' || failed=1
 	else
-		several_releases TestMixedReleases TestUpgrade TestPrimaryGoesBack TestDatabases TestWalks || failed=1
+		several_releases '^(TestMixedReleases|TestUpgrade|TestPrimaryGoesBack|TestDatabases|TestWalks)$' || failed=1
 	fi
 	return "$failed"
 }

@@ -10,6 +10,19 @@ import (
 	"strings"
 )
 
+// Version is the release of the pdns_server in a folder, or in PATH where that is "": such as 4.7.3.
+func Version(ctx context.Context, programs string) (string, error) {
+	program, err := (&Server{programs: programs}).find("pdns_server")
+	if err != nil {
+		return "", err
+	}
+	out, err := exec.CommandContext(ctx, program, "--version").CombinedOutput()
+	if _, rest, is := strings.Cut(string(out), "Authoritative Server "); is {
+		return strings.Fields(rest)[0], nil // it ends with an error at some releases
+	}
+	return "", fmt.Errorf("version of %s: %w\n%s", program, err, out)
+}
+
 // Pdnsutil runs pdnsutil of the server's release on the server's database, and returns what it prints. Names in arguments are
 // complete, with their final dot or without: since 5.0 no name is relative to the zone.
 //

@@ -5,6 +5,7 @@ package fleet_test
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,21 +21,29 @@ import (
 // Fleets whose PowerDNS servers are of several releases, and keep their zones in several kinds of databases.
 // `make test-powerdns`.
 
-// release is one of PowerDNS. Those of a test are in the order of age.
-type release struct{ name, programs string }
+// release is one of PowerDNS, and the folder with its programs, "" for the one in PATH.
+type release struct{ version, programs string }
 
-// releases are the installed one, and those whose folders POWERDNS_RELEASES names, older ones first: "4.9=FOLDER 5.1=FOLDER".
-func releases(t *testing.T) []release {
+// releases are the installed one, and those in the folders that POWERDNS_RELEASES names, by age, the oldest first.
+func releases(t *testing.T) (list []release) {
 	t.Helper()
-	list := []release{{"installed", ""}}
-	for _, pair := range strings.Fields(os.Getenv("POWERDNS_RELEASES")) {
-		name, programs, _ := strings.Cut(pair, "=")
-		list = append(list, release{name, programs})
+	for _, programs := range append([]string{""}, strings.Fields(os.Getenv("POWERDNS_RELEASES"))...) {
+		version, err := local.Version(t.Context(), programs)
+		must.OK(t, err)
+		list = append(list, release{version, programs})
 	}
 	if len(list) == 1 {
 		t.Fatal("POWERDNS_RELEASES names no other release of PowerDNS: run 'make test-powerdns'")
 	}
+	slices.SortFunc(list, func(a, b release) int { return slices.Compare(a.numbers(t), b.numbers(t)) })
 	return list
+}
+
+func (r release) numbers(t *testing.T) []int {
+	var major, minor, patch int
+	_, err := fmt.Sscanf(r.version, "%d.%d.%d", &major, &minor, &patch)
+	must.OK(t, err)
+	return []int{major, minor, patch}
 }
 
 // mixed has the primary be of one release, and each other release have a secondary, with gsqlite3 and lmdb in turns.
@@ -53,7 +62,7 @@ func mixed(list []release, primary int) (o fleet.Options) {
 func eachPrimary(t *testing.T, test func(t *testing.T, o fleet.Options)) {
 	list := releases(t)
 	for n, r := range list {
-		t.Run("primary "+r.name, func(t *testing.T) { test(t, mixed(list, n)) })
+		t.Run("primary "+r.version, func(t *testing.T) { test(t, mixed(list, n)) })
 	}
 }
 
@@ -145,21 +154,25 @@ func TestUpgrade(t *testing.T) {
 	for _, backend := range []local.Backend{local.SQLite, local.LMDB} {
 		t.Run(string(backend), func(t *testing.T) {
 			list := releases(t)
-			i := start(t, fleet.Options{Primary: backend, Secondaries: []local.Backend{backend, backend}})
+			oldest := fleet.Server{Programs: list[0].programs}
+			i := start(t, fleet.Options{
+				Primary: backend, Secondaries: []local.Backend{backend, backend},
+				Servers: map[string]fleet.Server{fleet.Primary: oldest, "ns1": oldest, "ns2": oldest},
+			})
 			names := i.makeForUpgrade()
 			for _, r := range list[1:] {
 				for _, s := range i.Secondaries {
-					i.upgrade(s.Server, r, func() { i.edit(names, r.name+" while "+s.ID+" is away") })
+					i.upgrade(s.Server, r, func() { i.edit(names, r.version+" while "+s.ID+" is away") })
 					i.eventually("upgraded "+s.ID, i.allSame)
-					i.edit(names, r.name+" with "+s.ID)
+					i.edit(names, r.version+" with "+s.ID)
 					i.alike("edited with "+s.ID, names...)
 				}
 				i.upgrade(i.Primary, r, func() {})
-				i.edit(names, r.name+" with the primary")
+				i.edit(names, r.version+" with the primary")
 				i.alike("upgraded primary", names...)
 			}
 			i.noAlarms()
-			i.goBack(i.Secondaries[0], names)
+			i.goBack(i.Secondaries[0], list[0], names)
 		})
 	}
 }
@@ -195,20 +208,17 @@ func (i *harness) upgrade(s *local.Server, to release, meanwhile func()) {
 	must.OK(i.t, s.Restart(i.ctx))
 }
 
-// goBack has a secondary run the oldest release again, on the data of the newest: SQL databases serve both; an lmdb of a later
+// goBack has a secondary run an older release again, on the data of a newer one: SQL databases serve both. An lmdb of a later
 // schema is refused, so an operator removes it, and it is filled again.
-func (i *harness) goBack(s *fleet.Secondary, names []zone.Name) {
+func (i *harness) goBack(s *fleet.Secondary, to release, names []zone.Name) {
 	i.t.Helper()
 	s.Stop()
-	s.SetPrograms("")
-	err := s.Restart(i.ctx)
-	if s.Backend == local.LMDB {
-		if err == nil {
-			i.t.Error("the oldest release takes an lmdb of the newest one")
+	s.SetPrograms(to.programs)
+	if err := s.Restart(i.ctx); err != nil {
+		if s.Backend != local.LMDB {
+			i.t.Fatal(err)
 		}
 		must.OK(i.t, s.Wipe(i.ctx))
-	} else {
-		must.OK(i.t, err)
 	}
 	i.eventually("back", i.allSame)
 	i.edit(names, "back")
@@ -225,7 +235,7 @@ func TestPrimaryGoesBack(t *testing.T) {
 	names := i.makeForUpgrade()
 	i.Primary.Stop()
 	must.OK(t, i.Primary.Move(i.ctx, local.SQLite))
-	i.Primary.SetPrograms("")
+	i.Primary.SetPrograms(list[0].programs)
 	must.OK(t, i.Primary.Restart(i.ctx))
 	pdnsutil(t, i.Primary, "rectify-all-zones") // else its own negative answers are SERVFAIL: the copy has no order of names
 	i.alike("moved", names...)
@@ -241,7 +251,7 @@ func TestDatabases(t *testing.T) {
 	for n, r := range list {
 		other := list[(n+1)%len(list)]
 		for _, at := range []*dbServer{postgres, maria} {
-			t.Run(at.kind+" "+r.name, func(t *testing.T) {
+			t.Run(at.kind+" "+r.version, func(t *testing.T) {
 				in := func(d *dbServer, id string) map[string]string {
 					return d.database(fmt.Sprintf("%s_%s_%d", id, at.kind, n))
 				}
