@@ -25,7 +25,7 @@ import (
 // same everywhere, and the others are nowhere. WALK_SEED repeats a walk.
 func TestWalk(t *testing.T) {
 	t.Parallel()
-	walk(t, fleet.Options{}, 25)
+	walk(t, fleet.Options{}, 15)
 }
 
 // walker changes a few zones, and knows what it has done.
