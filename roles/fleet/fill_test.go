@@ -1,3 +1,5 @@
+//go:build campaign
+
 package fleet_test
 
 import (
@@ -15,7 +17,7 @@ import (
 // later out of its feed does not undo it.
 func TestChangesPassAFill(t *testing.T) {
 	t.Parallel()
-	const zones = 150
+	const zones = 400 // more than the queue and what is pulled ahead hold
 	i := start(t, fleet.Options{Set: map[string]string{"primary.sweep_interval": "1s", "primary.scrub_rate": "0"}})
 	must.OK(t, createMany(i.ctx, i.own, "fill", zones, 4)) // bypassing the proxy: nobody waits for these
 	i.eventually("before", i.allSame)
