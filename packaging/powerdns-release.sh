@@ -62,8 +62,8 @@ unpack() {
 	done
 }
 
-# write_wrappers: programs that run with the loader, the libraries and the backends of FOLDER/root. pdnsutil learns where
-# its backends are from pdns.conf alone: it gets a copy of that which says so.
+# write_wrappers: programs that run with the loader, the libraries and the backends of FOLDER/root. pdnsutil learns
+# where its backends are from pdns.conf alone: it gets a copy of that which says so.
 write_wrappers() {
 	local root=$folder/root libraries loader modules
 	modules=$(dirname "$(find "$root/usr/lib" -name libgsqlite3backend.so)")

@@ -3,9 +3,9 @@
 #
 #   packaging/test-powerdns.sh all|short RELEASE...
 #
-# RELEASE is a version, which is fetched from Debian (powerdns-release.sh), or a folder with pdns_server and pdnsutil. With each
-# release: the contract of the packages that build on PowerDNS, and fleets of that release alone.
-# With all of them and the installed one: fleets of several releases, upgrades on the data, databases, walks through the API.
+# RELEASE is a version, which is fetched from Debian (powerdns-release.sh), or a folder with pdns_server and pdnsutil.
+# With each release: the contract of the packages that build on PowerDNS, and fleets of that release alone. With all
+# of them and the installed one: fleets of several releases, upgrades on the data, databases, walks through the API.
 # Fetched releases are kept in POWERDNS_CACHE (~/.cache/pdns-distribute); remove it to have the newest.
 set -euo pipefail
 cd "$(dirname "$0")/.."

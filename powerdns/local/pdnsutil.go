@@ -23,11 +23,11 @@ func Version(ctx context.Context, programs string) (string, error) {
 	return "", fmt.Errorf("version of %s: %w\n%s", program, err, out)
 }
 
-// Pdnsutil runs pdnsutil of the server's release on the server's database, and returns what it prints. Names in arguments are
-// complete, with their final dot or without: since 5.0 no name is relative to the zone.
+// Pdnsutil runs pdnsutil of the server's release on the server's database, and returns what it prints. Names in
+// arguments are complete, with their final dot or without: since 5.0 no name is relative to the zone.
 //
-// Where SQLite gives up ("database is locked") because the server beside it writes, it is run again until ctx ends: SQLite
-// waits for nobody who writes after having read.
+// Where SQLite gives up ("database is locked") because the server beside it writes, it is run again until ctx ends:
+// SQLite waits for nobody who writes after having read.
 func (s *Server) Pdnsutil(ctx context.Context, args ...string) (string, error) {
 	s.mu.Lock()
 	program, err := s.find("pdnsutil")

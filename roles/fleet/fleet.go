@@ -30,7 +30,8 @@ type Options struct {
 	Settings    map[string]string // pdns.conf lines for the secondary PowerDNS servers ...
 	OfPrimary   map[string]string // ... and for the primary one
 
-	Servers map[string]Server // what one PowerDNS server has of its own, by the id of the role beside it, such as Primary, "ns1"
+	// Servers say what one PowerDNS server has of its own, by the id of the role beside it, such as Primary and "ns1".
+	Servers map[string]Server
 
 	// Replicas are pdns.conf lines of further primary PowerDNS servers, whose databases replicate that of the first one. Each
 	// has roles of its own, primary2 and proxy2 and so on. "PRIMARY" in a line stands for the folder of the first server.
@@ -56,7 +57,7 @@ type Options struct {
 
 // Server is what one PowerDNS server of a fleet has of its own.
 type Server struct {
-	Programs string            // folder with pdns_server and pdnsutil, such as those of another release; "" are those in PATH
+	Programs string            // folder with pdns_server and pdnsutil of another release; "" are those in PATH
 	Settings map[string]string // pdns.conf lines; they override those of Options
 }
 
@@ -124,8 +125,10 @@ func Start(ctx context.Context, o Options) (f *Fleet, err error) {
 }
 
 func (f *Fleet) startServers(ctx context.Context) (err error) {
-	primary := local.Options{Dir: filepath.Join(f.Dir, "powerdns-primary"), Backend: f.options.Primary, Primary: true, Settings: f.options.OfPrimary}
-	if f.Primary, err = local.Start(ctx, f.options.of(Primary, primary)); err != nil {
+	f.Primary, err = local.Start(ctx, f.options.of(Primary, local.Options{
+		Dir: filepath.Join(f.Dir, "powerdns-primary"), Backend: f.options.Primary, Primary: true, Settings: f.options.OfPrimary,
+	}))
+	if err != nil {
 		return err
 	}
 	for i, settings := range f.options.Replicas {

@@ -66,8 +66,8 @@ func eachPrimary(t *testing.T, test func(t *testing.T, o fleet.Options)) {
 	}
 }
 
-// Zones of all types that all releases know are the same everywhere, record by record and by answers, whatever release the
-// servers are of: when they are made, changed, signed and deleted.
+// Zones of all types that all releases know are the same everywhere, record by record and by answers, whatever
+// release the servers are of: when they are made, changed, signed and deleted.
 func TestMixedReleases(t *testing.T) {
 	eachPrimary(t, func(t *testing.T, o fleet.Options) {
 		i := start(t, o)
@@ -87,7 +87,8 @@ func (i *harness) liveAlike() {
 	i.alike("created", plain, nsec, nsec3)
 	for _, name := range []zone.Name{plain, nsec, nsec3} {
 		deep := below("new.deep", name)
-		must.OK(i.t, i.api.Patch(i.ctx, name, []powerdns.RRset{text(deep, "added"), i.escaped(below("esc", name), `a \" quote`)}))
+		sets := []powerdns.RRset{text(deep, "added"), i.escaped(below("esc", name), `a \" quote`)}
+		must.OK(i.t, i.api.Patch(i.ctx, name, sets))
 	}
 	i.alike("changed", plain, nsec, nsec3)
 	must.OK(i.t, i.put(plain, `{"dnssec":true,"api_rectify":true,"nsec3param":"1 0 0 -"}`))
@@ -104,7 +105,8 @@ func (i *harness) alike(what string, names ...zone.Name) {
 	for _, name := range names {
 		i.sameAnswers(name)
 		for _, set := range rareTypes(name) {
-			if err := i.sameAnswer(dns.Question{Name: set.Name.String(), Qtype: dns.StringToType[set.Type]}); err != nil {
+			q := dns.Question{Name: set.Name.String(), Qtype: dns.StringToType[set.Type]}
+			if err := i.sameAnswer(q); err != nil {
 				i.t.Error(err)
 			}
 		}
@@ -142,14 +144,15 @@ func rareTypes(name zone.Name) (sets []powerdns.RRset) {
 		{"IPSECKEY", "10 1 2 192.0.2.38 AQNRU3mG7TVTO2BkR47usntb102uFJtugbo6BSGvgqt4AQ=="},
 		{"DHCID", "AAIBY2/AuCccgoJbsaxcQc9TUapptP69lOjxfNuVAA2kjEA="},
 	} {
-		sets = append(sets, powerdns.RRset{Name: below(fmt.Sprintf("rare%d", n), name), Type: r.typ, TTL: 300, Content: []string{r.content}})
+		owner := below(fmt.Sprintf("rare%d", n), name)
+		sets = append(sets, powerdns.RRset{Name: owner, Type: r.typ, TTL: 300, Content: []string{r.content}})
 	}
 	sub := below("sub", name)
 	return append(sets, powerdns.RRset{Name: sub, Type: "DS", TTL: 300, Content: []string{"20326 8 2 " + hex}})
 }
 
-// The servers of a fleet are upgraded on their data, one after the other, while the zones are changed: nothing is lost, and
-// all is the same. SQL schemas have been the same since 4.7; lmdb converts its own.
+// The servers of a fleet are upgraded on their data, one after the other, while the zones are changed: nothing is
+// lost, and all is the same. SQL schemas have been the same since 4.7; lmdb converts its own.
 func TestUpgrade(t *testing.T) {
 	for _, backend := range []local.Backend{local.SQLite, local.LMDB} {
 		t.Run(string(backend), func(t *testing.T) {
@@ -208,8 +211,8 @@ func (i *harness) upgrade(s *local.Server, to release, meanwhile func()) {
 	must.OK(i.t, s.Restart(i.ctx))
 }
 
-// goBack has a secondary run an older release again, on the data of a newer one: SQL databases serve both. An lmdb of a later
-// schema is refused, so an operator removes it, and it is filled again.
+// goBack has a secondary run an older release again, on the data of a newer one: SQL databases serve both. An lmdb of
+// a later schema is refused, so an operator removes it, and it is filled again.
 func (i *harness) goBack(s *fleet.Secondary, to release, names []zone.Name) {
 	i.t.Helper()
 	s.Stop()
@@ -226,18 +229,20 @@ func (i *harness) goBack(s *fleet.Secondary, to release, names []zone.Name) {
 	i.noAlarms()
 }
 
-// The way back of a primary with lmdb that loses nothing: the newest release copies its zones into an SQLite database, and the
-// oldest one runs on that.
+// The way back of a primary with lmdb that loses nothing: the newest release copies its zones into an SQLite
+// database, and the oldest one runs on that.
 func TestPrimaryGoesBack(t *testing.T) {
 	list := releases(t)
 	newest := list[len(list)-1]
-	i := start(t, fleet.Options{Primary: local.LMDB, Servers: map[string]fleet.Server{fleet.Primary: {Programs: newest.programs}}})
+	i := start(t, fleet.Options{
+		Primary: local.LMDB, Servers: map[string]fleet.Server{fleet.Primary: {Programs: newest.programs}},
+	})
 	names := i.makeForUpgrade()
 	i.Primary.Stop()
 	must.OK(t, i.Primary.Move(i.ctx, local.SQLite))
 	i.Primary.SetPrograms(list[0].programs)
 	must.OK(t, i.Primary.Restart(i.ctx))
-	pdnsutil(t, i.Primary, "rectify-all-zones") // else its own negative answers are SERVFAIL: the copy has no order of names
+	pdnsutil(t, i.Primary, "rectify-all-zones") // the copy has no order of names: negative answers would be SERVFAIL
 	i.alike("moved", names...)
 	i.edit(names, "after the move")
 	i.alike("edited", names...)

@@ -21,8 +21,8 @@ import (
 	"pdns-distribute/roles/fleet"
 )
 
-// A walk through the operations of PowerDNS's API, in an order by a seed: after each one, the zones that are distributed are the
-// same everywhere, and the others are nowhere. WALK_SEED repeats a walk.
+// A walk through the operations of PowerDNS's API, in an order by a seed: after each one, the zones that are
+// distributed are the same everywhere, and the others are nowhere. WALK_SEED repeats a walk.
 func TestWalk(t *testing.T) {
 	t.Parallel()
 	walk(t, fleet.Options{}, 15)
@@ -46,7 +46,8 @@ func walk(t *testing.T, o fleet.Options, steps int) {
 	}
 	o.Set = map[string]string{"primary.max_delete_percent": "90"}
 	w := &walker{harness: start(t, o), random: rand.New(rand.NewPCG(seed, 0))}
-	must.OK(t, createMany(w.ctx, w.api, "bystander", 10, 4)) // the deletion limit is a share of all zones, and never all
+	// The deletion limit is a share of all zones, and never all.
+	must.OK(t, createMany(w.ctx, w.api, "bystander", 10, 4))
 	for n := range 5 {
 		w.names = append(w.names, numbered("walk", n))
 	}
@@ -80,8 +81,9 @@ func (w *walker) step() zone.Name {
 		w.t.Fatal(err)
 	}
 	a := w.prefer("wait=30", do.method, do.path, do.body)
-	w.done = append(w.done, fmt.Sprintf("%s %s %.300s -> %d %s %s", do.method, do.path, do.body, a.status, a.header.Get(proxy.HeaderStatus), w.short(a)))
-	if info, err := w.own.Zone(w.ctx, name); err == nil && distributed(info) && a.header.Get(proxy.HeaderStatus) == proxy.StatusInSync {
+	how := a.header.Get(proxy.HeaderStatus)
+	w.done = append(w.done, fmt.Sprintf("%s %s %.300s -> %d %s %s", do.method, do.path, do.body, a.status, how, refusal(a)))
+	if info, err := w.own.Zone(w.ctx, name); err == nil && distributed(info) && how == proxy.StatusInSync {
 		if err := w.same(w.ctx, name); err != nil {
 			w.t.Errorf("%s is said to be served, and is not: %v", name, err)
 		}
@@ -89,7 +91,8 @@ func (w *walker) step() zone.Name {
 	return name
 }
 
-func (w *walker) short(a answer) string {
+// refusal is what PowerDNS said of an operation that it did not do.
+func refusal(a answer) string {
 	if a.status < 300 {
 		return ""
 	}
@@ -106,13 +109,15 @@ func (w *walker) kind() string {
 
 // create makes a zone: by name servers, by RRsets, or by a zone file.
 func (w *walker) create(name zone.Name) operation {
-	settings := fmt.Sprintf(`"name":%q,"kind":%q,"soa_edit_api":%q,"api_rectify":true`, name, w.kind(), one(w, "INCREASE", "DEFAULT", "EPOCH", ""))
+	edit := one(w, "INCREASE", "DEFAULT", "EPOCH", "")
+	settings := fmt.Sprintf(`"name":%q,"kind":%q,"soa_edit_api":%q,"api_rectify":true`, name, w.kind(), edit)
 	settings += one(w, "", "", `,"dnssec":true`, `,"dnssec":true,"nsec3param":"1 0 0 -"`)
 	switch w.random.IntN(3) {
 	case 0:
 		return operation{"POST", zonesPath, `{` + settings + `,"nameservers":["ns1.example.net."]}`}
 	case 1:
-		file := fmt.Sprintf("%[1]s 60 IN SOA ns1.example.net. h.example.net. 7 1 1 1 1\n%[1]s 60 IN NS ns1.example.net.\nfile.%[1]s 60 IN TXT \"file\"\n", name)
+		file := fmt.Sprintf("%[1]s 60 IN SOA ns1.example.net. h.example.net. 7 1 1 1 1\n"+
+			"%[1]s 60 IN NS ns1.example.net.\nfile.%[1]s 60 IN TXT \"file\"\n", name)
 		return operation{"POST", zonesPath, fmt.Sprintf(`{%s,"nameservers":[],"zone":%q}`, settings, file)}
 	}
 	var sets []string
@@ -121,7 +126,8 @@ func (w *walker) create(name zone.Name) operation {
 			sets = append(sets, setJSON(set, ""))
 		}
 	}
-	return operation{"POST", zonesPath, `{` + settings + `,"nameservers":["ns1.example.net."],"rrsets":[` + strings.Join(sets, ",") + `]}`}
+	settings += `,"nameservers":["ns1.example.net."],"rrsets":[` + strings.Join(sets, ",") + `]`
+	return operation{"POST", zonesPath, `{` + settings + `}`}
 }
 
 // setJSON is the JSON of a set; more are further members.
@@ -130,13 +136,14 @@ func setJSON(set powerdns.RRset, more string) string {
 	for _, content := range set.Content {
 		records = append(records, fmt.Sprintf(`{"content":%s,"disabled":false}`, strconv.Quote(content)))
 	}
-	return fmt.Sprintf(`{"name":%q,"type":%q,"ttl":%d,"records":[%s]%s}`, set.Name, set.Type, set.TTL, strings.Join(records, ","), more)
+	list := strings.Join(records, ",")
+	return fmt.Sprintf(`{"name":%q,"type":%q,"ttl":%d,"records":[%s]%s}`, set.Name, set.Type, set.TTL, list, more)
 }
 
 // change is an operation on a zone that is there.
 func (w *walker) change(name zone.Name, info powerdns.ZoneInfo) operation {
 	path := zonesPath + "/" + name.ID()
-	if info.Serial == 0 { // a zone without a SOA, which kinds that are not distributed may be: it cannot become one of those that are
+	if info.Serial == 0 { // without a SOA, as a Slave may be: it cannot become one that is distributed
 		return operation{"DELETE", path, ""}
 	}
 	switch n := w.random.IntN(20); {
@@ -164,15 +171,18 @@ func (w *walker) patch(name zone.Name) string {
 	case 0:
 		return fmt.Sprintf(`{"name":%q,"type":%q,"changetype":"DELETE"}`, set.Name, set.Type)
 	case 1:
-		return fmt.Sprintf(`{"name":%q,"type":"A","ttl":60,"changetype":"REPLACE","records":[{"content":"192.0.2.1","disabled":true},{"content":"192.0.2.2","disabled":%s}]}`,
+		return fmt.Sprintf(`{"name":%q,"type":"A","ttl":60,"changetype":"REPLACE","records":[`+
+			`{"content":"192.0.2.1","disabled":true},{"content":"192.0.2.2","disabled":%s}]}`,
 			below("disabled", name), one(w, "true", "false"))
 	case 2:
 		return setJSON(set, `,"changetype":"REPLACE","comments":[{"content":"why `+number+`","account":"walk"}]`)
 	case 3:
-		return fmt.Sprintf(`{"name":%q,"type":"TXT","ttl":60,"changetype":%q,"records":[{"content":"\"%s\"","disabled":false}]}`,
+		return fmt.Sprintf(`{"name":%q,"type":"TXT","ttl":60,"changetype":%q,"records":[`+
+			`{"content":"\"%s\"","disabled":false}]}`,
 			below("several", name), one(w, "EXTEND", "EXTEND", "PRUNE"), one(w, "a", "b", "c"))
 	case 4:
-		return setJSON(text(below(one(w, "new.deep.er", "new.deep", "www", "*.new"), name), number), `,"changetype":"REPLACE"`)
+		owner := below(one(w, "new.deep.er", "new.deep", "www", "*.new"), name)
+		return setJSON(text(owner, number), `,"changetype":"REPLACE"`)
 	}
 	return setJSON(set, `,"changetype":"REPLACE"`)
 }
@@ -180,7 +190,8 @@ func (w *walker) patch(name zone.Name) string {
 // settings changes one setting, or the kind.
 func (w *walker) settings(info powerdns.ZoneInfo) string {
 	if info.DNSSEC && w.random.IntN(2) == 0 {
-		return one(w, `{"nsec3param":"1 0 0 -"}`, `{"nsec3param":"1 0 3 abcd"}`, `{"nsec3param":""}`, `{"nsec3param":"1 0 0 ab","nsec3narrow":false}`, `{"dnssec":false}`)
+		return one(w, `{"nsec3param":"1 0 0 -"}`, `{"nsec3param":"1 0 3 abcd"}`, `{"nsec3param":""}`,
+			`{"nsec3param":"1 0 0 ab","nsec3narrow":false}`, `{"dnssec":false}`)
 	}
 	switch w.random.IntN(3) {
 	case 0:
@@ -188,7 +199,8 @@ func (w *walker) settings(info powerdns.ZoneInfo) string {
 	case 1:
 		return one(w, `{"dnssec":true,"api_rectify":true}`, `{"dnssec":true,"api_rectify":true,"nsec3param":"1 0 0 -"}`)
 	}
-	return one(w, `{"soa_edit_api":"DEFAULT"}`, `{"soa_edit_api":"INCREASE"}`, `{"soa_edit":"INCREMENT-WEEKS"}`, `{"soa_edit":""}`, `{"account":"walk"}`,
+	return one(w, `{"soa_edit_api":"DEFAULT"}`, `{"soa_edit_api":"INCREASE"}`,
+		`{"soa_edit":"INCREMENT-WEEKS"}`, `{"soa_edit":""}`, `{"account":"walk"}`,
 		`{"catalog":"catalog.example."}`, `{"catalog":""}`, `{"master_tsig_key_ids":[]}`)
 }
 
@@ -204,7 +216,8 @@ func (w *walker) key(name zone.Name, path string) operation {
 	if w.random.IntN(2) == 0 {
 		return operation{"DELETE", path, ""}
 	}
-	return operation{"PUT", path, fmt.Sprintf(`{"active":%s,"published":%s}`, one(w, "true", "true", "false"), one(w, "true", "false"))}
+	active, published := one(w, "true", "true", "false"), one(w, "true", "false")
+	return operation{"PUT", path, fmt.Sprintf(`{"active":%s,"published":%s}`, active, published)}
 }
 
 func (w *walker) metadata(path string) operation {
@@ -281,9 +294,9 @@ func sameNames(ctx context.Context, s *fleet.Secondary, want []powerdns.ZoneInfo
 	return nil
 }
 
-// sameInAnswers rectifies the zone at the primary first: after operations on keys PowerDNS's own answers deny with a broken
-// chain until then, while its transfers, and so the secondaries, have a whole one. Published keys and NSEC3PARAM of a zone without
-// an active key are answered by a primary, and not transferred.
+// sameInAnswers rectifies the zone at the primary first: after operations on keys PowerDNS's own answers deny with a
+// broken chain until then, while its transfers, and so the secondaries, have a whole one. Published keys and
+// NSEC3PARAM of a zone without an active key are answered by a primary, and not transferred.
 func (w *walker) sameInAnswers(ctx context.Context, name zone.Name) error {
 	info, err := w.own.Zone(ctx, name)
 	if err == nil && info.DNSSEC {
