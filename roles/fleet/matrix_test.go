@@ -46,12 +46,13 @@ func (r release) numbers(t *testing.T) []int {
 	return []int{major, minor, patch}
 }
 
-// mixed has the primary be of one release, and each other release have a secondary, with gsqlite3 and lmdb in turns.
+// mixed has the primary be of one release, and each other release have a secondary, with lmdb and gsqlite3 in turns.
 func mixed(list []release, primary int) (o fleet.Options) {
 	o.Servers = map[string]fleet.Server{fleet.Primary: {Programs: list[primary].programs}}
 	for n, r := range list {
 		if n != primary {
-			o.Secondaries = append(o.Secondaries, []local.Backend{local.SQLite, local.LMDB}[n%2])
+			// 4.9.18, the second one, has ended by itself with lmdb on a loaded machine: see docs/upgrade.md.
+			o.Secondaries = append(o.Secondaries, []local.Backend{local.LMDB, local.SQLite}[n%2])
 			o.Servers[fmt.Sprintf("ns%d", len(o.Secondaries))] = fleet.Server{Programs: r.programs}
 		}
 	}
