@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -306,10 +307,8 @@ func checkPresigned(t *testing.T, s *local.Server, c *powerdns.Client) {
 		if presigned != want {
 			t.Errorf("presigned is %v, want %v", presigned, want)
 		}
-		out, err := exec.Command("pdnsutil", "--config-dir="+s.Dir, "set-presigned", "presigned.example").CombinedOutput()
-		if err != nil {
-			t.Fatalf("pdnsutil: %v: %s", err, out)
-		}
+		_, err = s.Pdnsutil(t.Context(), "set-presigned", "presigned.example")
+		must.OK(t, err)
 	}
 }
 
@@ -363,10 +362,12 @@ func checkFlush(t *testing.T, s *local.Server, c *powerdns.Client) {
 	www := zone.MustParseName("www.flush.example")
 	must.OK(t, c.Patch(t.Context(), name, []powerdns.RRset{a(www, "192.0.2.1")}))
 	wantAnswers(t, s, www, 1)
-	out, err := exec.Command("pdnsutil", "--config-dir="+s.Dir, "replace-rrset", "flush.example", "www", "A", "60", "192.0.2.1", "192.0.2.2").CombinedOutput()
-	if err != nil {
-		t.Fatalf("pdnsutil: %v: %s", err, out)
-	}
+	text, err := s.Pdnsutil(t.Context(), "list-zone", "flush.example")
+	must.OK(t, err)
+	file := filepath.Join(t.TempDir(), "zone")
+	must.OK(t, os.WriteFile(file, []byte(text+"www.flush.example. 60 IN A 192.0.2.2\n"), 0o600))
+	_, err = s.Pdnsutil(t.Context(), "load-zone", "flush.example", file)
+	must.OK(t, err)
 	wantAnswers(t, s, www, 1)
 	given, err := c.PrepareFlush(t.Context(), name)
 	must.OK(t, err)

@@ -15,11 +15,15 @@ import (
 func (s *Server) writeConf() error {
 	conf := s.conf()
 	maps.Copy(conf, s.settings)
+	return writeSettings(filepath.Join(s.Dir, "pdns.conf"), conf)
+}
+
+func writeSettings(file string, conf map[string]string) error {
 	var text strings.Builder
 	for _, key := range slices.Sorted(maps.Keys(conf)) {
 		fmt.Fprintf(&text, "%s=%s\n", key, conf[key])
 	}
-	return os.WriteFile(filepath.Join(s.Dir, "pdns.conf"), []byte(text.String()), 0o600)
+	return os.WriteFile(file, []byte(text.String()), 0o600)
 }
 
 func (s *Server) conf() map[string]string {
@@ -50,16 +54,19 @@ func (s *Server) conf() map[string]string {
 	} else {
 		maps.Copy(conf, secondary)
 	}
-	switch s.Backend {
-	case SQLite:
-		conf["gsqlite3-database"] = s.databaseFile()
-		conf["gsqlite3-dnssec"] = "yes"
-	case LMDB:
-		conf["lmdb-filename"] = s.databaseFile()
-	case PostgreSQL, MySQL:
-		conf[string(s.Backend)+"-dnssec"] = "yes"
-	}
+	maps.Copy(conf, s.databaseConf(s.Backend))
 	return conf
+}
+
+// databaseConf is where a backend has its database. Those of a database server are in the settings that Start is given.
+func (s *Server) databaseConf(b Backend) map[string]string {
+	switch b {
+	case SQLite:
+		return map[string]string{"gsqlite3-database": s.databaseFile(b), "gsqlite3-dnssec": "yes"}
+	case LMDB:
+		return map[string]string{"lmdb-filename": s.databaseFile(b)}
+	}
+	return map[string]string{string(b) + "-dnssec": "yes"}
 }
 
 // secondary are the settings that keep a secondary from answering out of caches that a transfer has made stale: 20 s

@@ -18,7 +18,7 @@ var schema string
 // databaseDir holds nothing but the database, so that emptying it is removing the folder.
 func (s *Server) databaseDir() string { return filepath.Join(s.Dir, "db") }
 
-func (s *Server) databaseFile() string { return filepath.Join(s.databaseDir(), string(s.Backend)) }
+func (s *Server) databaseFile(b Backend) string { return filepath.Join(s.databaseDir(), string(b)) }
 
 // createDatabase makes the database unless there is one. PowerDNS makes that of lmdb itself.
 func (s *Server) createDatabase() error {
@@ -28,10 +28,10 @@ func (s *Server) createDatabase() error {
 	if s.Backend != SQLite {
 		return nil
 	}
-	if _, err := os.Stat(s.databaseFile()); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(s.databaseFile(SQLite)); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return createSQLite(s.databaseFile())
+	return createSQLite(s.databaseFile(SQLite))
 }
 
 // createSQLite builds the database under another name first, so that one that is there is always whole.
@@ -62,7 +62,7 @@ func (s *Server) SQL(ctx context.Context, statements string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, sqlite3, "-batch", "-bail", "-cmd", ".timeout 5000", s.databaseFile())
+	cmd := exec.CommandContext(ctx, sqlite3, "-batch", "-bail", "-cmd", ".timeout 5000", s.databaseFile(SQLite))
 	cmd.Stdin = strings.NewReader(statements)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -74,6 +74,14 @@ func (s *Server) SQL(ctx context.Context, statements string) (string, error) {
 // ErrMissing: a program that this package runs is not installed; the text says how to get it.
 var ErrMissing = errors.New("not found: run 'make setup', or " +
 	"'apt-get install pdns-server pdns-backend-sqlite3 pdns-backend-lmdb sqlite3'")
+
+// find is the path of a program of the server's release.
+func (s *Server) find(program string) (string, error) {
+	if s.programs == "" {
+		return find(program)
+	}
+	return exec.LookPath(filepath.Join(s.programs, program))
+}
 
 // find looks for a program in PATH, and where Debian keeps servers, which is not in every user's PATH.
 func find(program string) (string, error) {

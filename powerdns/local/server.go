@@ -33,12 +33,15 @@ type Options struct {
 	Primary bool    // a primary, else a secondary with the recommended cache settings
 	Socket  bool    // its API listens at a Unix socket, for 5.0 and later
 
+	// Programs is the folder with pdns_server and pdnsutil, such as that of another release; default those in PATH.
+	Programs string
+
 	// Settings are more lines for pdns.conf; they override those of this package.
 	Settings map[string]string
 }
 
 // Server is a pdns_server process with its data. Its methods are safe for concurrent use and act one after another.
-// The fields are not changed after Start.
+// The fields are not changed after Start, but for Backend by Move.
 type Server struct {
 	Dir     string
 	Backend Backend
@@ -52,6 +55,7 @@ type Server struct {
 	settings map[string]string
 
 	mu        sync.Mutex // held for the whole of each operation
+	programs  string     // folder of pdns_server, "" where PATH has it
 	clock     time.Duration
 	process   *process
 	socketDir string
@@ -95,6 +99,7 @@ func newServer(o Options) (*Server, error) {
 		id:       rand.Text(),
 		socket:   o.Socket,
 		settings: o.Settings,
+		programs: o.Programs,
 	}
 	if s.Backend == "" {
 		s.Backend = SQLite
@@ -176,6 +181,13 @@ func (s *Server) Restart(ctx context.Context) error {
 	return s.start(ctx)
 }
 
+// SetPrograms has the server run another release, whose programs are in the folder, from its next start on.
+func (s *Server) SetPrograms(folder string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.programs = folder
+}
+
 // SetClock has the server's clock be so far off, from its next start on.
 func (s *Server) SetClock(off time.Duration) {
 	s.mu.Lock()
@@ -221,7 +233,7 @@ func (s *Server) start(ctx context.Context) error {
 }
 
 func (s *Server) launch() error {
-	program, err := find("pdns_server")
+	program, err := s.find("pdns_server")
 	if err != nil {
 		return err
 	}

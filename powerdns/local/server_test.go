@@ -192,6 +192,46 @@ func TestMissingProgram(t *testing.T) {
 	}
 }
 
+// A server runs the programs of a folder, and those of another one from its next start on.
+func TestPrograms(t *testing.T) {
+	must.HavePowerDNS(t)
+	dir := t.TempDir()
+	for _, program := range []string{"pdns_server", "pdnsutil"} {
+		path, err := find(program)
+		must.OK(t, err)
+		must.OK(t, os.Symlink(path, filepath.Join(dir, program)))
+	}
+	s := start(t, Options{Programs: dir})
+	createExample(t, s)
+	zones, err := s.Pdnsutil(t.Context(), "list-all-zones")
+	must.OK(t, err)
+	if !strings.Contains(zones, "example.org") {
+		t.Errorf("pdnsutil lists %q", zones)
+	}
+	c, err := s.Client()
+	must.OK(t, err)
+	info, err := c.Server(t.Context())
+	must.OK(t, err)
+	if version, err := Version(t.Context(), dir); version != info.Version {
+		t.Errorf("version %q, %v, want %s", version, err, info.Version)
+	}
+	empty := t.TempDir()
+	s.SetPrograms(empty)
+	if err := s.Restart(t.Context()); err == nil || !strings.Contains(err.Error(), empty) {
+		t.Errorf("got %v, want an error about %s", err, empty)
+	}
+}
+
+// Zones move from one backend to the other one.
+func TestMove(t *testing.T) {
+	s := start(t, Options{Backend: LMDB, Primary: true})
+	createExample(t, s)
+	s.Stop()
+	must.OK(t, s.Move(t.Context(), SQLite))
+	must.OK(t, s.Restart(t.Context()))
+	wantRcode(t, s, dns.RcodeSuccess)
+}
+
 // asParent makes this test binary start a server and say its pid, instead of testing.
 const asParent = "PDNS_DISTRIBUTE_TEST_PARENT"
 

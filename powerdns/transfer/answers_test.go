@@ -179,7 +179,7 @@ func (w *ways) load(t *testing.T, origin, text string, commands ...string) *zone
 		if parameters {
 			args = append(args, rest)
 		}
-		if err := tryPdnsutil(w.primary, args...); err != nil && verb != "secure-zone" { // it is signed already
+		if _, err := w.primary.Pdnsutil(t.Context(), args...); err != nil && verb != "secure-zone" { // it is signed already
 			t.Fatal(err)
 		}
 	}

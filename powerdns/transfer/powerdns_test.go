@@ -3,9 +3,7 @@ package transfer_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -160,17 +158,8 @@ func load(t testing.TB, s *local.Server, origin, text string) {
 
 func pdnsutil(t testing.TB, s *local.Server, args ...string) {
 	t.Helper()
-	if err := tryPdnsutil(s, args...); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func tryPdnsutil(s *local.Server, args ...string) error {
-	out, err := exec.Command("pdnsutil", append([]string{"--config-dir=" + s.Dir}, args...)...).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("pdnsutil %s: %w\n%s", strings.Join(args, " "), err, out)
-	}
-	return nil
+	_, err := s.Pdnsutil(t.Context(), args...)
+	must.OK(t, err)
 }
 
 // serve runs a server until the test ends.

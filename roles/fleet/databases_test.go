@@ -1,4 +1,4 @@
-//go:build databases
+//go:build databases || matrix
 
 package fleet_test
 
@@ -172,6 +172,32 @@ func (d *dbServer) try(statements string) (string, error) {
 	return tryCommand(d.t, statements, "mariadb", "--no-defaults", "-N", "-h", "127.0.0.1", "-P", d.port, "-u", "pdns", "-ppdns", "pdns")
 }
 
+// database makes one more database of PowerDNS, beside that of others, and returns the lines of pdns.conf for it.
+func (d *dbServer) database(name string) map[string]string {
+	d.t.Helper()
+	schema := d.schema()
+	settings := d.settings()
+	settings[d.kind+"-dbname"] = name
+	if d.kind == "gpgsql" {
+		d.sql("CREATE DATABASE " + name)
+		outputOf(d.t, schema, "psql", "-qAt", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", d.port, "-U", "pdns", name)
+		return settings
+	}
+	d.mustRoot("CREATE DATABASE " + name + "; GRANT ALL ON " + name + ".* TO pdns@'127.0.0.1'; USE " + name + ";" + schema)
+	return settings
+}
+
+// schema is that of the package: it is the same from 4.7 to 5.1.
+func (d *dbServer) schema() string {
+	d.t.Helper()
+	file := map[string]string{
+		"gpgsql": "/usr/share/pdns-backend-pgsql/schema/schema.pgsql.sql", "gmysql": "/usr/share/pdns-backend-mysql/schema/schema.mysql.sql",
+	}[d.kind]
+	text, err := os.ReadFile(file)
+	must.OK(d.t, err)
+	return string(text)
+}
+
 // settings are the lines of pdns.conf for a PowerDNS beside the database.
 func (d *dbServer) settings() map[string]string {
 	s := map[string]string{}
@@ -200,16 +226,19 @@ wal_retrieve_retry_interval = 200ms
 
 // startPostgres is a primary and a hot standby that streams from it.
 func startPostgres(t *testing.T) (primary, standby *dbServer) {
-	dir := folder(t)
-	primary = &dbServer{t: t, kind: "gpgsql", dir: filepath.Join(dir, "a"), port: freePort(t)}
-	outputOf(t, "", postgresPrograms+"initdb", "-D", primary.dir, "-A", "trust", "-U", "pdns", "--no-sync")
-	appendTo(t, filepath.Join(primary.dir, "postgresql.conf"), fmt.Sprintf(postgresConf, primary.port))
-	primary.run = []string{postgresPrograms + "postgres", "-D", primary.dir}
-	primary.start()
-	schema, err := os.ReadFile("/usr/share/pdns-backend-pgsql/schema/schema.pgsql.sql")
-	must.OK(t, err)
-	primary.sql(string(schema))
-	return primary, primary.standby(filepath.Join(dir, "b"))
+	primary = onePostgres(t)
+	return primary, primary.standby(filepath.Join(filepath.Dir(primary.dir), "b"))
+}
+
+// onePostgres is a server with a database of PowerDNS.
+func onePostgres(t *testing.T) *dbServer {
+	d := &dbServer{t: t, kind: "gpgsql", dir: filepath.Join(folder(t), "a"), port: freePort(t)}
+	outputOf(t, "", postgresPrograms+"initdb", "-D", d.dir, "-A", "trust", "-U", "pdns", "--no-sync")
+	appendTo(t, filepath.Join(d.dir, "postgresql.conf"), fmt.Sprintf(postgresConf, d.port))
+	d.run = []string{postgresPrograms + "postgres", "-D", d.dir}
+	d.start()
+	d.sql(d.schema())
+	return d
 }
 
 // standby makes a hot standby of a PostgreSQL server.
@@ -274,24 +303,28 @@ func (d *dbServer) awaitRoot() {
 // makeUsers makes the database of PowerDNS, and its user.
 func (d *dbServer) makeUsers() {
 	d.t.Helper()
-	schema, err := os.ReadFile("/usr/share/pdns-backend-mysql/schema/schema.mysql.sql")
-	must.OK(d.t, err)
 	d.mustRoot("CREATE DATABASE pdns; CREATE USER pdns@'127.0.0.1' IDENTIFIED BY 'pdns'; GRANT ALL ON pdns.* TO pdns@'127.0.0.1';" +
-		"CREATE USER repl@'127.0.0.1' IDENTIFIED BY 'repl'; GRANT REPLICATION SLAVE ON *.* TO repl@'127.0.0.1'; USE pdns;" + string(schema))
+		"CREATE USER repl@'127.0.0.1' IDENTIFIED BY 'repl'; GRANT REPLICATION SLAVE ON *.* TO repl@'127.0.0.1'; USE pdns;" + d.schema())
 }
 
 // startMariaDB is a server and a replica of it by GTID, which takes no writes.
 func startMariaDB(t *testing.T) (primary, replica *dbServer) {
-	dir := folder(t)
-	primary, replica = newMariaDB(t, filepath.Join(dir, "a"), 1), newMariaDB(t, filepath.Join(dir, "b"), 2, "--read-only")
-	primary.launch()
+	primary = oneMariaDB(t)
+	replica = newMariaDB(t, filepath.Join(filepath.Dir(primary.dir), "b"), 2, "--read-only")
 	replica.launch()
-	primary.awaitRoot()
-	primary.makeUsers()
 	replica.awaitRoot()
 	replica.follow(primary)
 	replica.await()
 	return primary, replica
+}
+
+// oneMariaDB is a server with a database of PowerDNS.
+func oneMariaDB(t *testing.T) *dbServer {
+	d := newMariaDB(t, filepath.Join(folder(t), "a"), 1)
+	d.launch()
+	d.awaitRoot()
+	d.makeUsers()
+	return d
 }
 
 // follow has a MariaDB server replicate another one.

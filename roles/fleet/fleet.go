@@ -30,6 +30,9 @@ type Options struct {
 	Settings    map[string]string // pdns.conf lines for the secondary PowerDNS servers ...
 	OfPrimary   map[string]string // ... and for the primary one
 
+	// Servers say what one PowerDNS server has of its own, by the id of the role beside it, such as Primary and "ns1".
+	Servers map[string]Server
+
 	// Replicas are pdns.conf lines of further primary PowerDNS servers, whose databases replicate that of the first one. Each
 	// has roles of its own, primary2 and proxy2 and so on. "PRIMARY" in a line stands for the folder of the first server.
 	Replicas []map[string]string
@@ -50,6 +53,12 @@ type Options struct {
 	Set     map[string]string // keys for all roles, as --set would
 	Log     io.Writer         // gets the roles' log lines
 	Version string
+}
+
+// Server is what one PowerDNS server of a fleet has of its own.
+type Server struct {
+	Programs string            // folder with pdns_server and pdnsutil of another release; "" are those in PATH
+	Settings map[string]string // pdns.conf lines; they override those of Options
 }
 
 // Fleet is a running installation. Its methods are for one goroutine.
@@ -116,7 +125,9 @@ func Start(ctx context.Context, o Options) (f *Fleet, err error) {
 }
 
 func (f *Fleet) startServers(ctx context.Context) (err error) {
-	f.Primary, err = local.Start(ctx, local.Options{Dir: filepath.Join(f.Dir, "powerdns-primary"), Backend: f.options.Primary, Primary: true, Settings: f.options.OfPrimary})
+	f.Primary, err = local.Start(ctx, f.options.of(Primary, local.Options{
+		Dir: filepath.Join(f.Dir, "powerdns-primary"), Backend: f.options.Primary, Primary: true, Settings: f.options.OfPrimary,
+	}))
 	if err != nil {
 		return err
 	}
@@ -134,16 +145,36 @@ func (f *Fleet) startServers(ctx context.Context) (err error) {
 		f.Replicas = append(f.Replicas, server)
 	}
 	for i, backend := range f.options.Secondaries {
-		id := "ns" + strconv.Itoa(i+1)
-		server, err := local.Start(ctx, local.Options{
-			Dir: filepath.Join(f.Dir, "powerdns-"+id), Backend: backend, Settings: f.options.Settings,
-		})
-		if err != nil {
+		if _, err := f.startSecondary(ctx, "ns"+strconv.Itoa(i+1), backend); err != nil {
 			return err
 		}
-		f.Secondaries = append(f.Secondaries, &Secondary{server, id})
 	}
 	return nil
+}
+
+// startSecondary starts the PowerDNS server of a secondary.
+func (f *Fleet) startSecondary(ctx context.Context, id string, backend local.Backend) (*Secondary, error) {
+	server, err := local.Start(ctx, f.options.of(id, local.Options{
+		Dir: filepath.Join(f.Dir, "powerdns-"+id), Backend: backend, Settings: f.options.Settings,
+	}))
+	if err != nil {
+		return nil, err
+	}
+	s := &Secondary{server, id}
+	f.Secondaries = append(f.Secondaries, s)
+	return s, nil
+}
+
+// of adds what the server beside the role has of its own.
+func (o Options) of(id string, server local.Options) local.Options {
+	own := o.Servers[id]
+	settings := maps.Clone(server.Settings)
+	if settings == nil {
+		settings = map[string]string{}
+	}
+	maps.Copy(settings, own.Settings)
+	server.Programs, server.Settings = own.Programs, settings
+	return server
 }
 
 // install writes the roles' files and notes what differs from them here: ports, and the PowerDNS servers.
@@ -251,12 +282,10 @@ func (f *Fleet) AddSecondary(ctx context.Context, id string, backend local.Backe
 	if err != nil {
 		return err
 	}
-	server, err := local.Start(ctx, local.Options{Dir: filepath.Join(f.Dir, "powerdns-"+id), Backend: backend, Settings: f.options.Settings})
+	s, err := f.startSecondary(ctx, id, backend)
 	if err != nil {
 		return err
 	}
-	s := &Secondary{server, id}
-	f.Secondaries = append(f.Secondaries, s)
 	f.addSecondary(f.Install(), s, loopback(ports[0]), loopback(ports[1]))
 	return f.StartRole(ctx, id)
 }

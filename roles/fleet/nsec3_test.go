@@ -3,7 +3,6 @@ package fleet_test
 import (
 	"context"
 	"fmt"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -95,17 +94,9 @@ func database(t *testing.T, s *local.Server, statement string) string {
 	return out
 }
 
-// pdnsutil runs PowerDNS's tool, behind everybody's back, as often as SQLite gives up ("database is locked") because the
-// server beside it writes: it waits for nobody who writes after having read.
+// pdnsutil runs PowerDNS's tool, bypassing the proxy.
 func pdnsutil(t *testing.T, s *local.Server, args ...string) {
 	t.Helper()
-	for {
-		out, err := exec.CommandContext(t.Context(), "pdnsutil", append([]string{"--config-dir=" + s.Dir}, args...)...).CombinedOutput()
-		switch {
-		case err == nil:
-			return
-		case !strings.Contains(string(out), "database is locked"):
-			t.Fatalf("pdnsutil %q: %v: %s", args, err, out)
-		}
-	}
+	_, err := s.Pdnsutil(t.Context(), args...)
+	must.OK(t, err)
 }

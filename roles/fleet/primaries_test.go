@@ -471,16 +471,6 @@ func TestSecondaryBackends(t *testing.T) {
 	}
 }
 
-func onePostgres(t *testing.T) *dbServer {
-	a, _ := startPostgres(t)
-	return a
-}
-
-func oneMariaDB(t *testing.T) *dbServer {
-	a, _ := startMariaDB(t)
-	return a
-}
-
 // The primary that acts is killed and started again, and stopped for longer than its lease and let go on, under edits.
 func TestActingPrimaryIsKilled(t *testing.T) {
 	program := program(t)

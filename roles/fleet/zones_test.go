@@ -32,8 +32,8 @@ func below(label string, name zone.Name) zone.Name {
 	return zone.MustParseName(label + "." + name.String())
 }
 
-// manyTypes are sets of more than ten types, with a wildcard, a delegation, an empty non-terminal, escapes, upper case
-// and long text.
+// manyTypes are sets of more than ten types, with a wildcard, a delegation, an empty non-terminal, upper case and
+// long text, as the API of every release takes them.
 func manyTypes(name zone.Name) []powerdns.RRset {
 	set := func(label, typ string, content ...string) powerdns.RRset {
 		owner := name
@@ -56,7 +56,7 @@ func manyTypes(name zone.Name) []powerdns.RRset {
 		set("svc", "HTTPS", "1 . alpn=h2,h3 ipv4hint=192.0.2.7"),
 		set("num", "NAPTR", `100 50 "s" "http+I2R" "" _http._tcp.example.net.`),
 		set("ptr", "PTR", "target.example.net."),
-		set("long", "TXT", `"`+strings.Repeat("x", 255)+`" "`+strings.Repeat("y", 255)+`" "quote \" backslash \\ semicolon ; umlaut \195\164"`),
+		set("long", "TXT", `"`+strings.Repeat("x", 255)+`" "`+strings.Repeat("y", 255)+`" "semicolon ; umlaut \195\164"`),
 		set("*.wild", "A", "192.0.2.99"),
 		set("sub", "NS", "ns.sub."+name.String()),
 		set("ns.sub", "A", "192.0.2.53"),

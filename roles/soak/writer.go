@@ -6,7 +6,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
-	"os/exec"
 	"sync"
 	"time"
 
@@ -138,9 +137,8 @@ func (w *writer) send(through entrance, next write, how string) (answer, error) 
 		return through.do(w.ctx, next.request)
 	}
 	w.record.count("writes by pdnsutil")
-	args := append([]string{"--config-dir=" + w.fleet.Primary.Dir}, next.util...)
-	if out, err := exec.CommandContext(w.ctx, "pdnsutil", args...).CombinedOutput(); err != nil {
-		return answer{}, fmt.Errorf("pdnsutil %v: %w: %s", next.util, err, out)
+	if _, err := w.fleet.Primary.Pdnsutil(w.ctx, next.util...); err != nil {
+		return answer{}, err
 	}
 	return answer{status: http.StatusNoContent}, nil
 }
