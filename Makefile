@@ -40,7 +40,7 @@ test: setup ## all tests, with the race detector but for pure packages, against 
 	@{ failed=0; \
 	go test -count=1 -race -timeout 25m -parallel 5 -json $(LONG) $$(go list ./... | grep -vxF "$$(printf '%s\n' $(LONG) $(PURE))") || failed=1; \
 	go test -count=1 -json $(PURE) || failed=1; \
-	go test -count=1 -run Memory -json ./proxy || failed=1; \
+	go test -count=1 -run 'Memory|^TestEarlyAnswer$$' -json ./proxy || failed=1; \
 	exit $$failed; } | go run ./.ci/count
 
 # Tests of memory want the machine for themselves.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
 )
@@ -154,7 +155,7 @@ func check(t *testing.T, what string, question, answer *dns.Msg, want int) {
 }
 
 func exchange(network string, server *transfer.Server, question *dns.Msg) (*dns.Msg, error) {
-	client := dns.Client{Net: network, Timeout: 5 * time.Second}
+	client := dns.Client{Net: network, Timeout: must.Patience}
 	answer, _, err := client.Exchange(question, server.Addr().String())
 	return answer, err
 }
@@ -425,6 +426,6 @@ func dial(t *testing.T, server *transfer.Server) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn.SetDeadline(time.Now().Add(must.Patience))
 	return conn
 }
