@@ -9,8 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/roles/command"
 )
 
@@ -128,7 +128,7 @@ func inTerminal(t *testing.T, shell, startFile, start, insertAll string, typed [
 	if err := os.WriteFile(filepath.Join(home, startFile), []byte(strings.ReplaceAll(start, "OUT", out)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), must.Patience)
 	defer cancel()
 	terminal := exec.CommandContext(ctx, "script", "-qec", strings.ReplaceAll(shell, "HOME", home), "/dev/null")
 	terminal.Env = append(os.Environ(), "ZDOTDIR="+home, "TERM=dumb")

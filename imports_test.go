@@ -92,7 +92,7 @@ var imports = map[string][]string{
 	"roles/private":    {},
 	"roles/roletest": {
 		"broker", "broker/brokertest", "powerdns", "powerdns/local", "powerdns/local/localtest",
-		"powerdns/transfer", "powerdns/zone",
+		"powerdns/must", "powerdns/transfer", "powerdns/zone",
 	},
 	// what the roles are made of
 	"proxy":                    {"health", "powerdns/zone", "roles/private"},

@@ -237,7 +237,7 @@ func TestDamageWhileItRuns(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(b.StoreDir(), "jetstream", "CORE", "streams", "PDNS_ZONE", "msgs", "*.blk"))
 	must.OK(t, err)
 	must.OK(t, damages["flipped bit"](rand.New(rand.NewPCG(3, 3)), files[0]))
-	late := time.After(time.Minute)
+	late := time.After(patience)
 	for {
 		select {
 		case <-proofs:

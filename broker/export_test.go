@@ -22,6 +22,9 @@ func (s *Server) NATS() *server.Server { return s.nats }
 // ProveEvery has the server prove itself more often than is good for it.
 func (s *Server) ProveEvery(d time.Duration) { s.every = d }
 
+// LeaseTTL is how long a lease lasts that nobody renews.
+const LeaseTTL = leaseTTL
+
 // OwnKey signs in as the server itself.
 func (s *Server) OwnKey() nats.Option { return nats.Nkey(s.inside.public, s.inside.key.Sign) }
 

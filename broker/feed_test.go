@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
 
 	"pdns-distribute/broker"
 	"pdns-distribute/broker/brokertest"
@@ -95,16 +96,25 @@ func TestFeedInOrder(t *testing.T) {
 	b, primary := start(t)
 	must.OK(t, primary.ProvisionFeed(t.Context(), "sec1"))
 	got, _ := feed(t, b.Connect("sec1"), nil)
-	for i := range 500 {
-		publish(t, primary, fmt.Sprintf("z%d.example", i), "")
-	}
-	for i := range 500 {
+	const states = 500
+	var published errgroup.Group // while they are received: what waits for longer than AckWait is delivered again
+	published.Go(func() error {
+		for i := range states {
+			name := zone.MustParseName(fmt.Sprintf("z%d.example", i))
+			if _, err := primary.PublishState(t.Context(), name, nil, broker.StateHeader{Kind: broker.KindZone}, 0); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for i := range states {
 		m := receive(t, got)
 		if m.Seq != uint64(i+1) {
 			t.Fatalf("message %d is %+v", i, m)
 		}
 		must.OK(t, m.Ack())
 	}
+	must.OK(t, published.Wait())
 }
 
 // A state can be had before its turn; the feed delivers it in its turn all the same, as the same one.

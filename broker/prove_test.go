@@ -58,7 +58,7 @@ func TestProofOfSoundBroker(t *testing.T) {
 		}
 	case err := <-ended:
 		t.Fatal(err)
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("no proof")
 	}
 	for stream, want := range map[string]uint64{"PDNS_ZONE": 0, "PDNS_TOUCH": 0, "PDNS_BLOB": 1} {
@@ -76,7 +76,7 @@ func TestProofOfSoundBroker(t *testing.T) {
 	must.OK(t, b.Server().Reload()) // and the broker is let in as before
 	select {
 	case <-proofs:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("no proof")
 	}
 	select {
@@ -84,7 +84,7 @@ func TestProofOfSoundBroker(t *testing.T) {
 		if len(p.Faults) != 0 {
 			t.Error(p.Faults)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("no proof")
 	}
 }
@@ -131,7 +131,7 @@ func TestFullDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Log(err)
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		t.Fatal("the broker goes on as it is")
 	}
 	b.Stop()
@@ -161,7 +161,7 @@ func TestFullDisk(t *testing.T) {
 // wantFaults waits until the broker finds a fault of the kind, "" for none.
 func wantFaults(t *testing.T, proofs <-chan broker.Proof, ended <-chan error, what string) {
 	t.Helper()
-	late := time.After(time.Minute)
+	late := time.After(patience)
 	for {
 		select {
 		case p := <-proofs:

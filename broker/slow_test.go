@@ -26,7 +26,7 @@ func TestBrokerUnderSlowClients(t *testing.T) {
 			conn, err := net.Dial("tcp", u.Host)
 			must.OK(t, err)
 			defer conn.Close()
-			must.OK(t, conn.SetDeadline(time.Now().Add(time.Minute)))
+			must.OK(t, conn.SetDeadline(time.Now().Add(patience)))
 			if said == "TLS" { // and no credentials behind it
 				secured := tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
 				must.OK(t, secured.Handshake())
@@ -38,7 +38,7 @@ func TestBrokerUnderSlowClients(t *testing.T) {
 		}
 	}
 	late := b.Connect("sec1")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	must.OK(t, late.Wait(ctx))
 	must.OK(t, late.PublishStatus(ctx, []byte("here")))

@@ -200,7 +200,7 @@ func TestNoRequestWithinARequest(t *testing.T) {
 // while the body is being sent. The client gets that answer each time, also if it does not read before it has sent
 // everything.
 func TestEarlyAnswer(t *testing.T) {
-	times := 60
+	times := earlyAnswers
 	if os.Getenv("TORTURE") != "" {
 		times = 1000
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"pdns-distribute/broker"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/proxy"
 	"pdns-distribute/roles/config"
 	"pdns-distribute/roles/health"
@@ -50,7 +51,7 @@ func (s *spoken) String() string {
 func (s *spoken) await(t *testing.T, parts ...string) {
 	t.Helper()
 	lacks := func(text string) bool { return !strings.Contains(s.String(), text) }
-	for late := time.Now().Add(30 * time.Second); slices.ContainsFunc(parts, lacks); time.Sleep(10 * time.Millisecond) {
+	for late := time.Now().Add(must.Patience); slices.ContainsFunc(parts, lacks); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(late) {
 			t.Fatalf("the log lacks %q: %s", parts, s)
 		}
@@ -178,7 +179,7 @@ func TestSecretsAreNotSpoken(t *testing.T) {
 // awaitRefusal returns when the role knows that PowerDNS takes its API key for a wrong one.
 func awaitRefusal(t *testing.T, n *node.Node) {
 	t.Helper()
-	for late := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for late := time.Now().Add(must.Patience); ; time.Sleep(10 * time.Millisecond) {
 		said := ask(t, "http://"+n.Observe.Addr()+"/readyz", "")
 		if strings.Contains(said, "refused the API key") {
 			return
@@ -195,7 +196,7 @@ func ask(t *testing.T, url, key string) string {
 	req, err := http.NewRequest(http.MethodGet, url, nil)
 	roletest.Must(t, err)
 	req.Header.Set("X-API-Key", key)
-	client := http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	client := http.Client{Timeout: must.Patience, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	resp, err := client.Do(req)
 	roletest.Must(t, err)
 	defer resp.Body.Close()

@@ -101,14 +101,8 @@ func TestServerUnderGarbage(t *testing.T) {
 	server := serve(t, transfer.Config{}, newZones(parse(t, "example", apex)))
 	before := heap()
 	flood(t, server.Addr())
-	for range 100 { // a packet can get lost in the flood
-		answer, err := exchange("udp", server, new(dns.Msg).SetQuestion("example.", dns.TypeSOA))
-		if err == nil {
-			if len(answer.Answer) != 1 {
-				t.Errorf("answered by %s", answer)
-			}
-			break
-		}
+	if answer, err := exchange("udp", server, new(dns.Msg).SetQuestion("example.", dns.TypeSOA)); err != nil || len(answer.Answer) != 1 {
+		t.Errorf("answered by %v, %s", err, answer)
 	}
 	if _, err := exchange("tcp", server, new(dns.Msg).SetQuestion("example.", dns.TypeSOA)); err != nil {
 		t.Error(err)

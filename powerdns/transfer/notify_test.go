@@ -11,6 +11,7 @@ import (
 	"github.com/miekg/dns"
 
 	"pdns-distribute/powerdns/local"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
 )
@@ -68,7 +69,7 @@ func TestNotifyFromPowerDNS(t *testing.T) {
 		if name != zone.MustParseName("notify.example") {
 			t.Errorf("heard %s", name)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(must.Patience):
 		t.Error("heard nothing")
 	}
 }

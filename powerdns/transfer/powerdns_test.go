@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/local"
@@ -121,9 +120,9 @@ func takeIn(t *testing.T, secondary *local.Server, server *transfer.Server, name
 
 func fetch(t testing.TB, addr string, name zone.Name) *zone.Zone {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), must.Patience)
 	defer cancel()
-	z, err := transfer.Fetch(ctx, transfer.FetchOptions{Address: addr}, name)
+	z, err := transfer.Fetch(ctx, transfer.FetchOptions{Address: addr, Idle: must.Patience}, name)
 	if err != nil {
 		t.Fatal(err)
 	}

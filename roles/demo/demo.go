@@ -22,7 +22,9 @@ const startPatience = 2 * time.Minute
 
 // Run starts the installation in a temporary folder, gives the tour, and stays up until ctx ends, or ends at once with
 // the option once. It leaves nothing behind. Something that did not arrive is an error.
-func Run(ctx context.Context, in command.Invocation) (err error) {
+func Run(ctx context.Context, in command.Invocation) error { return run(ctx, in, manyZones) }
+
+func run(ctx context.Context, in command.Invocation, zones int) (err error) {
 	dir, err := os.MkdirTemp("", "pdns-distribute-demo-")
 	if err != nil {
 		return err
@@ -42,7 +44,7 @@ func Run(ctx context.Context, in command.Invocation) (err error) {
 	}
 	defer func() { err = errors.Join(err, f.Stop()) }()
 	introduce(in.Stdout, f, time.Since(begin))
-	tour, err := newTour(f, in.Stdout)
+	tour, err := newTour(f, in.Stdout, zones)
 	if err != nil {
 		return err
 	}

@@ -27,11 +27,12 @@ type tour struct {
 	fleet *fleet.Fleet
 	api   *powerdns.Client
 	out   io.Writer
+	zones int // of the last step
 }
 
-func newTour(f *fleet.Fleet, out io.Writer) (*tour, error) {
+func newTour(f *fleet.Fleet, out io.Writer, zones int) (*tour, error) {
 	api, err := f.Client()
-	return &tour{f, api, out}, err
+	return &tour{f, api, out, zones}, err
 }
 
 var (
@@ -67,7 +68,7 @@ func (t *tour) run(ctx context.Context) error {
 			return err
 		}
 	}
-	fmt.Fprintf(t.out, "\n%d. Create %d zones by %d clients\n", len(steps)+1, manyZones, manyClients)
+	fmt.Fprintf(t.out, "\n%d. Create %d zones by %d clients\n", len(steps)+1, t.zones, manyClients)
 	return t.many(ctx)
 }
 
@@ -143,7 +144,7 @@ func await(ctx context.Context, address string, name zone.Name, shown func(trans
 func (t *tour) many(ctx context.Context) error {
 	begin := time.Now()
 	var created, served atomic.Int64
-	total := int64(manyZones * len(t.fleet.Secondaries))
+	total := int64(t.zones * len(t.fleet.Secondaries))
 	stop := t.progress(func() (string, float64) {
 		return fmt.Sprintf("%4d created, %4d of %d served", created.Load(), served.Load(), total), float64(served.Load()) / float64(total)
 	})
@@ -152,7 +153,7 @@ func (t *tour) many(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer close(names)
-		return feed(ctx, names)
+		return feed(ctx, t.zones, names)
 	})
 	for range manyClients {
 		g.Go(func() error {
@@ -179,12 +180,12 @@ func (t *tour) many(ctx context.Context) error {
 	}
 	stop()
 	took := time.Since(begin)
-	fmt.Fprintf(t.out, "   all of them served by every secondary after %s: %.0f zones/s\n", took.Round(10*time.Millisecond), manyZones/took.Seconds())
+	fmt.Fprintf(t.out, "   all of them served by every secondary after %s: %.0f zones/s\n", took.Round(10*time.Millisecond), float64(t.zones)/took.Seconds())
 	return nil
 }
 
-func feed(ctx context.Context, names chan<- zone.Name) error {
-	for i := range manyZones {
+func feed(ctx context.Context, zones int, names chan<- zone.Name) error {
+	for i := range zones {
 		select {
 		case names <- zone.MustParseName(fmt.Sprintf("zone%04d.example", i+1)):
 		case <-ctx.Done():

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"pdns-distribute/health"
 	"pdns-distribute/powerdns/local"
@@ -137,7 +136,7 @@ func TestBrokersAreNodes(t *testing.T) {
 		}
 		return nil
 	})
-	ctx, cancel := context.WithTimeout(i.ctx, 2*time.Minute)
+	ctx, cancel := context.WithTimeout(i.ctx, patience)
 	defer cancel()
 	must.OK(t, i.Launch("broker2"))
 	if os.Getenv("DAMAGE_ROUNDS") != "" { // takes long: the statuses, which are in memory, have lost their quorum until they are made anew

@@ -48,7 +48,7 @@ func TestClusterWithAFullDisk(t *testing.T) {
 	})
 	time.Sleep(4 * time.Second) // as long as it was full where this was seen
 	must.OK(t, os.Remove(ballast))
-	ended, cancel := context.WithTimeout(i.ctx, time.Minute)
+	ended, cancel := context.WithTimeout(i.ctx, patience)
 	defer cancel()
 	for ended.Err() == nil {
 		if err := i.AwaitReady(ended, "broker2"); err != nil {

@@ -46,7 +46,7 @@ func (i *harness) examine(id string, change map[string]string) ([]finding, error
 	err := doctor.Run(i.ctx, command.Invocation{
 		Settings: settings.Sources{File: file, Flags: set}, Options: flags{"json": true}, Stdout: &out, Stderr: io.Discard,
 	})
-	if took := time.Since(begin); took > 15*time.Second {
+	if took := time.Since(begin); took > time.Minute {
 		i.t.Errorf("it took %s", took)
 	}
 	var report struct {

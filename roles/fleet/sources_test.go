@@ -2,6 +2,7 @@ package fleet_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -28,7 +29,14 @@ func (i *harness) loseState(stream jetstream.Stream, name zone.Name) {
 // compared runs sync --check, and wants all of these in what it says.
 func (i *harness) compared(want ...string) {
 	i.t.Helper()
-	out, err := i.sync(flags{"check": true})
+	var out string
+	var err error
+	i.eventually("all is compared", func(context.Context) error { // what was on its way was not compared, and not repaired
+		if out, err = i.sync(flags{"check": true}); strings.Contains(out, "with changes on their way") {
+			return errors.New(out)
+		}
+		return nil
+	})
 	for _, w := range want {
 		if err != nil || !strings.Contains(strings.Join(strings.Fields(out), " "), w) {
 			i.t.Errorf("%q is not in (%v):\n%s", w, err, out)

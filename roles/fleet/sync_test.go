@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/must"
@@ -225,7 +224,7 @@ func TestCommandsNeedAConfigurationThatMayAsk(t *testing.T) {
 			"sync --check":           {operator.Sync, flags{"check": true}},
 			"sync --confirm-deletes": {operator.Sync, flags{"confirm-deletes": true}},
 		} {
-			ctx, cancel := context.WithTimeout(i.ctx, time.Minute)
+			ctx, cancel := context.WithTimeout(i.ctx, patience)
 			err := try.run(ctx, command.Invocation{
 				Settings: settings.Sources{File: file, Flags: set}, Options: try.options, Stdout: io.Discard, Stderr: io.Discard,
 			})

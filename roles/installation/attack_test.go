@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -123,16 +125,30 @@ func (c cluster) attack(id, address string) {
 	}
 }
 
-// picture is what the streams hold, and how their consumers are set and have come.
+// picture is what the streams hold, and how their consumers are set and have come. It leaves out the messages and consumers by
+// which the brokers prove themselves meanwhile.
 func picture(t *testing.T, js jetstream.JetStream) string {
 	t.Helper()
 	var all strings.Builder
 	for _, name := range []string{"PDNS_TOUCH", "PDNS_ZONE", "PDNS_BLOB", "PDNS_STATUS"} {
 		stream, err := js.Stream(t.Context(), name)
 		roletest.Must(t, err)
-		state := stream.CachedInfo().State
-		fmt.Fprintf(&all, "%s: %d to %d, %d messages\n", name, state.FirstSeq, state.LastSeq, state.Msgs)
+		info, err := stream.Info(t.Context(), jetstream.WithSubjectFilter(">"))
+		roletest.Must(t, err)
+		if state := info.State; name == "PDNS_TOUCH" || name == "PDNS_ZONE" { // where no proof leaves anything
+			fmt.Fprintf(&all, "%s: %d to %d, %d messages\n", name, state.FirstSeq, state.LastSeq, state.Msgs)
+		}
+		for _, subject := range slices.Sorted(maps.Keys(info.State.Subjects)) {
+			last, err := stream.GetLastMsgForSubject(t.Context(), subject)
+			roletest.Must(t, err)
+			if !strings.HasPrefix(subject, "pdns.status.broker.") && !strings.HasSuffix(string(last.Data), "proves itself") {
+				fmt.Fprintf(&all, "%s: %s, %d messages, the last is %d: %.40q\n", name, subject, info.State.Subjects[subject], last.Sequence, last.Data)
+			}
+		}
 		for consumer := range stream.ListConsumers(t.Context()).Info() {
+			if strings.HasPrefix(consumer.Name, "PROBE_broker") {
+				continue
+			}
 			config, err := json.Marshal(consumer.Config)
 			roletest.Must(t, err)
 			fmt.Fprintf(&all, "  %s, made %s, at %d: %s\n", consumer.Name, consumer.Created.Format(time.RFC3339Nano), consumer.AckFloor.Stream, config)

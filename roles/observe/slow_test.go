@@ -13,10 +13,11 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"pdns-distribute/powerdns/must"
 )
 
-// patience is longer than anything takes on a busy machine.
-const patience = 30 * time.Second
+const patience = must.Patience
 
 // TestSlowClients holds more connections open than there are places, in every way that keeps a server waiting.
 func TestSlowClients(t *testing.T) {

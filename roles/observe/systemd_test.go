@@ -22,7 +22,7 @@ func TestSystemd(t *testing.T) {
 	go func() { ended <- NewSystemd().Run(ctx) }()
 	receive := func() string {
 		t.Helper()
-		manager.SetReadDeadline(time.Now().Add(30 * time.Second))
+		manager.SetReadDeadline(time.Now().Add(patience))
 		buf := make([]byte, 100)
 		n, err := manager.Read(buf)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
 )
 
@@ -23,5 +24,4 @@ func Must(t testing.TB, err error) {
 	}
 }
 
-// patience is longer than anything takes on a busy machine.
-const Patience = 30 * time.Second
+const Patience = must.Patience
