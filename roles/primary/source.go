@@ -10,6 +10,7 @@ import (
 	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/config"
+	"pdns-distribute/roles/node"
 )
 
 var (
@@ -29,15 +30,16 @@ type source struct {
 	cfg     config.PrimaryConfig
 	api     *powerdns.Client
 	origin  *origin.Reader
-	address string   // of PowerDNS's DNS, host:port
-	lag     *lagging // what it gives that looks old
+	address string        // of PowerDNS's DNS, host:port
+	lag     *lagging      // what it gives that looks old
+	reasons *node.Reasons // why PowerDNS does not give a zone
 }
 
-func newSource(cfg config.Config, api *powerdns.Client) *source {
+func newSource(cfg config.Config, api *powerdns.Client, reasons *node.Reasons) *source {
 	address := cfg.PowerDNS.DNSAddress
 	s := &source{
 		cfg: cfg.Primary, api: api, origin: origin.New(api, address, cfg.Primary.MaxZoneMB<<20), address: address,
-		lag: newLagging(),
+		lag: newLagging(), reasons: reasons,
 	}
 	s.lag.proven = cfg.Primary.Replicated
 	return s
@@ -48,7 +50,10 @@ func newSource(cfg config.Config, api *powerdns.Client) *source {
 // here any more, which is errNotHere.
 func (s *source) read(ctx context.Context, name zone.Name) (*zone.Zone, uint32, error) {
 	z, stored, err := s.origin.Read(ctx, name, s.accept)
-	return z, stored, notHere(err)
+	if err = notHere(err); err != nil && !errors.Is(err, errNotHere) && !errors.Is(err, origin.ErrOther) {
+		err = s.reasons.Explain(ctx, name, err)
+	}
+	return z, stored, err
 }
 
 // info returns what PowerDNS knows of a zone that is to be distributed, and errNotHere of any other.

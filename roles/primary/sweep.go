@@ -190,9 +190,11 @@ func (p *Primary) sweepGone(ctx context.Context, gone []zone.Name) error {
 func (p *Primary) publishesAll() bool { return p.sweeps.allPublished(p.jobs.Idle) }
 
 // reviewPowerDNS is called when PowerDNS came back: it may have missed nothing, or everything.
-func (p *Primary) reviewPowerDNS(context.Context) error {
+func (p *Primary) reviewPowerDNS(ctx context.Context) error {
+	p.source.reasons.Begin(ctx)
+	_, err := p.source.reasons.Read(ctx)
 	p.sweeps.ask()
-	return nil
+	return err
 }
 
 // keepCheckingMoved reads zones that are served otherwise than they were published, or published unsigned.

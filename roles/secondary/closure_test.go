@@ -8,11 +8,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
+	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/local"
 	"pdns-distribute/powerdns/store"
 	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/config"
+	"pdns-distribute/roles/node"
+	"pdns-distribute/roles/observe"
 	"pdns-distribute/roles/roletest"
 )
 
@@ -25,6 +30,11 @@ func openSource(t *testing.T, z *zone.Zone) *zoneSource {
 	state, _ := zone.NewState(z, z.Serial(), time.Now())
 	roletest.Must(t, s.Put(state, z, nil))
 	return newZoneSource(s)
+}
+
+// reasonsOf are those of the PowerDNS with this API.
+func reasonsOf(api *powerdns.Client) *node.Reasons {
+	return node.NewReasons(node.NewSettings(api, powerdns.Secondary, observe.NewReadiness(), zerolog.Nop()))
 }
 
 // A zone that is being deleted is refused, and once more afterwards: a transfer that was ordered before asks last of
@@ -113,7 +123,7 @@ func TestDeletionWaitsForTransfers(t *testing.T) {
 			powerDNS := roletest.StartPowerDNS(t, local.Options{Backend: backend})
 			api, err := powerDNS.Client()
 			roletest.Must(t, err)
-			a := newApplier(api, powerDNS.DNSAddr, server.Addr().String(), config.SecondaryConfig{})
+			a := newApplier(api, reasonsOf(api), powerDNS.DNSAddr, server.Addr().String(), config.SecondaryConfig{})
 			for range 10 {
 				_, err = a.ensure(ctx, older.Name())
 				roletest.Must(t, err)

@@ -159,7 +159,7 @@ func newEdge(t *testing.T, backend local.Backend, z *zone.Zone) *edge {
 		cancel()
 		roletest.Must(t, <-ended)
 	})
-	e := &edge{applier: newApplier(api, server.DNSAddr, loopback.Addr().String(), config.SecondaryConfig{}), server: server, source: source}
+	e := &edge{applier: newApplier(api, reasonsOf(api), server.DNSAddr, loopback.Addr().String(), config.SecondaryConfig{}), server: server, source: source}
 	_, err = e.ensure(t.Context(), z.Name())
 	roletest.Must(t, err)
 	e.transfer(t, z)

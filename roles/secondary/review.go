@@ -34,10 +34,9 @@ type reviewed struct {
 
 // findings are what a review found. Its maps and slices are never changed.
 type findings struct {
-	extra    map[zone.Name]uint32 // what PowerDNS has besides, with serials: zones of this role that nobody published
-	foreign  []zone.Name          // zones that others made, in order
-	signed   *health.SignedUntil  // the first end of signatures
-	warnings []string             // settings of PowerDNS that are not as a secondary needs them
+	extra   map[zone.Name]uint32 // what PowerDNS has besides, with serials: zones of this role that nobody published
+	foreign []zone.Name          // zones that others made, in order
+	signed  *health.SignedUntil  // the first end of signatures
 }
 
 func newReviewed() *reviewed {
@@ -85,15 +84,17 @@ func (s *Secondary) keepReviewing(ctx context.Context) error {
 func (s *Secondary) reviewAll(ctx context.Context) error {
 	s.refills.Hasten()
 	s.held.doubt()
+	s.applier.reasons.Begin(ctx)
 	return s.review(ctx)
 }
 
 // review gives PowerDNS again what it lacks, or has in an older version than the store.
 func (s *Secondary) review(ctx context.Context) error {
-	unfit, err := s.applier.inspect(ctx)
+	settings, err := s.applier.reasons.Read(ctx)
 	if err != nil {
 		return err
 	}
+	s.applier.purges.configure(threadsOf(settings), powerdns.KeepsAnswers(settings))
 	begin := time.Now()
 	zones, err := s.applier.api.Zones(ctx)
 	s.reviewed.listing.Put(s.listed(zones), begin, err)
@@ -108,7 +109,6 @@ func (s *Secondary) review(ctx context.Context) error {
 	for _, name := range names {
 		parked[name] = true
 	}
-	s.warn(unfit)
 	missing, known := s.compare(s.applier.adopt(zones, begin), parked, begin)
 	s.noteExtra(zones, known)
 	if len(missing) > 0 {
@@ -119,30 +119,6 @@ func (s *Secondary) review(ctx context.Context) error {
 		s.refills.Suggest(name, begin)
 	}
 	return nil
-}
-
-// inspect reads PowerDNS's settings and returns those that are not as a secondary needs them.
-func (a *applier) inspect(ctx context.Context) (unfit []string, err error) {
-	settings, err := a.api.Config(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, u := range powerdns.UnfitForSecondary(settings) {
-		unfit = append(unfit, "PowerDNS runs with "+u.String())
-	}
-	a.purges.configure(threadsOf(settings), powerdns.KeepsAnswers(settings))
-	return unfit, nil
-}
-
-// warn shows settings of PowerDNS that are not as a secondary needs them.
-func (s *Secondary) warn(unfit []string) {
-	s.reviewed.update(func(f *findings) {
-		if len(unfit) > 0 && len(f.warnings) == 0 {
-			s.Log.Warn().Strs("settings", unfit).
-				Msg("PowerDNS's settings make it answer stale after a change, or slowly, or not at all")
-		}
-		f.warnings = unfit
-	})
 }
 
 // noteExtra notes what PowerDNS has besides: zones of this role that nobody published, and, as foreign, those of

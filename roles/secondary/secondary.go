@@ -62,7 +62,9 @@ func New(cfg config.Config, deps node.Deps) (*Secondary, error) {
 	s.store.OnDamage(s.zoneDamaged)
 	s.verifier = verifier{trusted: trusted, store: s.store}
 	s.source = newZoneSource(s.store)
-	listening := transfer.Config{Listen: s.cfg.TransferListen, OnTransfer: s.source.transferred}
+	listening := transfer.Config{
+		Listen: s.cfg.TransferListen, OnTransfer: s.source.transferred, OnQuery: s.source.asked,
+	}
 	if s.server, err = transfer.NewServer(listening, s.source); err != nil {
 		return nil, errors.Join(fmt.Errorf("secondary.transfer_listen: %w", err), s.store.Close())
 	}
@@ -77,7 +79,8 @@ func New(cfg config.Config, deps node.Deps) (*Secondary, error) {
 	if err := s.scheduleParked(); err != nil {
 		return nil, errors.Join(err, s.Close(), s.server.Close(), s.store.Close())
 	}
-	s.applier = newApplier(api, cfg.PowerDNS.DNSAddress, s.server.Addr().String(), s.cfg)
+	reasons := node.NewReasons(node.NewSettings(api, powerdns.Secondary, s.Ready, s.Log))
+	s.applier = newApplier(api, reasons, cfg.PowerDNS.DNSAddress, s.server.Addr().String(), s.cfg)
 	s.powerdns = node.NewMonitor(api, s.Ready, s.Log, s.reviewAll)
 	s.metrics = newMetrics(s.Registry, s.held)
 	s.jobs = s.newRunner(s.cfg.Workers)
@@ -115,7 +118,7 @@ func (s *Secondary) describe(p *health.Presence) {
 	found := s.reviewed.findings()
 	p.Zones, p.PowerDNS = s.held.count(), s.powerdns.RunningVersion()
 	p.Secondary.LastApplied, p.Secondary.LastZone = s.held.last()
-	p.Warnings, p.Secondary.SignedUntil = found.warnings, found.signed
+	p.Warnings, p.Secondary.SignedUntil = s.applier.reasons.Warnings(), found.signed
 	if len(found.foreign) > 0 && s.cfg.ExtraZones == config.ExtraReport {
 		p.Secondary.Extra, p.Secondary.ExtraFirst = len(found.foreign), found.foreign[0]
 	}

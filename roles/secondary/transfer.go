@@ -11,6 +11,7 @@ import (
 	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/config"
+	"pdns-distribute/roles/node"
 	"pdns-distribute/roles/work"
 )
 
@@ -25,21 +26,27 @@ type applier struct {
 
 	purges  *purges
 	aliases *aliases
+	reasons *node.Reasons // why PowerDNS does not take a zone
 }
 
-func newApplier(api *powerdns.Client, dns, master string, cfg config.SecondaryConfig) *applier {
+func newApplier(
+	api *powerdns.Client, reasons *node.Reasons, dns, master string, cfg config.SecondaryConfig,
+) *applier {
 	return &applier{
 		ownership: &ownership{
 			api: api, master: master, takeOver: cfg.TakeOver, clean: cfg.ExtraZones == config.ExtraDelete,
 			ours: map[zone.Name]time.Time{},
 		},
-		dns: dns, deleting: make(chan struct{}, 1), purges: newPurges(api, dns), aliases: newAliases(),
+		dns: dns, deleting: make(chan struct{}, 1), purges: newPurges(api, dns), aliases: newAliases(), reasons: reasons,
 	}
 }
 
 // How long the steps of one attempt may take. Whoever calls transfer tries again later.
 const (
 	attempts = 3
+
+	// What PowerDNS refuses for a reason that is known it mostly refuses again.
+	attemptsRefused = 2
 
 	// From the order to PowerDNS's question for the zone, for each zone that is being taken: idle it takes 2 ms. Doubled
 	// with each order up to lastPatience.
@@ -67,7 +74,7 @@ func (a *applier) transfer(ctx context.Context, v *stagedVersion, before *zone.Z
 	a.taking.Add(1)
 	defer a.taking.Add(-1)
 	proof := transfer.NewProof(a.dns, z, before, created)
-	for range attempts {
+	for left := attempts; left > 0; left-- {
 		if err = a.transferOnce(ctx, v); err == nil {
 			err = proof.Await(ctx, a.crowd()*firstPause, commitTime(z))
 		}
@@ -76,6 +83,9 @@ func (a *applier) transfer(ctx context.Context, v *stagedVersion, before *zone.Z
 		}
 		if !errors.Is(err, errNotTaken) && !errors.Is(err, transfer.ErrNotServed) {
 			return err
+		}
+		if err = a.reasons.Explain(ctx, z.Name(), v.withNote(err)); errors.As(err, new(*node.Reason)) {
+			left = min(left, attemptsRefused)
 		}
 		a.forget(z.Name()) // somebody may have changed the zone's kind or master
 		if _, again := a.ensure(ctx, z.Name()); again != nil {
@@ -112,7 +122,10 @@ func (a *applier) transferOnce(ctx context.Context, v *stagedVersion) error {
 		case err := <-v.sent:
 			return sentError(err)
 		case <-time.After(patience):
-			if patience < lastPatience {
+			switch {
+			case v.note.Load() != nil: // it asks, and is refused
+				return errNotTaken
+			case patience < lastPatience:
 				continue
 			}
 			return fmt.Errorf("%w: no AXFR request for the zone came to %s", errNotTaken, a.master)
