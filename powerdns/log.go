@@ -76,8 +76,9 @@ var trouble = regexp.MustCompile(`(?i)unable|failed|refused|denied|abort|error|e
 func (l Log) Trouble(n zone.Name) (messages []string) {
 	name := strings.TrimSuffix(n.String(), ".")
 	for message := range l {
-		if trouble.MatchString(message) && about(message, name) {
-			messages = append(messages, trim(message))
+		text := trim(message)
+		if about(message, name) && trouble.MatchString(strings.ReplaceAll(text, name, "")) {
+			messages = append(messages, text)
 		}
 	}
 	slices.Sort(messages)
@@ -90,10 +91,12 @@ func about(message, name string) bool {
 		strings.Contains(message, "/zones/"+name+".")
 }
 
-// Anonymous returns the messages that tell of trouble and name no zone: connections that broke.
-func (l Log) Anonymous() (messages []string) {
+// Broken returns the messages about connections that the server broke off: no zone is named in them. From release 4.9
+// on the client is, as host:port; before, any of them may be about that client.
+func (l Log) Broken(client string) (messages []string) {
 	for message := range l {
-		if trouble.MatchString(message) && strings.HasPrefix(message, "TCP ") {
+		_, named, is := strings.Cut(message, " client ")
+		if strings.HasPrefix(message, "TCP ") && trouble.MatchString(message) && (!is || strings.HasPrefix(named, client+" ")) {
 			messages = append(messages, trim(message))
 		}
 	}
@@ -103,8 +106,9 @@ func (l Log) Anonymous() (messages []string) {
 
 // What each message about transfers has: which zone, from or to where, and when it is tried again.
 var (
-	heading = regexp.MustCompile(`^A?XFR-(?:in|out) zone:? '[^']*', (?:primary|client):? '[^']*',? |^\[webserver\] \S+ `)
-	ending  = regexp.MustCompile(` \(This was attempt number .*\)$`)
+	heading = regexp.MustCompile(`^A?XFR-(?:in|out) zone:? '[^']*', (?:primary|client):? '[^']*',? |^\[webserver\] \S+ |` +
+		`^TCP .*, cycling backend: `)
+	ending = regexp.MustCompile(` \(This was attempt number .*\)$`)
 )
 
 func trim(message string) string {

@@ -43,6 +43,9 @@ func oneOf(text string, prefixes ...string) Rule {
 	}}
 }
 
+// hidesEdits are ways to make a serial that an edit need not move.
+var hidesEdits = oneOf("`INCEPTION-…`, `EPOCH`", "INCEPTION", "EPOCH")
+
 // below are numbers that are less than least.
 func below(least int) Rule {
 	return Rule{fmt.Sprintf("less than %d", least), func(v string, _ map[string]string) bool {

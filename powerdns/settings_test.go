@@ -113,6 +113,7 @@ var unfit = map[powerdns.Side]map[string]string{
 	powerdns.Primary: {
 		"disable-axfr": "yes", "allow-axfr-ips": "192.0.2.0/24", "outgoing-axfr-expand-alias": "yes", "direct-dnskey": "no",
 		"disable-axfr-rectify": "yes", "webserver-max-bodysize": "1", "views": "yes", "dnsupdate": "yes", "gsqlite3-dnssec": "no",
+		"default-soa-edit": "INCEPTION-INCREMENT", "default-soa-edit-signed": "EPOCH",
 	},
 }
 

@@ -2,6 +2,7 @@ package powerdns
 
 // What happens, where several settings do the same.
 const (
+	editsHidden = "edits are hidden from serials; they are found all the same, by the stored serial"
 	makesZones  = "others than the role could make zones there"
 	noSignature = "zones that are signed are served and distributed without signatures"
 	noAnswers   = "PowerDNS drops the role's questions, which come without a PROXY header"
@@ -145,10 +146,8 @@ var ofPrimaries = []Setting{
 		Name: "views", Since: "5.0", Bad: on, Should: "no, or no view for the address that the role transfers from",
 		Does: "a view for that address would give other zones; the role sees it, and publishes nothing then",
 	},
-	{
-		Name: "default-soa-edit, default-soa-edit-signed", Bad: unjudged("`INCEPTION-…`, `EPOCH`"), Should: "any value",
-		Does: harmless + "edits are hidden from serials, and are found by the stored serial",
-	},
+	{Name: "default-soa-edit", Bad: hidesEdits, Should: "any value", Does: editsHidden},
+	{Name: "default-soa-edit-signed", Bad: hidesEdits, Should: "any value", Does: editsHidden},
 	{
 		Name: "default-soa-edit-api", Since: "5.1", Bad: unjudged("`OFF`, or nothing"), Should: "DEFAULT",
 		Does: "edits move no serial: those that bypass the proxy are found by the scrub alone",

@@ -18,10 +18,12 @@ type Reasons struct {
 	*Settings
 
 	// Under mu.
-	mu   sync.Mutex
-	all  powerdns.Log // as of the last reading
-	news powerdns.Log // what it had since the reading before
-	read time.Time
+	mu    sync.Mutex
+	read  time.Time    // when the log was read last
+	news  powerdns.Log // what it had since base
+	base  powerdns.Log // as it was at least logWindow ago, or at the beginning
+	next  powerdns.Log // what becomes the base
+	based time.Time    // when next was read
 }
 
 // NewReasons returns reasons of the PowerDNS with these settings.
@@ -30,6 +32,7 @@ func NewReasons(settings *Settings) *Reasons { return &Reasons{Settings: setting
 const (
 	logPause    = 500 * time.Millisecond // between two readings of the log: all zones that fail meanwhile share one
 	logPatience = 2 * time.Second
+	logWindow   = 15 * time.Second // longer than an attempt mostly takes; what is older than twice that does not count
 
 	saidMost = 2 // messages
 )
@@ -57,45 +60,65 @@ func (r *Reason) Error() string {
 func (r *Reason) Unwrap() error { return r.Err }
 
 // Begin forgets what PowerDNS has logged until now: it is about what was.
-func (r *Reasons) Begin(ctx context.Context) { r.log(ctx) }
+func (r *Reasons) Begin(ctx context.Context) {
+	all, err := r.api.Log(ctx)
+	if err != nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.base, r.next, r.based, r.news = all, all, time.Now(), nil
+}
 
 // Explain returns the error, which is about a zone and came of PowerDNS, as a [*Reason] where more is known.
 func (r *Reasons) Explain(ctx context.Context, name zone.Name, err error) error {
 	if err == nil || ctx.Err() != nil || errors.As(err, new(*Reason)) {
 		return err
 	}
-	said := r.said(ctx, name, err)
-	cause, known := r.causeOf(append(said, err.Error())...)
+	said, sure := r.said(ctx, name, err)
+	texts := []string{err.Error()}
+	if sure {
+		texts = append(texts, said...)
+	}
+	cause, known := r.causeOf(texts...)
 	if !known && len(said) == 0 {
 		return err
 	}
 	return &Reason{Cause: cause, Said: said[:min(len(said), saidMost)], Err: err}
 }
 
-// said is what PowerDNS has logged of the zone lately. A connection that it breaks off it logs without the zone.
-func (r *Reasons) said(ctx context.Context, name zone.Name, err error) []string {
+// said is what PowerDNS has logged of the zone lately. Where it breaks off connections it may be about another zone: it
+// is sure only if there is nothing else.
+func (r *Reasons) said(ctx context.Context, name zone.Name, err error) (said []string, sure bool) {
 	news := r.log(ctx)
-	said := news.Trouble(name)
-	if len(said) == 0 && errors.Is(err, transfer.ErrIncomplete) {
-		return news.Anonymous()
+	if said = news.Trouble(name); len(said) > 0 {
+		return said, true
 	}
-	return said
+	if broken, is := errors.AsType[*transfer.BrokenOff](err); is {
+		said = news.Broken(broken.Client)
+	}
+	return said, len(said) == 1
 }
 
-// log reads what PowerDNS has logged since the reading before, or returns that of a moment ago. Nothing is known of a log
-// that cannot be read: the error that is to be explained says more then.
+// log reads what PowerDNS has logged lately, or returns what it had a moment ago. Nothing is known of a log that cannot
+// be read: the error that is to be explained says more then.
 func (r *Reasons) log(ctx context.Context) powerdns.Log {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if time.Since(r.read) < logPause {
+	now := time.Now()
+	if now.Sub(r.read) < logPause {
 		return r.news
 	}
+	r.read, r.news = now, nil
 	ctx, cancel := context.WithTimeout(ctx, logPatience)
 	defer cancel()
-	r.news = nil
-	if all, err := r.api.Log(ctx); err == nil {
-		r.news, r.all = all.Since(r.all), all
+	all, err := r.api.Log(ctx)
+	if err != nil {
+		return nil
 	}
-	r.read = time.Now()
+	if r.next == nil || now.Sub(r.based) >= logWindow {
+		r.base, r.next, r.based = r.next, all, now
+	}
+	r.news = all.Since(r.base)
 	return r.news
 }
