@@ -1,6 +1,7 @@
 package powerdns
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -116,6 +117,9 @@ func CauseOf(side Side, settings map[string]string, texts ...string) (Cause, boo
 	}
 	for _, s := range SettingsOf(side) {
 		if c := s.cause(); c.shows(text) {
+			if _, has := settings[s.Name]; !has && s.Since != "" && len(settings) > 0 {
+				c.Remedy = fmt.Sprintf("upgrade PowerDNS to release %s or later, and %s", s.Since, c.Remedy)
+			}
 			return c, true
 		}
 	}

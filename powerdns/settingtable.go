@@ -88,7 +88,7 @@ var ofSecondaries = []Setting{
 	{
 		Name: "cache-ttl, zone-cache-refresh-interval, max-cache-entries, max-packet-cache-entries", Bad: unjudged("any"),
 		Should: "any value", Does: harmless + "the role purges what has changed, and makes zones through the API, " +
-			"which tells the zone cache",
+			"which keeps the zone cache right",
 	},
 	{
 		Name: "allow-notify-from, allow-unsigned-notify, trusted-notification-proxy, forward-notify, only-notify, " +

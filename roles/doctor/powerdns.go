@@ -134,7 +134,7 @@ func (f *findings) release(at string, info powerdns.ServerInfo) {
 		f.ok(name, at, "PowerDNS %s is none of the releases that this program was tested with", info.Version)
 	case r.Over(time.Now()):
 		f.warn(name, at, fmt.Sprintf("the maintenance of PowerDNS %s ended in %s", r.Name, r.End()),
-			"upgrade it: docs/powerdns.md tells which releases are maintained, and what is different in them")
+			"upgrade it: docs/powerdns.md has which releases are maintained, and what is different in them")
 	}
 }
 
