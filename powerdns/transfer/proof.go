@@ -83,7 +83,7 @@ func sameRecords(a, b []zone.Record) bool {
 // first is the pause behind the first question: the fewer zones are on their way the sooner PowerDNS is done with one.
 func (p Proof) Await(ctx context.Context, first, patience time.Duration) error {
 	deadline := time.Now().Add(patience)
-	for pause := first; ; pause = min(pause*3/2, 100*time.Millisecond) {
+	for next := first; ; next = longer(next) {
 		err := p.check(ctx)
 		if err == nil || ctx.Err() != nil {
 			return errors.Join(err, ctx.Err())
@@ -91,11 +91,30 @@ func (p Proof) Await(ctx context.Context, first, patience time.Duration) error {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("%w after %s: %w", ErrNotServed, patience, err)
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pause):
+		if err := pause(ctx, next); err != nil {
+			return err
 		}
+	}
+}
+
+// longer is the next pause. What is done within a few milliseconds is found within a quarter of its time.
+func longer(pause time.Duration) time.Duration {
+	if pause < timerStep {
+		return pause * 5 / 4
+	}
+	return min(pause*3/2, 100*time.Millisecond)
+}
+
+// timerStep is what Go's timers come late by while nothing else goes on: the runtime waits for sockets in whole
+// milliseconds (go 1.26, netpoll by epoll).
+const timerStep = time.Millisecond
+
+func pauseByTimer(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
 	}
 }
 
@@ -160,16 +179,26 @@ func ProveSOA(ctx context.Context, address string, name zone.Name, apex zone.Ape
 // ProveContent transfers the zone out of the server at address and compares it (ErrNotServed). What PowerDNS makes anew
 // itself is left out.
 func ProveContent(ctx context.Context, address string, z *zone.Zone) error {
+	return proveTransfer(ctx, address, z, zone.Record.Denial)
+}
+
+// ProveAll is ProveContent with the chain of denial: it is made anew, and comes to what the signatures are for.
+func ProveAll(ctx context.Context, address string, z *zone.Zone) error {
+	return proveTransfer(ctx, address, z, func(zone.Record) bool { return false })
+}
+
+func proveTransfer(ctx context.Context, address string, z *zone.Zone, leaveOut func(zone.Record) bool) error {
 	is, err := Fetch(ctx, FetchOptions{Address: address}, z.Name())
 	if err != nil {
 		return err
 	}
 	removed, added := z.Diff(is)
-	removed, added = slices.DeleteFunc(removed, zone.Record.Denial), slices.DeleteFunc(added, zone.Record.Denial)
+	removed, added = slices.DeleteFunc(removed, leaveOut), slices.DeleteFunc(added, leaveOut)
 	if sameRecords(removed, added) { // but for letters
 		return nil
 	}
-	return fmt.Errorf("%w: the content is another one, for example at %s", ErrNotServed, append(removed, added...)[0].Owner())
+	first := append(removed, added...)[0]
+	return fmt.Errorf("%w: the content is another one, for example %s at %s", ErrNotServed, dns.Type(first.Type()), first.Owner())
 }
 
 // checkDenial asks for what does not exist: PowerDNS caches for 60 s how a zone denies (4.7.3), and API flushes do not

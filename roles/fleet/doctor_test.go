@@ -180,7 +180,7 @@ func TestDoctorFinds(t *testing.T) {
 		{"wrong API for the proxy", fleet.Proxy, map[string]string{"powerdns.api_url": "http://" + i.Observe(fleet.Proxy)}, []string{"fail powerdns.api"}},
 		{"DNS of another server", "ns1", map[string]string{"powerdns.dns_address": i.Secondaries[1].DNSAddr}, []string{"fail powerdns.same"}},
 		{"no DNS", "ns1", map[string]string{"powerdns.dns_address": taken.Addr().String()}, []string{"fail powerdns.dns"}},
-		{"unfit secondary", "ns1", beside(blank), []string{"warn powerdns.settings", "fail powerdns.settings"}},
+		{"unfit secondary", "ns1", beside(blank), []string{"fail powerdns.settings", "warn powerdns.settings"}},
 		{"unfit primary", fleet.Primary, beside(elsewhere), []string{"fail powerdns.settings"}},
 		{"silence", "ns1", map[string]string{
 			"broker.urls": "tls://" + silent.Addr().String(), "powerdns.api_url": "http://" + silent.Addr().String(), "powerdns.dns_address": silent.Addr().String(),

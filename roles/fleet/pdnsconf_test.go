@@ -34,10 +34,14 @@ func TestSettingsOfSecondaries(t *testing.T) {
 // warnings. A failing zone's reason names the former. It ends when they are gone.
 func TestBreakingSettings(t *testing.T) {
 	t.Parallel()
-	ofSecondary, ofPrimary := map[string]string{"secondary": "no", "max-ent-entries": "10"}, map[string]string{"disable-axfr": "yes"}
+	ofSecondary, ofPrimary := map[string]string{}, map[string]string{}
 	i := start(t, fleet.Options{
 		Secondaries: []local.Backend{local.SQLite}, Settings: ofSecondary, OfPrimary: ofPrimary, Set: quick(nil),
 	})
+	i.noAlarms()
+	ofSecondary["secondary"], ofSecondary["max-ent-entries"], ofPrimary["disable-axfr"] = "no", "10", "yes"
+	must.OK(t, i.Secondaries[0].Restart(i.ctx))
+	must.OK(t, i.Primary.Restart(i.ctx))
 	i.eventually("the secondary is not ready", func(context.Context) error { return i.notReady("ns1", "settings") })
 	i.eventually("the primary is not ready", func(context.Context) error { return i.notReady(fleet.Primary, "settings") })
 	first := numbered("broken", 1)

@@ -10,14 +10,11 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/local"
 	"pdns-distribute/powerdns/store"
 	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/config"
-	"pdns-distribute/roles/node"
-	"pdns-distribute/roles/observe"
 	"pdns-distribute/roles/roletest"
 )
 
@@ -30,11 +27,6 @@ func openSource(t *testing.T, z *zone.Zone) *zoneSource {
 	state, _ := zone.NewState(z, z.Serial(), time.Now())
 	roletest.Must(t, s.Put(state, z, nil))
 	return newZoneSource(s)
-}
-
-// reasonsOf are those of the PowerDNS with this API.
-func reasonsOf(api *powerdns.Client) *node.Reasons {
-	return node.NewReasons(node.NewSettings(api, powerdns.Secondary, observe.NewReadiness(), zerolog.Nop()))
 }
 
 // A zone that is being deleted is refused, and once more afterwards: a transfer that was ordered before asks last of
@@ -123,9 +115,9 @@ func TestDeletionWaitsForTransfers(t *testing.T) {
 			powerDNS := roletest.StartPowerDNS(t, local.Options{Backend: backend})
 			api, err := powerDNS.Client()
 			roletest.Must(t, err)
-			a := newApplier(api, reasonsOf(api), powerDNS.DNSAddr, server.Addr().String(), config.SecondaryConfig{})
+			a := newApplier(api, powerDNS.DNSAddr, server.Addr().String(), source, config.SecondaryConfig{}, zerolog.Nop())
 			for range 10 {
-				_, err = a.ensure(ctx, older.Name())
+				_, err = a.ensure(ctx, older)
 				roletest.Must(t, err)
 				v, withdraw := source.stage(newer)
 				for begun := false; !begun; {

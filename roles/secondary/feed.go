@@ -15,13 +15,31 @@ type feedState struct {
 
 	// Under mu.
 	created time.Time // when the feed was created
+	opened  time.Time // when this process began to receive from it, last
 	refeed  time.Time // see health.Presence; zero: nothing is asked for
 }
 
 func (f *feedState) open(created, refeed time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.created, f.refeed = created, refeed
+	f.created, f.refeed, f.opened = created, refeed, time.Now()
+}
+
+// following returns since when states are received, now when they are not.
+func (f *feedState) following() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.opened.IsZero() {
+		return time.Now()
+	}
+	return f.opened
+}
+
+// since is when the feed was created.
+func (f *feedState) since() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.created
 }
 
 // requestAll asks for all states again.
@@ -50,6 +68,9 @@ func (s *Secondary) feedOpened(feed broker.FeedInfo) {
 	}
 	if err != nil {
 		s.Log.Error().Err(err).Msg("the store cannot be used; is its disk full?")
+	}
+	if !s.feed.since().Equal(feed.Created) {
+		s.news.reset()
 	}
 	s.feed.open(feed.Created, refeed)
 	if !refeed.IsZero() {

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"pdns-distribute/health"
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/store"
 	"pdns-distribute/powerdns/transfer"
+	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/checkpoint"
 	"pdns-distribute/roles/config"
 	"pdns-distribute/roles/node"
@@ -26,6 +28,7 @@ type Secondary struct {
 
 	// States come from the feed, and become jobs.
 	feed     feedState
+	news     *news
 	verifier verifier
 	jobs     *work.Runner[job]
 
@@ -55,7 +58,7 @@ func New(cfg config.Config, deps node.Deps) (*Secondary, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Secondary{cfg: cfg.Secondary, held: newHoldings(), reviewed: newReviewed(), refills: work.NewSchedule()}
+	s := &Secondary{cfg: cfg.Secondary, held: newHoldings(), reviewed: newReviewed(), refills: work.NewSchedule(), news: newNews()}
 	if s.store, err = store.Open(filepath.Join(s.cfg.StateDir, "zones.db")); err != nil {
 		return nil, err
 	}
@@ -79,8 +82,8 @@ func New(cfg config.Config, deps node.Deps) (*Secondary, error) {
 	if err := s.scheduleParked(); err != nil {
 		return nil, errors.Join(err, s.Close(), s.server.Close(), s.store.Close())
 	}
-	reasons := node.NewReasons(node.NewSettings(api, powerdns.Secondary, s.Ready, s.Log))
-	s.applier = newApplier(api, reasons, cfg.PowerDNS.DNSAddress, s.server.Addr().String(), s.cfg)
+	s.applier = newApplier(api, cfg.PowerDNS.DNSAddress, s.server.Addr().String(), s.source, s.cfg, s.Each)
+	s.applier.reasons = node.NewReasons(node.NewSettings(api, powerdns.Secondary, s.Ready, s.Log))
 	s.powerdns = node.NewMonitor(api, s.Ready, s.Log, s.reviewAll)
 	s.metrics = newMetrics(s.Registry, s.held)
 	s.jobs = s.newRunner(s.cfg.Workers)
@@ -92,7 +95,7 @@ func New(cfg config.Config, deps node.Deps) (*Secondary, error) {
 func (s *Secondary) Run(ctx context.Context) error {
 	defer s.applier.purges.line.Close()
 	err := s.RunAll(ctx, s.describe,
-		s.server.Run, s.powerdns.Watch, s.follow, s.jobs.Run, s.orderAhead,
+		s.server.Run, s.powerdns.Watch, s.follow, s.overtake, s.jobs.Run, s.orderAhead,
 		s.refillDue, s.keepReviewing, s.scrub, s.followCheckpoints, s.learnAliases, s.dropTombstones,
 		func(ctx context.Context) error { return s.AnswerAsks(ctx, s.answer) },
 		func(ctx context.Context) error { return s.AnswerChecks(ctx, node.NewAnswers(s.sources())) })
@@ -119,8 +122,8 @@ func (s *Secondary) describe(p *health.Presence) {
 	p.Zones, p.PowerDNS = s.held.count(), s.powerdns.RunningVersion()
 	p.Secondary.LastApplied, p.Secondary.LastZone = s.held.last()
 	p.Warnings, p.Secondary.SignedUntil = s.applier.reasons.Warnings(), found.signed
-	if len(found.foreign) > 0 && s.cfg.ExtraZones == config.ExtraReport {
-		p.Secondary.Extra, p.Secondary.ExtraFirst = len(found.foreign), found.foreign[0]
+	if foreign := s.unclaimed(); len(foreign) > 0 && s.cfg.ExtraZones == config.ExtraReport {
+		p.Secondary.Extra, p.Secondary.ExtraFirst = len(foreign), foreign[0]
 	}
 	if p.Repaired = s.store.Damage(); p.Repaired != "" {
 		p.RepairedAt = s.Started
@@ -129,4 +132,10 @@ func (s *Secondary) describe(p *health.Presence) {
 	if s.judge != nil {
 		p.Secondary.Checkpoint = presenceOf(s.judge.Verdict())
 	}
+}
+
+// unclaimed are zones of PowerDNS that others made, and that nobody is going to publish.
+func (s *Secondary) unclaimed() []zone.Name {
+	names := s.reviewed.unclaimed(s.feed.following())
+	return slices.DeleteFunc(names, func(name zone.Name) bool { _, held := s.held.get(name); return held || s.jobs.Has(name) })
 }

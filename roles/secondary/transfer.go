@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/transfer"
@@ -19,7 +22,12 @@ import (
 // for many zones at a time, but for one zone by one goroutine.
 type applier struct {
 	*ownership
-	dns string // where PowerDNS answers
+	dns    string // where PowerDNS answers
+	source *zoneSource
+	log    zerolog.Logger // of single zones
+
+	reaching sync.Mutex  // held while it is found out ...
+	reached  atomic.Bool // ... whether PowerDNS has taken a zone since it came up
 
 	taking   atomic.Int64  // zones that PowerDNS is taking
 	deleting chan struct{} // full while a zone is deleted
@@ -30,14 +38,14 @@ type applier struct {
 }
 
 func newApplier(
-	api *powerdns.Client, reasons *node.Reasons, dns, master string, cfg config.SecondaryConfig,
+	api *powerdns.Client, dns, master string, source *zoneSource, cfg config.SecondaryConfig, log zerolog.Logger,
 ) *applier {
 	return &applier{
 		ownership: &ownership{
 			api: api, master: master, takeOver: cfg.TakeOver, clean: cfg.ExtraZones == config.ExtraDelete,
 			ours: map[zone.Name]time.Time{},
 		},
-		dns: dns, deleting: make(chan struct{}, 1), purges: newPurges(api, dns), aliases: newAliases(), reasons: reasons,
+		dns: dns, source: source, log: log, deleting: make(chan struct{}, 1), purges: newPurges(api, dns), aliases: newAliases(),
 	}
 }
 
@@ -53,8 +61,9 @@ const (
 	firstPatience = 30 * time.Millisecond
 	lastPatience  = 2 * time.Second
 
-	// Between the first two questions for the new answer, for each zone on its way.
-	firstPause = 500 * time.Microsecond
+	// Between the first two questions for the new answer: of a zone that is on its way alone, and of several, for each.
+	firstPauseAlone = 200 * time.Microsecond
+	firstPause      = 500 * time.Microsecond
 
 	// From the last message to the new answer, and for each MB of the zone commitPerMB more.
 	commitPatience = 3 * time.Second
@@ -64,10 +73,10 @@ const (
 var errNotTaken = errors.New("PowerDNS does not take the zone")
 
 // transfer has PowerDNS take the staged version and returns when that is what it answers past its caches. before is
-// what it served until now, nil when that is not known.
+// what it served until now, nil when that is not known. After a failed attempt it is looked at what the zone is there.
 func (a *applier) transfer(ctx context.Context, v *stagedVersion, before *zone.Zone) error {
 	z := v.zone
-	created, err := a.ensure(ctx, z.Name())
+	created, err := a.ensure(ctx, z)
 	if err != nil {
 		return err
 	}
@@ -75,10 +84,7 @@ func (a *applier) transfer(ctx context.Context, v *stagedVersion, before *zone.Z
 	defer a.taking.Add(-1)
 	proof := transfer.NewProof(a.dns, z, before, created)
 	for left := attempts; left > 0; left-- {
-		if err = a.transferOnce(ctx, v); err == nil {
-			err = proof.Await(ctx, a.crowd()*firstPause, commitTime(z))
-		}
-		if err == nil {
+		if err = a.takeOnce(ctx, v, proof); err == nil {
 			return nil
 		}
 		if !errors.Is(err, errNotTaken) && !errors.Is(err, transfer.ErrNotServed) {
@@ -87,16 +93,35 @@ func (a *applier) transfer(ctx context.Context, v *stagedVersion, before *zone.Z
 		if err = a.reasons.Explain(ctx, z.Name(), v.withNote(err)); errors.As(err, new(*node.Reason)) {
 			left = min(left, attemptsRefused)
 		}
-		a.forget(z.Name()) // somebody may have changed the zone's kind or master
-		if _, again := a.ensure(ctx, z.Name()); again != nil {
-			return again
+		a.forget(z.Name()) // somebody may have changed what the zone is there
+		if _, again := a.ensure(ctx, z); again != nil {
+			return fmt.Errorf("%w (%w)", again, err)
 		}
 	}
-	return err
+	return a.explain(ctx, z, err)
+}
+
+// takeOnce is one attempt.
+func (a *applier) takeOnce(ctx context.Context, v *stagedVersion, proof transfer.Proof) error {
+	if err := a.transferOnce(ctx, v); err != nil {
+		return err
+	}
+	if err := proof.Await(ctx, a.firstPause(), commitTime(v.zone)); err != nil {
+		return err
+	}
+	a.reached.Store(true)
+	return nil
 }
 
 // crowd is how many zones PowerDNS is taking, by which everything takes longer.
 func (a *applier) crowd() time.Duration { return time.Duration(a.taking.Load()) }
+
+func (a *applier) firstPause() time.Duration {
+	if crowd := a.crowd(); crowd > 1 {
+		return crowd * firstPause
+	}
+	return firstPauseAlone
+}
 
 func commitTime(z *zone.Zone) time.Duration {
 	return commitPatience + time.Duration(z.Size()>>20)*commitPerMB
@@ -111,7 +136,7 @@ func (a *applier) transferOnce(ctx context.Context, v *stagedVersion) error {
 		work.Drain(v.begun)
 		work.Drain(v.sent)
 	}
-	for patience := a.crowd() * firstPatience; ; patience *= 2 {
+	for patience := max(a.crowd(), 1) * firstPatience; ; patience *= 2 {
 		if v.ahead {
 			v.ahead = false
 		} else if err := a.order(ctx, v.zone.Name()); err != nil {
