@@ -38,7 +38,7 @@ var imports = map[string][]string{
 		"broker", "health", "powerdns", "powerdns/local", "powerdns/transfer", "powerdns/zone", "proxy",
 		"roles/fleet", "roles/installation",
 	},
-	"roles/reference": {"roles/config", "roles/roff", "roles/settings"},
+	"roles/reference": {"powerdns", "roles/config", "roles/roff", "roles/settings"},
 	"roles/soak": {
 		"health", "powerdns", "powerdns/local", "powerdns/transfer", "powerdns/zone", "proxy",
 		"roles/config", "roles/fleet", "roles/status",

@@ -110,7 +110,7 @@ func (r Row) conditionAlarms() (wrong []Alarm) {
 	}
 	if len(r.Warnings) > 0 {
 		wrong = append(wrong, r.warning(AlarmSettings, joined(r.Warnings),
-			"change these settings in pdns.conf and restart PowerDNS; the README explains each"))
+			"change these settings in pdns.conf and restart PowerDNS; docs/powerdns.md explains each"))
 	}
 	return wrong
 }

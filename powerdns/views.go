@@ -2,8 +2,6 @@ package powerdns
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -57,26 +55,17 @@ func (h Hearing) HeardFrom(a netip.Addr) bool { return h.askers[a.Unmap()] }
 // Hearing reads what the server remembers, some 10,000 questions of each kind. Of those by TCP it remembers only the
 // ones that it has no such name or zone for.
 func (c *Client) Hearing(ctx context.Context) (Hearing, error) {
-	var list []struct {
-		Name  string          `json:"name"`
-		Type  string          `json:"type"`
-		Value json.RawMessage `json:"value"`
-	}
-	q := call{what: "read the questions asked lately", method: http.MethodGet, path: "/statistics?includerings=true", most: maxHearing}
-	if err := c.do(ctx, q, into(&list)); err != nil {
+	rings, err := c.rings(ctx, "read the questions asked lately")
+	if err != nil {
 		return Hearing{}, err
 	}
 	h := Hearing{names: map[string]bool{}, askers: map[netip.Addr]bool{}}
-	for _, ring := range list {
-		if ring.Type != "RingStatisticItem" || ring.Name == "logmessages" {
+	for ring, entries := range rings {
+		if ring == ringOfLog {
 			continue
 		}
-		var entries []nameValue
-		if err := json.Unmarshal(ring.Value, &entries); err != nil {
-			return Hearing{}, fmt.Errorf("%s at %s: %w: %w", q.what, c.where(), ErrProtocol, err)
-		}
 		for _, e := range entries {
-			h.note(ring.Name, e.Name)
+			h.note(ring, e.Name)
 		}
 	}
 	return h, nil

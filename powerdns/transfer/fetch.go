@@ -45,6 +45,20 @@ func (e *RcodeError) Error() string {
 // Unwrap is ErrRefused.
 func (e *RcodeError) Unwrap() error { return ErrRefused }
 
+// BrokenOff is a transfer whose connection ended too early, which is ErrIncomplete.
+type BrokenOff struct {
+	Client  string // this end of the connection, host:port
+	Records int    // that came before
+	Err     error
+}
+
+func (e *BrokenOff) Error() string {
+	return fmt.Sprintf("%v: after %d records: %v", ErrIncomplete, e.Records, e.Err)
+}
+
+// Unwrap is ErrIncomplete, and what ended the connection.
+func (e *BrokenOff) Unwrap() []error { return []error{ErrIncomplete, e.Err} }
+
 // FetchOptions says where from and within which bounds. How long a transfer may take in all is up to the context.
 type FetchOptions struct {
 	Address string        // host:port
@@ -94,7 +108,7 @@ func fetch(ctx context.Context, o FetchOptions, name zone.Name) (*zone.Zone, err
 		conn.SetReadDeadline(time.Now().Add(o.Idle))
 		msg, err := nextMessage(messages)
 		if err != nil {
-			return nil, fmt.Errorf("%w: after %d records: %w", ErrIncomplete, in.records, err)
+			return nil, &BrokenOff{conn.LocalAddr().String(), in.records, err}
 		}
 		if err := in.message(msg); err != nil {
 			return nil, err

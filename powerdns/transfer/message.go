@@ -91,8 +91,9 @@ type request struct {
 	header
 	question
 	edns    bool
-	dnssec  bool // the DO bit
-	payload int  // bytes that the client takes by UDP
+	dnssec  bool      // the DO bit
+	payload int       // bytes that the client takes by UDP
+	key     zone.Name // that the message is signed with, "" for none
 }
 
 // transfer reports whether r asks for a whole zone. IXFR may be answered like AXFR (RFC 1995 §4).
@@ -117,6 +118,7 @@ func readRequest(msg []byte) (request, error) {
 	}
 	for range r.additional {
 		r.readOPT(msg[off:])
+		r.readTSIG(msg, off)
 		if off, err = skipRecord(msg, off); err != nil {
 			return r, err
 		}
@@ -132,6 +134,17 @@ func (r *request) readOPT(b []byte) {
 	r.edns = true
 	r.payload = min(max(int(binary.BigEndian.Uint16(b[3:])), plainUDP), largestUDP)
 	r.dnssec = binary.BigEndian.Uint16(b[7:])&flagDO != 0
+}
+
+// readTSIG takes note of the key when the record at msg[off:] is a TSIG (RFC 8945 §4.2), whose signature is not verified.
+func (r *request) readTSIG(msg []byte, off int) {
+	end, err := skipName(msg, off)
+	if err != nil || end+2 > len(msg) || binary.BigEndian.Uint16(msg[end:]) != dns.TypeTSIG {
+		return
+	}
+	if r.key, err = zone.NameFromWire(msg[off:end]); err != nil {
+		r.key = zone.Root // a name that cannot be read
+	}
 }
 
 // reply appends the answer to r: its question, the records, and EDNS if r had it. With more than limit bytes it says

@@ -27,6 +27,7 @@ type Proof struct {
 	denials bool            // the proof of non-existence is of another kind than before
 	answers []zone.Question // the SOA, and a sample
 	edits   []zone.Edit
+	content *contentLook
 }
 
 // How many questions one proof puts besides the SOA: about changes, and about a zone of which nothing is known.
@@ -38,7 +39,7 @@ const (
 // NewProof prepares to prove that the server at address answers with z. before is what it served until now, nil when
 // that is not known; created says that it had no such zone.
 func NewProof(address string, z, before *zone.Zone, created bool) Proof {
-	p := Proof{address: address, zone: z, apex: z.Apex(), bySOA: created, denials: !created, answers: soaOf(z)}
+	p := Proof{address: address, zone: z, apex: z.Apex(), bySOA: created, denials: !created, answers: soaOf(z), content: &contentLook{}}
 	if before != nil {
 		was := before.Apex()
 		p.bySOA = created || !sameSOA(p.apex, was)
@@ -132,7 +133,7 @@ func (p Proof) check(ctx context.Context) error {
 		return err
 	}
 	if !p.bySOA {
-		if err := ProveContent(ctx, p.address, p.zone); err != nil {
+		if err := p.content.prove(ctx, p.address, p.zone); err != nil {
 			return err
 		}
 	}

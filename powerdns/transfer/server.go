@@ -84,6 +84,9 @@ type Query struct {
 	Type  uint16
 	Peer  netip.AddrPort
 	Rcode int
+
+	// Refused is why a client is not served whatever it asks for, "" for others.
+	Refused string
 }
 
 // Server answers the PowerDNS beside it: SOA and AXFR for the zones of its source, REFUSED for all else.
@@ -153,10 +156,25 @@ func (s *Server) answerPacket(msg []byte, peer netip.AddrPort) []byte {
 // whatever does not ask for the SOA or the content of a zone.
 func (s *Server) read(msg []byte, peer netip.AddrPort) (r request, rcode int) {
 	r, rcode = receive(msg, s.config.allowed(peer), dns.OpcodeQuery)
-	if rcode == dns.RcodeSuccess && r.typ != dns.TypeSOA && !r.transfer() {
+	switch {
+	case rcode != dns.RcodeSuccess:
+	case r.key != "":
+		rcode = dns.RcodeNotAuth // RFC 8945 §5.2.1: the key is not known
+	case r.typ != dns.TypeSOA && !r.transfer():
 		rcode = dns.RcodeRefused
 	}
 	return r, rcode
+}
+
+// refusal is why the client is not served whatever it asks for, "" for others.
+func (s *Server) refusal(r request, peer netip.AddrPort) string {
+	switch {
+	case !s.config.allowed(peer):
+		return "that is no address of this host"
+	case r.key != "":
+		return fmt.Sprintf("it is signed with TSIG key %s, and the role has no such key", r.key)
+	}
+	return ""
 }
 
 // answer appends the one message that answers r: the SOA, which is also what RFC 1995 §2 gives to IXFR by UDP, or the
@@ -172,7 +190,7 @@ func (s *Server) answer(dst []byte, r request, rcode int, peer netip.AddrPort, l
 			records = append(records, signatures...)
 		}
 	}
-	s.config.OnQuery(Query{r.name, r.typ, peer, rcode})
+	s.config.OnQuery(Query{r.name, r.typ, peer, rcode, s.refusal(r, peer)})
 	return r.reply(dst, rcode, limit, records...)
 }
 

@@ -258,6 +258,29 @@ func TestServerLetsTheHostIn(t *testing.T) {
 	}
 }
 
+// A question that is signed is refused: the role has no key to answer with. The key is reported.
+func TestServerRefusesTSIG(t *testing.T) {
+	queries := make(chan transfer.Query, 2)
+	server := serve(t, transfer.Config{OnQuery: func(q transfer.Query) { queries <- q }}, newZones(parse(t, "example", apex)))
+	for network, typ := range map[string]uint16{"udp": dns.TypeSOA, "tcp": dns.TypeAXFR} {
+		question := new(dns.Msg).SetQuestion("example.", typ)
+		question.SetTsig("mig.", dns.HmacSHA256, 300, time.Now().Unix())
+		client := dns.Client{Net: network, TsigSecret: map[string]string{"mig.": "c2VjcmV0"}}
+		if answer, _, _ := client.Exchange(question, server.Addr().String()); answer == nil || answer.Rcode != dns.RcodeNotAuth {
+			t.Errorf("by %s: %v", network, answer)
+		}
+		if q := <-queries; q.Zone != zone.MustParseName("example") || !strings.Contains(q.Refused, "TSIG key mig.") {
+			t.Errorf("by %s: %+v", network, q)
+		}
+	}
+	if _, err := exchange("udp", server, new(dns.Msg).SetQuestion("example.", dns.TypeSOA)); err != nil {
+		t.Error(err)
+	}
+	if q := <-queries; q.Refused != "" {
+		t.Errorf("%+v", q)
+	}
+}
+
 func TestServerPipelining(t *testing.T) {
 	var order []string
 	var mu sync.Mutex

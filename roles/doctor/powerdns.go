@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 
 	"pdns-distribute/health"
 	"pdns-distribute/powerdns"
@@ -132,8 +133,21 @@ func (n *examined) server(ctx context.Context, f *findings) bool {
 			"upgrade it to "+powerdns.OldestVersion+" or later")
 	default:
 		f.ok("powerdns.api", n.url, "PowerDNS %s", info.Version)
+		f.release(n.url, info)
 	}
 	return true
+}
+
+// release warns of a release whose maintenance has ended, and of one that is not known.
+func (f *findings) release(at string, info powerdns.ServerInfo) {
+	const name = "powerdns.version"
+	switch r, known := info.Release(); {
+	case !known:
+		f.ok(name, at, "PowerDNS %s is none of the releases that this program was tested with", info.Version)
+	case r.Over(time.Now()):
+		f.warn(name, at, fmt.Sprintf("the maintenance of PowerDNS %s ended in %s", r.Name, r.End()),
+			"upgrade it: docs/powerdns.md has which releases are maintained, and what is different in them")
+	}
 }
 
 // settings are judged by what the role needs.
@@ -144,38 +158,31 @@ func (n *examined) settings(ctx context.Context, f *findings) bool {
 		f.fail(name, n.url, err.Error(), "see PowerDNS's log")
 		return false
 	}
-	judge := powerdns.UnfitForPrimary
+	side := powerdns.Primary
 	if n.role == health.RoleSecondary {
-		judge = powerdns.UnfitForSecondary
+		side = powerdns.Secondary
 	}
-	unfit := judge(n.conf)
-	for _, u := range unfit {
-		result := warn
-		if u.Breaks {
-			result = fail
-		}
-		found := u.Setting + "=" + u.Value
-		if u.Why != "" {
-			found += ": " + u.Why
-		}
-		*f = append(*f, check{name, n.url, result, found, fmt.Sprintf("set %s in pdns.conf to %s, and restart PowerDNS", u.Setting, u.Should)})
+	suits := true
+	for _, u := range powerdns.Judge(side, n.conf) {
+		suits = suits && u.Weight == powerdns.Noted
+		f.unfit(n.url, u)
 	}
-	if len(unfit) == 0 {
+	if suits {
 		f.ok(name, n.url, "as a %s needs them", n.role)
-	}
-	if n.role == health.RolePrimary {
-		n.notes(f)
 	}
 	return true
 }
 
-// notes are settings of a primary that people ask about.
-func (n *examined) notes(f *findings) {
-	if edit := n.conf["default-soa-edit"]; strings.HasPrefix(edit, "INCEPTION") || edit == "EPOCH" {
-		f.ok("powerdns.settings", n.url, "default-soa-edit=%s hides edits from serials; they are found all the same, by the stored serial", edit)
-	}
-	if size := n.conf["webserver-max-bodysize"]; size != "" {
-		f.ok("powerdns.settings", n.url, "webserver-max-bodysize=%s: it takes requests of up to that many MB, larger ones in chunks", size)
+// unfit says what a setting of PowerDNS does.
+func (f *findings) unfit(at string, u powerdns.Unfit) {
+	const name = "powerdns.settings"
+	switch found := fmt.Sprintf("%s=%s: %s", u.Name, u.Value, u.Does); u.Weight {
+	case powerdns.Breaking:
+		f.fail(name, at, found, u.Remedy())
+	case powerdns.Harmful:
+		f.warn(name, at, found, u.Remedy())
+	case powerdns.Noted:
+		f.ok(name, at, "%s; should be %s", found, u.Should)
 	}
 }
 

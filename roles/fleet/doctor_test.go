@@ -69,9 +69,13 @@ func (i *harness) examine(id string, change map[string]string) ([]finding, error
 	return report.Checks, err
 }
 
-// notOK are the findings with another result, as their check and its result.
+// notOK are the findings with another result, as their check and its result. That the installed PowerDNS is past its end
+// is nothing of the installation's.
 func notOK(checks []finding) (list []string) {
 	for _, c := range checks {
+		if c.Check == "powerdns.version" && c.Result == "warn" {
+			continue
+		}
 		if entry := c.Result + " " + c.Check; c.Result != "ok" && !slices.Contains(list, entry) {
 			list = append(list, entry)
 		}
@@ -130,7 +134,7 @@ func TestDoctorFinds(t *testing.T) {
 	must.OK(t, err)
 	defer elsewhere.Stop()
 	blank, err := local.Start(i.ctx, local.Options{Dir: filepath.Join(dir, "blank"), Settings: map[string]string{
-		"query-cache-ttl": "20", "zone-metadata-cache-ttl": "60", "secondary": "no", "autosecondary": "yes",
+		"query-cache-ttl": "20", "zone-metadata-cache-ttl": "60", "secondary": "no", "autosecondary": "yes", "loglevel": "3",
 	}})
 	must.OK(t, err)
 	defer blank.Stop()
@@ -176,7 +180,7 @@ func TestDoctorFinds(t *testing.T) {
 		{"wrong API for the proxy", fleet.Proxy, map[string]string{"powerdns.api_url": "http://" + i.Observe(fleet.Proxy)}, []string{"fail powerdns.api"}},
 		{"DNS of another server", "ns1", map[string]string{"powerdns.dns_address": i.Secondaries[1].DNSAddr}, []string{"fail powerdns.same"}},
 		{"no DNS", "ns1", map[string]string{"powerdns.dns_address": taken.Addr().String()}, []string{"fail powerdns.dns"}},
-		{"unfit secondary", "ns1", beside(blank), []string{"warn powerdns.settings", "fail powerdns.settings"}},
+		{"unfit secondary", "ns1", beside(blank), []string{"fail powerdns.settings", "warn powerdns.settings"}},
 		{"unfit primary", fleet.Primary, beside(elsewhere), []string{"fail powerdns.settings"}},
 		{"silence", "ns1", map[string]string{
 			"broker.urls": "tls://" + silent.Addr().String(), "powerdns.api_url": "http://" + silent.Addr().String(), "powerdns.dns_address": silent.Addr().String(),
@@ -242,6 +246,17 @@ func TestDoctorFinds(t *testing.T) {
 	checks, _ := i.examine("ns1", beside(blank))
 	if !slices.ContainsFunc(checks, func(c finding) bool { return strings.Contains(c.Found, "5 zones, of them 5 of other kinds than Slave") }) {
 		t.Errorf("zones that the secondary has of its own are not told: %+v", checks)
+	}
+	for setting, want := range map[string]finding{
+		"secondary=no: PowerDNS takes no zones": {Result: "fail", Remedy: "set secondary in pdns.conf to yes, and restart PowerDNS"},
+		"autosecondary=yes: ":                   {Result: "warn", Remedy: "set autosecondary in pdns.conf to no, and restart PowerDNS"},
+		"loglevel=3: ":                          {Result: "ok"},
+	} {
+		if !slices.ContainsFunc(checks, func(c finding) bool {
+			return strings.HasPrefix(c.Found, setting) && c.Result == want.Result && c.Remedy == want.Remedy
+		}) {
+			t.Errorf("%s is not found as %+v: %+v", setting, want, checks)
+		}
 	}
 	i.eventually("nothing came of it", i.allSame)
 }

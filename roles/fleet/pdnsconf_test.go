@@ -1,10 +1,13 @@
 package fleet_test
 
 import (
+	"context"
 	"net"
+	"strings"
 	"testing"
 
 	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/local"
 	"pdns-distribute/powerdns/must"
 	"pdns-distribute/roles/fleet"
 )
@@ -24,6 +27,38 @@ func TestSettingsOfSecondaries(t *testing.T) {
 	must.OK(t, i.api.Patch(i.ctx, plain, []powerdns.RRset{text(plain, "2")}))
 	must.OK(t, i.api.Patch(i.ctx, withKeys, []powerdns.RRset{text(withKeys, "2")}))
 	i.eventually("changed", i.allSame)
+	i.noAlarms()
+}
+
+// With settings that keep zones from being distributed a role is not ready, and says which; those that only harm are
+// warnings. A failing zone's reason names the former. It ends when they are gone.
+func TestBreakingSettings(t *testing.T) {
+	t.Parallel()
+	ofSecondary, ofPrimary := map[string]string{}, map[string]string{}
+	i := start(t, fleet.Options{
+		Secondaries: []local.Backend{local.SQLite}, Settings: ofSecondary, OfPrimary: ofPrimary, Set: quick(nil),
+	})
+	i.noAlarms()
+	ofSecondary["secondary"], ofSecondary["max-ent-entries"], ofPrimary["disable-axfr"] = "no", "10", "yes"
+	must.OK(t, i.Secondaries[0].Restart(i.ctx))
+	must.OK(t, i.Primary.Restart(i.ctx))
+	i.eventually("the secondary is not ready", func(context.Context) error { return i.notReady("ns1", "settings") })
+	i.eventually("the primary is not ready", func(context.Context) error { return i.notReady(fleet.Primary, "settings") })
+	first := numbered("broken", 1)
+	must.OK(t, i.api.CreateZoneWith(i.ctx, spec(first, text(first, "1"))))
+	i.eventually("the reason names the setting", func(context.Context) error { return i.failsBecause(first, fleet.Primary, "disable-axfr") })
+	if a := i.alarm("settings", "ns1"); !strings.Contains(a.What, "max-ent-entries=10") || strings.Contains(a.What, "secondary=no") {
+		t.Errorf("%+v", a)
+	}
+	delete(ofPrimary, "disable-axfr")
+	must.OK(t, i.Primary.Restart(i.ctx))
+	must.OK(t, i.put(first, `{"account":"touched"}`))
+	i.eventually("the reason names the setting", func(context.Context) error { return i.failsBecause(first, "ns1", "secondary=no") })
+	delete(ofSecondary, "secondary")
+	delete(ofSecondary, "max-ent-entries")
+	must.OK(t, i.Secondaries[0].Restart(i.ctx))
+	must.OK(t, i.put(first, `{"account":"touched again"}`))
+	i.eventually("served", i.allSame)
 	i.noAlarms()
 }
 

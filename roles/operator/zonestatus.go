@@ -10,6 +10,7 @@ import (
 
 	"pdns-distribute/broker"
 	"pdns-distribute/health"
+	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/proxy"
 	"pdns-distribute/roles/command"
 	"pdns-distribute/roles/config"
@@ -25,6 +26,15 @@ type zoneStatus struct {
 	Secondaries []secondaryStatus   `json:"secondaries"`
 	Sources     []status.ZoneSource `json:"sources"`                // null: they were not compared ...
 	NotCompared string              `json:"not_compared,omitempty"` // ... because of this
+	Failing     []failingAt         `json:"failing"`                // the nodes that fail with it, as they report
+}
+
+// failingAt is a node that fails with a zone, and why. A node reports health.MaxFailures zones at most.
+type failingAt struct {
+	Node     string    `json:"node"`
+	Reason   string    `json:"reason"`
+	Since    time.Time `json:"since"`
+	Attempts int       `json:"attempts"`
 }
 
 type secondaryStatus struct {
@@ -46,14 +56,14 @@ func statusOfZones(ctx context.Context, in command.Invocation) error {
 		return follow.Tracking(ctx, conn, cfg, func(ctx context.Context, t *proxy.Tracker) error {
 			inSync := true
 			for _, name := range names {
-				zctx, cancel := context.WithTimeout(ctx, zonePatience)
-				p := t.Learn(zctx, name)
-				cancel()
-				sources, fault := sourcesOfZone(ctx, conn, name)
-				inSync = inSync && p.InSync() && allEqual(sources)
-				if err := printZone(in.Stdout, p, sources, fault, in.Options.Bool("json")); err != nil {
+				z, err := askForZone(ctx, conn, t, name, cfg.Health)
+				if err == nil {
+					err = z.print(in.Stdout, in.Options.Bool("json"))
+				}
+				if err != nil {
 					return err
 				}
+				inSync = inSync && z.InSync
 			}
 			if !inSync {
 				return command.ErrNotInOrder
@@ -63,28 +73,45 @@ func statusOfZones(ctx context.Context, in command.Invocation) error {
 	}, "health")
 }
 
-func printZone(out io.Writer, p proxy.Progress, sources []status.ZoneSource, fault string, asJSON bool) error {
+// askForZone asks all nodes what they have of the zone, and why they fail with it.
+func askForZone(
+	ctx context.Context, conn *broker.Conn, t *proxy.Tracker, name zone.Name, cfg health.Config,
+) (z zoneStatus, err error) {
+	learning, cancel := context.WithTimeout(ctx, zonePatience)
+	p := t.Learn(learning, name)
+	cancel()
+	z = zoneStatus{Zone: name.String(), Published: p.Settled}
+	for _, s := range p.Secondaries {
+		z.Secondaries = append(z.Secondaries, secondaryStatus{s.Node, s.InSync, s.Applied})
+	}
+	z.Sources, z.NotCompared = sourcesOfZone(ctx, conn, name)
+	z.InSync = p.InSync() && allEqual(z.Sources)
+	nodes, err := status.Read(ctx, conn, cfg)
+	for _, r := range nodes.Nodes {
+		for _, f := range r.Failing {
+			if f.Zone == name {
+				z.Failing = append(z.Failing, failingAt{r.Node, f.Reason, f.Since, f.Attempts})
+			}
+		}
+	}
+	return z, err
+}
+
+func (z zoneStatus) print(out io.Writer, asJSON bool) error {
 	if asJSON {
-		z := zoneStatus{
-			Zone: p.Zone.String(), InSync: p.InSync() && allEqual(sources), Published: p.Settled,
-			Sources: sources, NotCompared: fault,
-		}
-		for _, s := range p.Secondaries {
-			z.Secondaries = append(z.Secondaries, secondaryStatus{s.Node, s.InSync, s.Applied})
-		}
 		return json.NewEncoder(out).Encode(z)
 	}
-	fmt.Fprintln(out, p.Zone)
+	fmt.Fprintln(out, z.Zone)
 	table := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(table, "  NODE\tIN SYNC\tSERIAL\tDIGEST\tSIGNED UNTIL\tSINCE")
-	if s := p.Settled; s == nil {
+	if s := z.Published; s == nil {
 		fmt.Fprintln(table, "  published\tno answer of a primary\t-\t-\t-\t-")
 	} else {
 		fmt.Fprintf(table, "  published\t%s\t%s\t%s\t%s\t%s\n", pending(s.Pending), status.Serial(s.Gone, s.Serial),
 			status.Short(s.Digest), timestamp(s.Expires), moment(s.Published))
 	}
-	for _, s := range p.Secondaries {
-		if a := s.Applied; a == nil {
+	for _, s := range z.Secondaries {
+		if a := s.Serves; a == nil {
 			fmt.Fprintf(table, "  %s\tno (no answer)\t-\t-\t-\t-\n", s.Node)
 		} else {
 			fmt.Fprintf(table, "  %s\t%s\t%s\t%s\t%s\t%s\n", s.Node, status.YesNo(s.InSync), status.Serial(a.Gone, a.Serial),
@@ -94,11 +121,14 @@ func printZone(out io.Writer, p proxy.Progress, sources []status.ZoneSource, fau
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	if s := p.Settled; s != nil && s.Unanswered() {
+	if s := z.Published; s != nil && s.Unanswered() {
 		fmt.Fprintf(out, "  Secondaries answer NODATA at names with %s records: PowerDNS computes no answers in a signed zone.\n",
 			s.Computed.Types())
 	}
-	return printZoneSources(out, sources, fault)
+	for _, f := range z.Failing {
+		fmt.Fprintf(out, "  %s fails since %s, %d attempts: %s\n", f.Node, moment(f.Since), f.Attempts, f.Reason)
+	}
+	return printZoneSources(out, z.Sources, z.NotCompared)
 }
 
 func pending(is bool) string {

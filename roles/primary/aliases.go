@@ -9,7 +9,6 @@ import (
 
 	"pdns-distribute/health"
 	"pdns-distribute/powerdns"
-	"pdns-distribute/powerdns/origin"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/index"
 )
@@ -59,10 +58,9 @@ func (e *expansion) aliases(ctx context.Context, name zone.Name) ([]powerdns.Ali
 	return e.api.Aliases(ctx, name)
 }
 
-// explain names the likely cause where a zone with such records cannot be transferred.
-func explain(aliases []powerdns.Alias, err error) error {
-	elsewhere := errors.Is(err, errNotHere) || errors.Is(err, origin.ErrOther) || errors.Is(err, powerdns.ErrUnavailable)
-	if err == nil || len(aliases) == 0 || elsewhere {
+// explainAliases names the likely cause where a zone with such records cannot be transferred.
+func explainAliases(aliases []powerdns.Alias, err error) error {
+	if len(aliases) == 0 || errors.Is(err, powerdns.ErrUnavailable) {
 		return err
 	}
 	return fmt.Errorf("%w; it has ALIAS records, such as %s for %s, and PowerDNS breaks the transfer off where its "+

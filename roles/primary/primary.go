@@ -65,9 +65,10 @@ func New(cfg config.Config, deps node.Deps) (*Primary, error) {
 		return nil, err
 	}
 	p := &Primary{
-		Node: n, cfg: cfg, source: newSource(cfg, api), index: index.New(), leader: &leader{Node: n},
+		Node: n, cfg: cfg, index: index.New(), leader: &leader{Node: n},
 		sweeps: newSweeps(), schedules: newSchedules(cfg.DNSSEC.RenewRate),
 	}
+	p.source = newSource(cfg, api, node.NewReasons(node.NewSettings(api, powerdns.Primary, n.Ready, n.Log)))
 	if p.replication, err = newReplication(cfg, n, api); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
@@ -118,6 +119,7 @@ func (p *Primary) Run(ctx context.Context) error {
 // describe fills the presence.
 func (p *Primary) describe(pr *health.Presence) {
 	pr.Zones, pr.PowerDNS = p.index.Count(), p.powerdns.RunningVersion()
+	pr.Warnings = p.source.reasons.Warnings()
 	pr.Primary.Complete, pr.Primary.Held = p.publishesAll(), p.held()
 	pr.Leads, pr.Replication = p.replication.acts(), p.replication.presence()
 	if pr.Primary.Swept, pr.Primary.SweepPause = p.sweeps.last(); pr.Primary.Swept.IsZero() {

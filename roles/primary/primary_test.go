@@ -11,7 +11,7 @@ import (
 // newTestPrimary returns a primary beside no PowerDNS, whose parts are there as far as they need nothing from outside.
 func newTestPrimary(n *node.Node) *Primary {
 	p := &Primary{
-		Node: n, index: index.New(), source: newSource(config.Config{}, nil), leader: &leader{Node: n},
+		Node: n, index: index.New(), source: newSource(config.Config{}, nil, nil), leader: &leader{Node: n},
 		sweeps: newSweeps(), schedules: newSchedules(1),
 	}
 	p.replication = &replication{Node: n, taken: newTaken(), witnesses: newWitnesses()}

@@ -13,6 +13,7 @@ import (
 	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/config"
+	"pdns-distribute/roles/node"
 )
 
 var (
@@ -32,17 +33,18 @@ type source struct {
 	cfg     config.PrimaryConfig
 	api     *powerdns.Client
 	origin  *origin.Reader
-	address string   // of PowerDNS's DNS, host:port
-	lag     *lagging // what it gives that looks old
+	address string        // of PowerDNS's DNS, host:port
+	lag     *lagging      // what it gives that looks old
+	reasons *node.Reasons // why PowerDNS does not give a zone
 
 	expansion *expansion // of ALIAS records
 }
 
-func newSource(cfg config.Config, api *powerdns.Client) *source {
+func newSource(cfg config.Config, api *powerdns.Client, reasons *node.Reasons) *source {
 	address := cfg.PowerDNS.DNSAddress
 	s := &source{
 		cfg: cfg.Primary, api: api, origin: origin.New(api, address, cfg.Primary.MaxZoneMB<<20), address: address,
-		lag: newLagging(), expansion: newExpansion(api, cfg.Primary.AliasInterval),
+		lag: newLagging(), reasons: reasons, expansion: newExpansion(api, cfg.Primary.AliasInterval),
 	}
 	s.lag.proven = cfg.Primary.Replicated
 	return s
@@ -67,7 +69,7 @@ func (s *source) read(ctx context.Context, name zone.Name) (r reading, err error
 	r.zone, r.stored, err = s.origin.Read(ctx, name, s.accept)
 	listing.Wait()
 	if err = notHere(err); err != nil {
-		return r, explain(r.aliases, err)
+		return r, s.explain(ctx, name, r.aliases, err)
 	}
 	if unlisted != nil {
 		return r, unlisted
@@ -78,6 +80,14 @@ func (s *source) read(ctx context.Context, name zone.Name) (r reading, err error
 	unresolved := origin.Unresolved(ctx, s.expansion.get().Resolver, r.zone, r.aliases)
 	r.computed.Unresolved = min(unresolved, math.MaxUint16)
 	return r, nil
+}
+
+// explain returns an error with what is known of its cause, unless the zone is elsewhere.
+func (s *source) explain(ctx context.Context, name zone.Name, aliases []powerdns.Alias, err error) error {
+	if errors.Is(err, errNotHere) || errors.Is(err, origin.ErrOther) {
+		return err
+	}
+	return s.reasons.Explain(ctx, name, explainAliases(aliases, err))
 }
 
 // info returns what PowerDNS knows of a zone that is to be distributed, and errNotHere of any other.

@@ -191,14 +191,14 @@ func (p *Primary) publishesAll() bool { return p.sweeps.allPublished(p.jobs.Idle
 
 // reviewPowerDNS is called when PowerDNS came back: it may have missed nothing, or everything, and have other settings.
 func (p *Primary) reviewPowerDNS(ctx context.Context) error {
-	settings, err := p.source.api.Config(ctx)
-	if err != nil {
-		return err
+	p.source.reasons.Begin(ctx)
+	settings, err := p.source.reasons.Read(ctx)
+	if err == nil {
+		p.source.expansion.set(powerdns.ExpansionOf(settings))
+		p.scheduleAllAliases()
 	}
-	p.source.expansion.set(powerdns.ExpansionOf(settings))
-	p.scheduleAllAliases()
 	p.sweeps.ask()
-	return nil
+	return err
 }
 
 // keepCheckingMoved reads zones that are served otherwise than they were published, or published unsigned.

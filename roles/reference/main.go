@@ -1,6 +1,7 @@
-// Command reference writes what documents the settings: docs/settings.md, and the manual page
-// pdns-distribute.toml(5). Both are made from the structs of the configuration: names, types and defaults from their
-// tags, explanations from their comments. It is run at the top of the project's source, by make man.
+// Command reference writes what documents settings: docs/settings.md, the manual page pdns-distribute.toml(5), and the
+// tables of docs/powerdns.md, which package powerdns has. The former two are made from the structs of the configuration:
+// names, types and defaults from their tags, explanations from their comments. It is run at the top of the project's
+// source, by make man.
 package main
 
 import (
@@ -28,7 +29,12 @@ func documents(root string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	ofPowerDNS, err := powerDNS(root)
+	if err != nil {
+		return nil, err
+	}
 	return map[string]string{
+		filepath.Join("docs", "powerdns.md"):                        ofPowerDNS,
 		filepath.Join("docs", "settings.md"):                        markdown(sections),
 		filepath.Join("packaging", "man", "pdns-distribute.toml.5"): manual(sections),
 	}, nil

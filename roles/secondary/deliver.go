@@ -188,7 +188,7 @@ func (s *Secondary) serve(ctx context.Context, state *zone.State, version *stage
 		err = s.applier.purge(ctx, state.Name, flush)
 	}
 	if err != nil {
-		return err
+		return s.applier.reasons.Explain(ctx, state.Name, err)
 	}
 	s.applier.aliases.set(version.zone)
 	s.source.committed(version.zone)
@@ -211,7 +211,7 @@ func (s *Secondary) remove(ctx context.Context, tombstone *zone.State) error {
 			return err
 		}
 		s.held.forget(name)
-		return parked(err, nil)
+		return parked(s.applier.reasons.Explain(ctx, name, err), nil)
 	}
 	s.applier.aliases.drop(name)
 	if err := s.store.Remove(tombstone); err != nil {

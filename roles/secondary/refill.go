@@ -58,7 +58,7 @@ func (s *Secondary) refill(ctx context.Context, name zone.Name) (result string, 
 	version, withdraw := s.source.stage(z)
 	defer withdraw()
 	if err := s.applier.transfer(ctx, version, nil); err != nil {
-		return "", err
+		return "", s.applier.reasons.Explain(ctx, name, err)
 	}
 	if err := s.applier.purge(ctx, name, nil); err != nil {
 		return "", err

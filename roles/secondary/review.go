@@ -35,9 +35,10 @@ type reviewed struct {
 
 // findings are what a review found. Its maps and slices are never changed.
 type findings struct {
-	extra    map[zone.Name]uint32 // what PowerDNS has besides, with serials: zones of this role that nobody published
-	signed   *health.SignedUntil  // the first end of signatures
-	warnings []string             // settings of PowerDNS that are not as a secondary needs them
+	extra  map[zone.Name]uint32 // what PowerDNS has besides, with serials: zones of this role that nobody published
+	signed *health.SignedUntil  // the first end of signatures
+
+	unanswered []string // settings of PowerDNS that keep it from answering records of zones that are here
 }
 
 func newReviewed() *reviewed {
@@ -97,16 +98,19 @@ func (s *Secondary) keepReviewing(ctx context.Context) error {
 func (s *Secondary) reviewAll(ctx context.Context) error {
 	s.refills.Hasten()
 	s.held.doubt()
+	s.applier.reasons.Begin(ctx)
 	s.applier.reached.Store(false)
 	return s.review(ctx)
 }
 
 // review gives PowerDNS again what it lacks, or has in an older version than the store.
 func (s *Secondary) review(ctx context.Context) error {
-	unfit, err := s.applier.inspect(ctx)
+	settings, err := s.applier.reasons.Read(ctx)
 	if err != nil {
 		return err
 	}
+	s.applier.purges.configure(threadsOf(settings), powerdns.KeepsAnswers(settings))
+	s.noteUnanswered(settings)
 	begin := time.Now()
 	zones, err := s.applier.api.Zones(ctx)
 	s.reviewed.listing.Put(s.listed(zones), begin, err)
@@ -121,7 +125,6 @@ func (s *Secondary) review(ctx context.Context) error {
 	for _, name := range names {
 		parked[name] = true
 	}
-	s.warn(unfit)
 	missing, known := s.compare(s.applier.adopt(zones, begin), parked, begin)
 	s.noteExtra(zones, known, begin)
 	if len(missing) > 0 {
@@ -134,29 +137,15 @@ func (s *Secondary) review(ctx context.Context) error {
 	return nil
 }
 
-// inspect reads PowerDNS's settings and returns those that are not as a secondary needs them.
-func (a *applier) inspect(ctx context.Context) (unfit []string, err error) {
-	settings, err := a.api.Config(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, u := range powerdns.UnfitForSecondary(settings) {
-		unfit = append(unfit, "PowerDNS runs with "+u.String())
-	}
-	ofAlias, ofLua := a.aliases.countComputed()
-	unfit = append(unfit, unanswered(settings, ofAlias, ofLua)...)
-	a.purges.configure(threadsOf(settings), powerdns.KeepsAnswers(settings))
-	return unfit, nil
-}
-
-// warn shows settings of PowerDNS that are not as a secondary needs them.
-func (s *Secondary) warn(unfit []string) {
+// noteUnanswered notes which settings of PowerDNS keep it from answering what the zones here have.
+func (s *Secondary) noteUnanswered(settings map[string]string) {
+	ofAlias, ofLua := s.applier.aliases.countComputed()
+	unfit := unanswered(settings, ofAlias, ofLua)
 	s.reviewed.update(func(f *findings) {
-		if len(unfit) > 0 && len(f.warnings) == 0 {
-			s.Log.Warn().Strs("settings", unfit).
-				Msg("PowerDNS's settings make it answer stale after a change, or slowly, or not at all")
+		if len(unfit) > 0 && len(f.unanswered) == 0 {
+			s.Log.Warn().Strs("settings", unfit).Msg("PowerDNS runs with settings that keep it from answering some records")
 		}
-		f.warnings = unfit
+		f.unanswered = unfit
 	})
 }
 

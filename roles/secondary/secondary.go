@@ -65,7 +65,9 @@ func New(cfg config.Config, deps node.Deps) (*Secondary, error) {
 	s.store.OnDamage(s.zoneDamaged)
 	s.verifier = verifier{trusted: trusted, store: s.store}
 	s.source = newZoneSource(s.store)
-	listening := transfer.Config{Listen: s.cfg.TransferListen, OnTransfer: s.source.transferred}
+	listening := transfer.Config{
+		Listen: s.cfg.TransferListen, OnTransfer: s.source.transferred, OnQuery: s.source.asked,
+	}
 	if s.server, err = transfer.NewServer(listening, s.source); err != nil {
 		return nil, errors.Join(fmt.Errorf("secondary.transfer_listen: %w", err), s.store.Close())
 	}
@@ -81,6 +83,7 @@ func New(cfg config.Config, deps node.Deps) (*Secondary, error) {
 		return nil, errors.Join(err, s.Close(), s.server.Close(), s.store.Close())
 	}
 	s.applier = newApplier(api, cfg.PowerDNS.DNSAddress, s.server.Addr().String(), s.source, s.cfg, s.Each)
+	s.applier.reasons = node.NewReasons(node.NewSettings(api, powerdns.Secondary, s.Ready, s.Log))
 	s.powerdns = node.NewMonitor(api, s.Ready, s.Log, s.reviewAll)
 	s.metrics = newMetrics(s.Registry, s.held)
 	s.jobs = s.newRunner(s.cfg.Workers)
@@ -118,7 +121,8 @@ func (s *Secondary) describe(p *health.Presence) {
 	found := s.reviewed.findings()
 	p.Zones, p.PowerDNS = s.held.count(), s.powerdns.RunningVersion()
 	p.Secondary.LastApplied, p.Secondary.LastZone = s.held.last()
-	p.Warnings, p.Secondary.SignedUntil = found.warnings, found.signed
+	p.Warnings = append(s.applier.reasons.Warnings(), found.unanswered...)
+	p.Secondary.SignedUntil = found.signed
 	if foreign := s.unclaimed(); len(foreign) > 0 && s.cfg.ExtraZones == config.ExtraReport {
 		p.Secondary.Extra, p.Secondary.ExtraFirst = len(foreign), foreign[0]
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pdns-distribute/powerdns/store"
@@ -29,10 +30,11 @@ type zoneSource struct {
 type stagedVersion struct {
 	zone  *zone.Zone
 	apex  zone.Apex
-	ready chan struct{} // closed when zone and apex are set, or never will be
-	ahead bool          // its transfer was ordered before it was ready
-	begun chan struct{} // gets a value when PowerDNS begins to take it
-	sent  chan error    // gets a value when it has taken all, or has not
+	ready chan struct{}          // closed when zone and apex are set, or never will be
+	ahead bool                   // its transfer was ordered before it was ready
+	begun chan struct{}          // gets a value when PowerDNS begins to take it
+	sent  chan error             // gets a value when it has taken all, or has not
+	note  atomic.Pointer[string] // what was odd about its questions, nil if nothing
 }
 
 func newZoneSource(s *store.Store) *zoneSource {
@@ -156,4 +158,22 @@ func (s *zoneSource) transferred(t transfer.Sent) {
 	if v := s.staged(t.Zone); v != nil && v.isReady() && v.zone == t.Version {
 		work.Notify(v.sent, t.Err)
 	}
+}
+
+// asked notes why a question for a staged version was refused: PowerDNS does not ask as it should.
+func (s *zoneSource) asked(q transfer.Query) {
+	v := s.staged(q.Zone)
+	if v == nil || q.Refused == "" {
+		return
+	}
+	note := fmt.Sprintf("the role refused PowerDNS's question from %s: %s", q.Peer.Addr(), q.Refused)
+	v.note.Store(&note)
+}
+
+// withNote is why PowerDNS did not take the version, and what was odd about its questions since the last call.
+func (v *stagedVersion) withNote(err error) error {
+	if note := v.note.Swap(nil); note != nil {
+		return fmt.Errorf("%w; %s", err, *note)
+	}
+	return err
 }

@@ -14,6 +14,7 @@ import (
 	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/config"
+	"pdns-distribute/roles/node"
 	"pdns-distribute/roles/work"
 )
 
@@ -33,6 +34,7 @@ type applier struct {
 
 	purges  *purges
 	aliases *aliases
+	reasons *node.Reasons // why PowerDNS does not take a zone
 }
 
 func newApplier(
@@ -51,6 +53,9 @@ func newApplier(
 // How long the steps of one attempt may take. Whoever calls transfer tries again later.
 const (
 	attempts = 3
+
+	// What PowerDNS refuses for a reason that is known it mostly refuses again.
+	attemptsRefused = 2
 
 	// From the order to PowerDNS's question for the zone, for each zone that is being taken: idle it takes 2 ms. Doubled
 	// with each order up to lastPatience.
@@ -79,12 +84,15 @@ func (a *applier) transfer(ctx context.Context, v *stagedVersion, before *zone.Z
 	a.taking.Add(1)
 	defer a.taking.Add(-1)
 	proof := transfer.NewProof(a.dns, z, before, created)
-	for range attempts {
+	for left := attempts; left > 0; left-- {
 		if err = a.takeOnce(ctx, v, proof); err == nil {
 			return nil
 		}
 		if !errors.Is(err, errNotTaken) && !errors.Is(err, transfer.ErrNotServed) {
 			return err
+		}
+		if err = a.reasons.Explain(ctx, z.Name(), v.withNote(err)); errors.As(err, new(*node.Reason)) {
+			left = min(left, attemptsRefused)
 		}
 		a.forget(z.Name()) // somebody may have changed what the zone is there
 		if _, again := a.ensure(ctx, z); again != nil {
@@ -140,7 +148,10 @@ func (a *applier) transferOnce(ctx context.Context, v *stagedVersion) error {
 		case err := <-v.sent:
 			return sentError(err)
 		case <-time.After(patience):
-			if patience < lastPatience {
+			switch {
+			case v.note.Load() != nil: // it asks, and is refused
+				return errNotTaken
+			case patience < lastPatience:
 				continue
 			}
 			return fmt.Errorf("%w: no AXFR request for the zone came to %s", errNotTaken, a.master)
