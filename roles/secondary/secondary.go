@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"pdns-distribute/health"
@@ -56,7 +55,7 @@ func New(cfg config.Config, deps node.Deps) (*Secondary, error) {
 		return nil, err
 	}
 	s := &Secondary{cfg: cfg.Secondary, held: newHoldings(), reviewed: newReviewed(), refills: work.NewSchedule()}
-	if s.store, err = store.Open(filepath.Join(s.cfg.StateDir, "zones.db")); err != nil {
+	if s.store, err = store.Open(store.File(s.cfg.StateDir)); err != nil {
 		return nil, err
 	}
 	s.store.OnDamage(s.zoneDamaged)
