@@ -163,6 +163,7 @@ func (i *harness) leaveCatalog() {
 	i.tell(i.Primary, http.MethodPut, "/zones/member.example.", `{"catalog":""}`)
 	for _, s := range i.Secondaries {
 		i.eventually("the catalog without the member", func(ctx context.Context) error {
+			i.tell(s.Server, http.MethodPut, "/zones/catalog.invalid./axfr-retrieve", "")
 			catalog, err := fetch(ctx, s.DNSAddr, zone.MustParseName("catalog.invalid"))
 			if err != nil {
 				return err

@@ -23,6 +23,7 @@ type applier struct {
 	taking   atomic.Int64  // zones that PowerDNS is taking
 	deleting chan struct{} // full while a zone is deleted
 
+	formers *formers
 	purges  *purges
 	aliases *aliases
 }
@@ -33,7 +34,8 @@ func newApplier(api *powerdns.Client, dns, master string, cfg config.SecondaryCo
 			api: api, master: master, takeOver: cfg.TakeOver, clean: cfg.ExtraZones == config.ExtraDelete,
 			ours: map[zone.Name]time.Time{},
 		},
-		dns: dns, deleting: make(chan struct{}, 1), purges: newPurges(api, dns), aliases: newAliases(),
+		dns: dns, deleting: make(chan struct{}, 1), formers: &formers{since: map[zone.Name]time.Time{}},
+		purges: newPurges(api, dns), aliases: newAliases(),
 	}
 }
 
@@ -60,7 +62,7 @@ var errNotTaken = errors.New("PowerDNS does not take the zone")
 // what it served until now, nil when that is not known.
 func (a *applier) transfer(ctx context.Context, v *stagedVersion, before *zone.Zone) error {
 	z := v.zone
-	created, err := a.ensure(ctx, z.Name())
+	created, err := a.ensureForward(ctx, z)
 	if err != nil {
 		return err
 	}
@@ -83,6 +85,20 @@ func (a *applier) transfer(ctx context.Context, v *stagedVersion, before *zone.Z
 		}
 	}
 	return err
+}
+
+// ensureForward is ensure for taking this version, which is not to replace a newer one that PowerDNS has from elsewhere.
+func (a *applier) ensureForward(ctx context.Context, z *zone.Zone) (created bool, err error) {
+	wasOurs := a.isOurs(z.Name())
+	created, err = a.ensure(ctx, z.Name())
+	if err != nil || created || wasOurs {
+		return created, err
+	}
+	if err := a.formers.check(ctx, a.api, z); err != nil {
+		a.forget(z.Name()) // so that it is looked at again
+		return false, err
+	}
+	return false, nil
 }
 
 // crowd is how many zones PowerDNS is taking, by which everything takes longer.
