@@ -40,6 +40,8 @@ var contract = []struct {
 	{"transfer", checkTransfer},
 	{"cryptokeys", checkCryptokeys},
 	{"flush", checkFlush},
+	{"zone at a secondary", checkSecondaryZone},
+	{"zone at a secondary, made anew", checkSecondaryAnew},
 }
 
 func TestContract(t *testing.T) {

@@ -2,29 +2,10 @@ package powerdns
 
 import (
 	"context"
-	"net"
 	"net/http"
-	"slices"
 
 	"pdns-distribute/powerdns/zone"
 )
-
-// IsSecondaryOf reports whether the zone is a secondary of these masters (host or host:port) and of no others.
-func (z ZoneInfo) IsSecondaryOf(masters ...string) bool {
-	shown := make([]string, len(masters))
-	for i, m := range masters {
-		shown[i] = withoutPort53(m)
-	}
-	return z.Kind == Slave && slices.Equal(z.Masters, shown)
-}
-
-// withoutPort53 writes an address as PowerDNS reads it back.
-func withoutPort53(address string) string {
-	if host, port, err := net.SplitHostPort(address); err == nil && port == "53" {
-		return host
-	}
-	return address
-}
 
 // SetMasters makes the zone a plain secondary of masters (host or host:port), as if this program had never been there:
 // its transfers are signed with the TSIG key of that name ("": unsigned), and SOA-EDIT is as PowerDNS's configuration

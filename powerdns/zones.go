@@ -228,10 +228,14 @@ func soaEditOf(kind Kind) string {
 	return ""
 }
 
-// MakeSlave makes an existing zone of any kind a secondary of masters; its records stay until a transfer replaces
-// them. Keys stay too: a zone that was signed here needs DeleteCryptokey, or its next content is signed again.
+// MakeSlave makes an existing zone of any kind a secondary of masters, member of no catalog zone, with transfers that
+// are not signed; its records stay until a transfer replaces them, and keys and metadata besides these settings stay.
 func (c *Client) MakeSlave(ctx context.Context, n zone.Name, masters []string) error {
-	body := settings{Kind: Slave, Masters: masters, SOAEdit: soaEditOf(Slave)}
+	body := struct {
+		settings
+		Catalog  string   `json:"catalog"`
+		TSIGKeys []string `json:"slave_tsig_key_ids"`
+	}{settings{Kind: Slave, Masters: masters, SOAEdit: soaEditOf(Slave)}, "", []string{}}
 	return c.do(ctx, zoneCall("make secondary of zone", n, http.MethodPut, "", body), nil)
 }
 

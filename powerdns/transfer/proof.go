@@ -159,16 +159,26 @@ func ProveSOA(ctx context.Context, address string, name zone.Name, apex zone.Ape
 // ProveContent transfers the zone out of the server at address and compares it (ErrNotServed). What PowerDNS makes anew
 // itself is left out.
 func ProveContent(ctx context.Context, address string, z *zone.Zone) error {
+	return proveTransfer(ctx, address, z, zone.Record.Denial)
+}
+
+// ProveAll is ProveContent with the chain of denial: it is made anew, and comes to what the signatures are for.
+func ProveAll(ctx context.Context, address string, z *zone.Zone) error {
+	return proveTransfer(ctx, address, z, func(zone.Record) bool { return false })
+}
+
+func proveTransfer(ctx context.Context, address string, z *zone.Zone, leaveOut func(zone.Record) bool) error {
 	is, err := Fetch(ctx, FetchOptions{Address: address}, z.Name())
 	if err != nil {
 		return err
 	}
 	removed, added := z.Diff(is)
-	removed, added = slices.DeleteFunc(removed, zone.Record.Denial), slices.DeleteFunc(added, zone.Record.Denial)
+	removed, added = slices.DeleteFunc(removed, leaveOut), slices.DeleteFunc(added, leaveOut)
 	if sameRecords(removed, added) { // but for letters
 		return nil
 	}
-	return fmt.Errorf("%w: the content is another one, for example at %s", ErrNotServed, append(removed, added...)[0].Owner())
+	first := append(removed, added...)[0]
+	return fmt.Errorf("%w: the content is another one, for example %s at %s", ErrNotServed, dns.Type(first.Type()), first.Owner())
 }
 
 // checkDenial asks for what does not exist: PowerDNS caches for 60 s how a zone denies (4.7.3), and API flushes do not

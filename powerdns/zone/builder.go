@@ -5,6 +5,8 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+
+	"github.com/miekg/dns"
 )
 
 // Builder collects the records of one version in any order. It is not safe for concurrent use.
@@ -117,4 +119,20 @@ func appendSortKey(dst, name []byte) []byte {
 		dst = append(dst, 0)
 	}
 	return dst
+}
+
+// NewEmpty returns a version of a zone that holds nothing but a SOA.
+func NewEmpty(name Name) (*Zone, error) {
+	soa, err := NewRecord(&dns.SOA{
+		Hdr: dns.RR_Header{Name: name.String(), Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: 60},
+		Ns:  ".", Mbox: ".", Serial: 1, Refresh: 86400, Retry: 3600, Expire: 604800, Minttl: 60,
+	})
+	if err != nil {
+		return nil, err
+	}
+	b := NewBuilder(name, 0)
+	if err := b.Add(soa); err != nil {
+		return nil, err
+	}
+	return b.Zone()
 }

@@ -150,7 +150,7 @@ func (i *harness) followsAlone(s *fleet.Secondary, master string) error {
 		if err != nil {
 			return err
 		}
-		if !info.IsSecondaryOf(master) {
+		if !info.TransferredOnlyFrom(master) {
 			return fmt.Errorf("%s: zone %s is %s of %v, not of %s", s.ID, name, info.Kind, info.Masters, master)
 		}
 	}
@@ -317,7 +317,7 @@ func (i *harness) interrupt(s *fleet.Secondary, edge *powerdns.Client) {
 	i.eventually("the first has left", func(ctx context.Context) error {
 		zones, err := edge.Zones(ctx)
 		for _, z := range zones {
-			if z.IsSecondaryOf(i.Primary.DNSAddr) {
+			if z.TransferredOnlyFrom(i.Primary.DNSAddr) {
 				return nil
 			}
 		}

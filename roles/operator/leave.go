@@ -188,9 +188,9 @@ func (l *leaving) find(ctx context.Context, known map[zone.Name]bool) (zones []p
 	var turned []powerdns.ZoneInfo
 	for _, z := range all {
 		switch {
-		case z.IsSecondaryOf(l.role):
+		case z.TransferredOnlyFrom(l.role):
 			zones = append(zones, z)
-		case known[z.Name] && z.IsSecondaryOf(l.masters...):
+		case known[z.Name] && z.TransferredOnlyFrom(l.masters...):
 			turned = append(turned, z)
 		}
 	}

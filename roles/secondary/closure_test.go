@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"pdns-distribute/powerdns/local"
 	"pdns-distribute/powerdns/store"
 	"pdns-distribute/powerdns/transfer"
@@ -113,9 +115,9 @@ func TestDeletionWaitsForTransfers(t *testing.T) {
 			powerDNS := roletest.StartPowerDNS(t, local.Options{Backend: backend})
 			api, err := powerDNS.Client()
 			roletest.Must(t, err)
-			a := newApplier(api, powerDNS.DNSAddr, server.Addr().String(), config.SecondaryConfig{})
+			a := newApplier(api, powerDNS.DNSAddr, server.Addr().String(), source, config.SecondaryConfig{}, zerolog.Nop())
 			for range 10 {
-				_, err = a.ensure(ctx, older.Name())
+				_, err = a.ensure(ctx, older)
 				roletest.Must(t, err)
 				v, withdraw := source.stage(newer)
 				for begun := false; !begun; {

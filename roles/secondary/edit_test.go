@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"github.com/rs/zerolog"
 
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/local"
@@ -159,8 +160,8 @@ func newEdge(t *testing.T, backend local.Backend, z *zone.Zone) *edge {
 		cancel()
 		roletest.Must(t, <-ended)
 	})
-	e := &edge{applier: newApplier(api, server.DNSAddr, loopback.Addr().String(), config.SecondaryConfig{}), server: server, source: source}
-	_, err = e.ensure(t.Context(), z.Name())
+	e := &edge{applier: newApplier(api, server.DNSAddr, loopback.Addr().String(), nil, config.SecondaryConfig{}, zerolog.Nop()), server: server, source: source}
+	_, err = e.ensure(t.Context(), z)
 	roletest.Must(t, err)
 	e.transfer(t, z)
 	return e

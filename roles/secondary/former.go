@@ -2,6 +2,7 @@ package secondary
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -22,9 +23,14 @@ type formers struct {
 	since map[zone.Name]time.Time
 }
 
-// check returns an error while PowerDNS has a newer version of a zone that was just made ours than the one that is to
-// be taken: the master that it had before was faster, and what is published follows. It does not wait for longer than
-// formerPatience, because the serials of another master may have nothing to do with those of the primary.
+func newFormers() *formers { return &formers{since: map[zone.Name]time.Time{}} }
+
+// errOlder means that PowerDNS would go back to an older version of a zone.
+var errOlder = errors.New("PowerDNS has a newer version than the published one")
+
+// check returns errOlder while PowerDNS has a newer version than z of a zone that was not this role's: the master that
+// it had until now was faster, and what is published follows. That ends after formerPatience, because serials of
+// another master may have nothing to do with those of the primary.
 func (f *formers) check(ctx context.Context, api *powerdns.Client, z *zone.Zone) error {
 	info, err := api.Zone(ctx, z.Name())
 	if err != nil {
@@ -33,13 +39,13 @@ func (f *formers) check(ctx context.Context, api *powerdns.Client, z *zone.Zone)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	since, known := f.since[z.Name()]
-	if !zone.SerialNewer(info.Serial, z.Serial()) || known && time.Since(since) > formerPatience {
+	if info.Serial == 0 || !zone.SerialNewer(info.Serial, z.Serial()) || known && time.Since(since) > formerPatience {
 		delete(f.since, z.Name())
 		return nil
 	}
 	if !known {
 		f.since[z.Name()] = time.Now()
 	}
-	return fmt.Errorf("PowerDNS has serial %d of zone %s, from its former master or an earlier run, and %d is to replace it; "+
-		"a newer one is awaited for %s", info.Serial, z.Name(), z.Serial(), formerPatience)
+	return fmt.Errorf("%w: zone %s, serial %d and not %d, from its former master; after %s the published one replaces it",
+		errOlder, z.Name(), info.Serial, z.Serial(), formerPatience)
 }

@@ -44,23 +44,35 @@ func (s *Secondary) proveSample(ctx context.Context, state *zone.State, z *zone.
 	return transfer.ProveAnswers(ctx, dns, z, z.Sample(0, z.Len()/askedAtLeast, askedAtLeast))
 }
 
-// proveContent is prove and a look at all of the content. It has the store keep a state that is proven so, and
+// proveAll proves what one answer does not show: what PowerDNS obeys of the zone, its records, its chain of denial, and
+// answers to questions: a transfer does not show all that these depend on.
+func (s *Secondary) proveAll(ctx context.Context, z *zone.Zone, questions []zone.Question) error {
+	if err := s.applier.proveState(ctx, z); err != nil {
+		return err
+	}
+	refused := transfer.ProveAll(ctx, s.applier.dns, z)
+	if refused != nil && !errors.Is(refused, transfer.ErrRefused) {
+		return refused
+	}
+	if err := transfer.ProveAnswers(ctx, s.applier.dns, z, questions); err != nil {
+		return err
+	}
+	return refused
+}
+
+// proveContent is prove and a look at all of the content, and at what the zone is in PowerDNS. It has the store keep a state that is proven so, and
 // forgets the holding of one that is not.
 func (s *Secondary) proveContent(ctx context.Context, state *zone.State) (holding, error) {
 	held, err := s.prove(ctx, state)
 	if err != nil {
 		return held, err
 	}
-	dns := s.applier.dns
 	z, err := s.store.Zone(state.Name)
 	if err == nil {
-		err = transfer.ProveContent(ctx, dns, z)
-	}
-	if err == nil {
-		err = transfer.ProveAnswers(ctx, dns, z, z.Sample(0, z.Len()/askedOf(z), askedOf(z)))
+		err = s.proveAll(ctx, z, z.Sample(0, z.Len()/askedOf(z), askedOf(z)))
 	}
 	if errors.Is(err, transfer.ErrRefused) { // transfers are not allowed, or there is no such zone
-		if apex := z.Apex(); transfer.ProveSOA(ctx, dns, state.Name, apex) != nil {
+		if apex := z.Apex(); transfer.ProveSOA(ctx, s.applier.dns, state.Name, apex) != nil {
 			err = fmt.Errorf("%w: %w", transfer.ErrNotServed, err)
 		}
 	}
@@ -73,5 +85,6 @@ func (s *Secondary) proveContent(ctx context.Context, state *zone.State) (holdin
 	s.Each.Info().Err(err).Stringer("zone", state.Name).
 		Msg("PowerDNS does not serve the zone as published, transferring it again")
 	s.held.forget(state.Name)
+	s.applier.forget(state.Name)
 	return held, err
 }

@@ -85,6 +85,7 @@ func (s *Secondary) keepReviewing(ctx context.Context) error {
 func (s *Secondary) reviewAll(ctx context.Context) error {
 	s.refills.Hasten()
 	s.held.doubt()
+	s.applier.reached.Store(false)
 	return s.review(ctx)
 }
 

@@ -38,8 +38,8 @@ const (
 
 func askedOf(z *zone.Zone) int { return min(max(askedAtLeast, z.Len()/askedShare), askedAtMost) }
 
-// compareContent transfers the zone out of PowerDNS, asks for some of it, and, where that is not what PowerDNS was
-// given, has the zone refilled. What changed meanwhile is left alone: whoever changed it proves it.
+// compareContent looks at what PowerDNS obeys of the zone, transfers the zone out of it, asks for some of it, and, where
+// that is not what PowerDNS was given, has the zone put right and refilled. What changed meanwhile is left alone: whoever changed it proves it.
 func (s *Secondary) compareContent(ctx context.Context, name zone.Name, round int) error {
 	state, err := s.store.State(name)
 	if err != nil {
@@ -53,10 +53,7 @@ func (s *Secondary) compareContent(ctx context.Context, name zone.Name, round in
 	if err != nil {
 		return err
 	}
-	err = transfer.ProveContent(ctx, s.applier.dns, z)
-	if err == nil || errors.Is(err, transfer.ErrRefused) { // a transfer does not show all that answers depend on
-		err = transfer.ProveAnswers(ctx, s.applier.dns, z, z.Sample(round*askedOf(z), 1, askedOf(z)))
-	}
+	err = s.proveAll(ctx, z, z.Sample(round*askedOf(z), 1, askedOf(z)))
 	if !errors.Is(err, transfer.ErrNotServed) || s.jobs.Busy(name) {
 		return err
 	}
@@ -65,9 +62,10 @@ func (s *Secondary) compareContent(ctx context.Context, name zone.Name, round in
 		return err
 	}
 	s.Each.Warn().Err(err).Stringer("zone", name).
-		Msg("PowerDNS serves other content than it was given, refilling it from the store")
+		Msg("the zone in PowerDNS is not what it was given, refilling it from the store")
 	s.metrics.repaired.Inc()
 	s.held.forget(name)
+	s.applier.forget(name)
 	s.refills.Add(name, time.Now())
 	return fmt.Errorf("zone %s: %w", name, err)
 }

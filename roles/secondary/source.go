@@ -33,6 +33,7 @@ type stagedVersion struct {
 	ahead bool          // its transfer was ordered before it was ready
 	begun chan struct{} // gets a value when PowerDNS begins to take it
 	sent  chan error    // gets a value when it has taken all, or has not
+	guard func() error  // nil, or what says whether PowerDNS may take it; under the source's lock
 }
 
 func newZoneSource(s *store.Store) *zoneSource {
@@ -114,6 +115,30 @@ func (v *stagedVersion) isReady() bool {
 	}
 }
 
+// guard has mayTake say whether PowerDNS may take the version, at the moment when PowerDNS asks for it: no other transfer
+// of the zone runs then. nil lets it.
+func (s *zoneSource) guard(v *stagedVersion, mayTake func() error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v.guard = mayTake
+}
+
+// admit returns why PowerDNS may not take the version, which ends the attempt.
+func (s *zoneSource) admit(v *stagedVersion) error {
+	s.mu.Lock()
+	mayTake := v.guard
+	s.mu.Unlock()
+	if mayTake == nil {
+		return nil
+	}
+	if err := mayTake(); err != nil {
+		work.Notify(v.sent, err)
+		return err
+	}
+	s.guard(v, nil)
+	return nil
+}
+
 // SOA implements transfer.Source.
 func (s *zoneSource) SOA(name zone.Name) (zone.Record, []zone.Record, error) {
 	apex, err := zone.Apex(nil), error(nil)
@@ -130,6 +155,9 @@ func (s *zoneSource) SOA(name zone.Name) (zone.Record, []zone.Record, error) {
 func (s *zoneSource) Zone(name zone.Name) (*zone.Zone, error) {
 	if v := s.staged(name); v != nil {
 		if <-v.ready; v.zone != nil {
+			if err := s.admit(v); err != nil {
+				return nil, err
+			}
 			if err := s.give(v.zone); err != nil {
 				return nil, err
 			}

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/transfer"
@@ -18,7 +21,12 @@ import (
 // for many zones at a time, but for one zone by one goroutine.
 type applier struct {
 	*ownership
-	dns string // where PowerDNS answers
+	dns    string // where PowerDNS answers
+	source *zoneSource
+	log    zerolog.Logger // of single zones
+
+	reaching sync.Mutex  // held while it is found out ...
+	reached  atomic.Bool // ... whether PowerDNS has taken a zone since it came up
 
 	taking   atomic.Int64  // zones that PowerDNS is taking
 	deleting chan struct{} // full while a zone is deleted
@@ -28,13 +36,15 @@ type applier struct {
 	aliases *aliases
 }
 
-func newApplier(api *powerdns.Client, dns, master string, cfg config.SecondaryConfig) *applier {
+func newApplier(
+	api *powerdns.Client, dns, master string, source *zoneSource, cfg config.SecondaryConfig, log zerolog.Logger,
+) *applier {
 	return &applier{
 		ownership: &ownership{
 			api: api, master: master, takeOver: cfg.TakeOver, clean: cfg.ExtraZones == config.ExtraDelete,
 			ours: map[zone.Name]time.Time{},
 		},
-		dns: dns, deleting: make(chan struct{}, 1), formers: &formers{since: map[zone.Name]time.Time{}},
+		dns: dns, source: source, log: log, deleting: make(chan struct{}, 1), formers: newFormers(),
 		purges: newPurges(api, dns), aliases: newAliases(),
 	}
 }
@@ -59,50 +69,55 @@ const (
 var errNotTaken = errors.New("PowerDNS does not take the zone")
 
 // transfer has PowerDNS take the staged version and returns when that is what it answers past its caches. before is
-// what it served until now, nil when that is not known.
+// what it served until now, nil when that is not known. After a failed attempt it is looked at what the zone is there.
 func (a *applier) transfer(ctx context.Context, v *stagedVersion, before *zone.Zone) error {
 	z := v.zone
-	created, err := a.ensureForward(ctx, z)
+	if !a.isOurs(z.Name()) {
+		a.source.guard(v, func() error { return a.formers.check(ctx, a.api, z) })
+	}
+	created, err := a.ensure(ctx, z)
 	if err != nil {
 		return err
+	}
+	if created {
+		a.source.guard(v, nil)
 	}
 	a.taking.Add(1)
 	defer a.taking.Add(-1)
 	proof := transfer.NewProof(a.dns, z, before, created)
 	for range attempts {
-		if err = a.transferOnce(ctx, v); err == nil {
-			err = proof.Await(ctx, a.crowd()*firstPause, commitTime(z))
-		}
-		if err == nil {
+		if err = a.takeOnce(ctx, v, proof); err == nil {
 			return nil
+		}
+		if errors.Is(err, errOlder) {
+			a.forget(z.Name()) // the next version is guarded, too
+			return err
 		}
 		if !errors.Is(err, errNotTaken) && !errors.Is(err, transfer.ErrNotServed) {
 			return err
 		}
-		a.forget(z.Name()) // somebody may have changed the zone's kind or master
-		if _, again := a.ensure(ctx, z.Name()); again != nil {
-			return again
+		a.forget(z.Name()) // somebody may have changed what the zone is there
+		if _, again := a.ensure(ctx, z); again != nil {
+			return fmt.Errorf("%w (%w)", again, err)
 		}
 	}
-	return err
+	return a.explain(ctx, z, err)
 }
 
-// ensureForward is ensure for taking this version, which is not to replace a newer one that PowerDNS has from elsewhere.
-func (a *applier) ensureForward(ctx context.Context, z *zone.Zone) (created bool, err error) {
-	wasOurs := a.isOurs(z.Name())
-	created, err = a.ensure(ctx, z.Name())
-	if err != nil || created || wasOurs {
-		return created, err
+// takeOnce is one attempt.
+func (a *applier) takeOnce(ctx context.Context, v *stagedVersion, proof transfer.Proof) error {
+	if err := a.transferOnce(ctx, v); err != nil {
+		return err
 	}
-	if err := a.formers.check(ctx, a.api, z); err != nil {
-		a.forget(z.Name()) // so that it is looked at again
-		return false, err
+	if err := proof.Await(ctx, a.crowd()*firstPause, commitTime(v.zone)); err != nil {
+		return err
 	}
-	return false, nil
+	a.reached.Store(true)
+	return nil
 }
 
 // crowd is how many zones PowerDNS is taking, by which everything takes longer.
-func (a *applier) crowd() time.Duration { return time.Duration(a.taking.Load()) }
+func (a *applier) crowd() time.Duration { return time.Duration(max(a.taking.Load(), 1)) }
 
 func commitTime(z *zone.Zone) time.Duration {
 	return commitPatience + time.Duration(z.Size()>>20)*commitPerMB
@@ -155,8 +170,8 @@ func (a *applier) order(ctx context.Context, name zone.Name) error {
 }
 
 func sentError(err error) error {
-	if err != nil {
+	if err != nil && !errors.Is(err, errOlder) {
 		return fmt.Errorf("%w: PowerDNS broke off the transfer: %w", errNotTaken, err)
 	}
-	return nil
+	return err
 }
