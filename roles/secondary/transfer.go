@@ -73,6 +73,9 @@ var errNotTaken = errors.New("PowerDNS does not take the zone")
 func (a *applier) transfer(ctx context.Context, v *stagedVersion, before *zone.Zone) error {
 	z := v.zone
 	if !a.isOurs(z.Name()) {
+		a.formers.add(z.Name())
+	}
+	if a.formers.has(z.Name()) {
 		a.source.guard(v, func() error { return a.formers.check(ctx, a.api, z) })
 	}
 	created, err := a.ensure(ctx, z)
@@ -80,6 +83,7 @@ func (a *applier) transfer(ctx context.Context, v *stagedVersion, before *zone.Z
 		return err
 	}
 	if created {
+		a.formers.drop(z.Name())
 		a.source.guard(v, nil)
 	}
 	a.taking.Add(1)
@@ -88,10 +92,6 @@ func (a *applier) transfer(ctx context.Context, v *stagedVersion, before *zone.Z
 	for range attempts {
 		if err = a.takeOnce(ctx, v, proof); err == nil {
 			return nil
-		}
-		if errors.Is(err, errOlder) {
-			a.forget(z.Name()) // the next version is guarded, too
-			return err
 		}
 		if !errors.Is(err, errNotTaken) && !errors.Is(err, transfer.ErrNotServed) {
 			return err
