@@ -49,19 +49,24 @@ func (f *formers) has(name zone.Name) bool {
 // errOlder means that PowerDNS would go back to an older version of a zone.
 var errOlder = errors.New("PowerDNS has a newer version than the published one")
 
-// check returns errOlder while PowerDNS has a newer version than z: the former master was faster, and what is published
-// follows. That ends after formerPatience, because serials of another master may have nothing to do with those of the
-// primary.
+// check asks PowerDNS for the zone, and judges.
 func (f *formers) check(ctx context.Context, api *powerdns.Client, z *zone.Zone) error {
 	info, err := api.Zone(ctx, z.Name())
 	if err != nil {
 		return err
 	}
+	return f.judge(info.Serial, z)
+}
+
+// judge returns errOlder while PowerDNS has a newer version, its serial, than z: the former master was faster, and what
+// is published follows. That ends after formerPatience, because serials of another master may have nothing to do with
+// those of the primary.
+func (f *formers) judge(serial uint32, z *zone.Zone) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	since := f.refused[z.Name()]
-	if info.Serial == 0 || !zone.SerialNewer(info.Serial, z.Serial()) ||
-		!since.IsZero() && time.Since(since) > formerPatience {
+	isNewer := serial != 0 && zone.SerialNewer(serial, z.Serial())
+	if !isNewer || !since.IsZero() && time.Since(since) > formerPatience {
 		delete(f.refused, z.Name())
 		return nil
 	}
@@ -69,5 +74,5 @@ func (f *formers) check(ctx context.Context, api *powerdns.Client, z *zone.Zone)
 		f.refused[z.Name()] = time.Now()
 	}
 	return fmt.Errorf("%w: zone %s, serial %d and not %d, from its former master; after %s the published one replaces it",
-		errOlder, z.Name(), info.Serial, z.Serial(), formerPatience)
+		errOlder, z.Name(), serial, z.Serial(), formerPatience)
 }
