@@ -134,7 +134,8 @@ func (r Row) secondaryAlarms(now time.Time, alarmBefore time.Duration) (wrong []
 		wrong = append(wrong, r.warning(AlarmExtra,
 			fmt.Sprintf("PowerDNS has zones that nobody published (%d), the first is %s; the role leaves these zones alone",
 				s.Extra, s.ExtraFirst),
-			`delete the zones there if they should not exist; or set secondary.extra_zones: "keep" stops this warning, `+
+			"if the zones are to be distributed, create them at the primary PowerDNS: a secondary zone there is then taken over; "+
+				`delete the zones if they should not exist; or set secondary.extra_zones: "keep" stops this warning, `+
 				`"delete" deletes the zones, where PowerDNS serves nothing else`))
 	}
 	if s := r.Secondary.SignedUntil; s != nil && s.At.Sub(now) < alarmBefore {

@@ -84,12 +84,19 @@ func (c *Client) correct(ctx context.Context, state ZoneState, want SecondaryZon
 	case byKeys:
 		return c.deleteKeys(ctx, state)
 	case byTransfer:
-		if !state.presigned() { // else the transfer removes them; they may be there under a zone that is unsigned
-			return c.SetNSEC3Param(ctx, state.Name, "")
-		}
-		return nil
+		return c.forgetNSEC3(ctx, state)
 	}
 	return fmt.Errorf("zone %s has %w: %w", state.Name, d, ErrRejected)
+}
+
+// forgetNSEC3 removes parameters of NSEC3 that PowerDNS does not look at now, and that a transfer would leave. Others
+// belong to the content that is there.
+func (c *Client) forgetNSEC3(ctx context.Context, state ZoneState) error {
+	params, narrow := state.Metadata["NSEC3PARAM"], state.Metadata["NSEC3NARROW"]
+	if state.presigned() && len(params) > 0 || len(params)+len(narrow) == 0 {
+		return nil
+	}
+	return c.SetNSEC3Param(ctx, state.Name, "")
 }
 
 // deleteMetadata deletes one kind of metadata. ErrRejected: the API of this release does not let one.

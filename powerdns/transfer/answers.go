@@ -79,9 +79,12 @@ func answerable(name zone.Name) bool {
 	return true
 }
 
-// judgeDenial looks at how a signed zone proves that there is nothing.
+// judgeDenial looks at how it is proven that there is nothing: an unsigned zone proves nothing.
 func judgeDenial(apex zone.Apex, is Answer) string {
-	if want := denialBy(apex); want != "" && denialBy(is.Authority) != want {
+	switch want := denialBy(apex); {
+	case want == "" && denialBy(is.Authority) != "":
+		return "a proof that nobody published"
+	case denialBy(is.Authority) != want:
 		return fmt.Sprintf("a proof by %q instead of %q; set zone-metadata-cache-ttl=0 in PowerDNS here",
 			denialBy(is.Authority), want)
 	}
@@ -118,6 +121,8 @@ func judgeData(z *zone.Zone, q zone.Question, want zone.Reply, is Answer) string
 		return "no records"
 	case !sameContent(records, want.Records):
 		return "other records"
+	case !z.Signed() && len(covering(is.Answer, q.Name, q.Type)) > 0:
+		return "signatures that nobody published"
 	case z.Signed() && !sameContent(covering(is.Answer, q.Name, q.Type), want.Signatures):
 		return "other signatures"
 	}

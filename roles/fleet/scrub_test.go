@@ -1,6 +1,7 @@
 package fleet_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -33,6 +34,26 @@ func TestChangesThatNoSerialShows(t *testing.T) {
 	}
 	i.eventually("repaired", i.allSame)
 	i.verify(signed)
+
+	keyed := numbered("scrubbed", 8)
+	i.atSecondaries("PUT", "/zones/"+signed.ID(), `{"nsec3param":"1 0 0 ab","soa_edit":""}`)
+	i.atSecondaries("POST", "/zones/"+keyed.ID()+"/cryptokeys", `{"keytype":"csk","active":true}`)
+	for _, s := range i.Secondaries {
+		edge, err := s.Client()
+		must.OK(t, err)
+		for _, changed := range []zone.Name{signed, keyed} {
+			i.eventually("put right", func(ctx context.Context) error {
+				state, err := edge.ZoneState(ctx, changed)
+				if len(state.Keys) > 0 || len(state.Metadata["NSEC3PARAM"]) > 0 || state.Metadata["SOA-EDIT"][0] != "NONE" {
+					err = fmt.Errorf("it is %+v", state)
+				}
+				return err
+			})
+		}
+	}
+	i.eventually("served", i.allSame)
+	i.sameAnswers(signed)
+	i.sameAnswers(keyed)
 
 	name := numbered("scrubbed", 9)
 	before := i.serial(name)

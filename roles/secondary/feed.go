@@ -15,13 +15,24 @@ type feedState struct {
 
 	// Under mu.
 	created time.Time // when the feed was created
+	opened  time.Time // when this process began to receive from it, last
 	refeed  time.Time // see health.Presence; zero: nothing is asked for
 }
 
 func (f *feedState) open(created, refeed time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.created, f.refeed = created, refeed
+	f.created, f.refeed, f.opened = created, refeed, time.Now()
+}
+
+// following returns since when states are received, now when they are not.
+func (f *feedState) following() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.opened.IsZero() {
+		return time.Now()
+	}
+	return f.opened
 }
 
 // requestAll asks for all states again.

@@ -29,13 +29,13 @@ type reviewed struct {
 	mu sync.Mutex
 
 	// Under mu.
-	found findings
+	found   findings
+	foreign foreign
 }
 
 // findings are what a review found. Its maps and slices are never changed.
 type findings struct {
 	extra    map[zone.Name]uint32 // what PowerDNS has besides, with serials: zones of this role that nobody published
-	foreign  []zone.Name          // zones that others made, in order
 	signed   *health.SignedUntil  // the first end of signatures
 	warnings []string             // settings of PowerDNS that are not as a secondary needs them
 }
@@ -58,6 +58,18 @@ func (r *reviewed) update(change func(*findings)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	change(&r.found)
+}
+
+func (r *reviewed) noteForeign(names []zone.Name, known map[zone.Name]bool, at time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.foreign.review(names, known, at)
+}
+
+func (r *reviewed) unclaimed(following time.Time) []zone.Name {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.foreign.unclaimed(time.Now(), following)
 }
 
 // keepReviewing finds what was changed in PowerDNS bypassing this role.
@@ -111,7 +123,7 @@ func (s *Secondary) review(ctx context.Context) error {
 	}
 	s.warn(unfit)
 	missing, known := s.compare(s.applier.adopt(zones, begin), parked, begin)
-	s.noteExtra(zones, known)
+	s.noteExtra(zones, known, begin)
 	if len(missing) > 0 {
 		s.Log.Warn().Int("zones", len(missing)).
 			Msg("PowerDNS lacks zones or has older versions, refilling it from the store")
@@ -148,7 +160,7 @@ func (s *Secondary) warn(unfit []string) {
 
 // noteExtra notes what PowerDNS has besides: zones of this role that nobody published, and, as foreign, those of
 // others.
-func (s *Secondary) noteExtra(zones []powerdns.ZoneInfo, known map[zone.Name]bool) {
+func (s *Secondary) noteExtra(zones []powerdns.ZoneInfo, known map[zone.Name]bool, at time.Time) {
 	extra := map[zone.Name]uint32{}
 	var foreign []zone.Name
 	for _, info := range zones {
@@ -162,8 +174,8 @@ func (s *Secondary) noteExtra(zones []powerdns.ZoneInfo, known map[zone.Name]boo
 			extra[info.Name] = info.Serial
 		}
 	}
-	slices.Sort(foreign)
-	s.reviewed.update(func(f *findings) { f.extra, f.foreign = extra, foreign })
+	s.reviewed.update(func(f *findings) { f.extra = extra })
+	s.reviewed.noteForeign(foreign, known, at)
 }
 
 // compare takes what PowerDNS lists as the truth about what it serves, but for what was applied since the listing

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"pdns-distribute/health"
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/store"
 	"pdns-distribute/powerdns/transfer"
+	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/checkpoint"
 	"pdns-distribute/roles/config"
 	"pdns-distribute/roles/node"
@@ -115,8 +117,8 @@ func (s *Secondary) describe(p *health.Presence) {
 	p.Zones, p.PowerDNS = s.held.count(), s.powerdns.RunningVersion()
 	p.Secondary.LastApplied, p.Secondary.LastZone = s.held.last()
 	p.Warnings, p.Secondary.SignedUntil = found.warnings, found.signed
-	if len(found.foreign) > 0 && s.cfg.ExtraZones == config.ExtraReport {
-		p.Secondary.Extra, p.Secondary.ExtraFirst = len(found.foreign), found.foreign[0]
+	if foreign := s.unclaimed(); len(foreign) > 0 && s.cfg.ExtraZones == config.ExtraReport {
+		p.Secondary.Extra, p.Secondary.ExtraFirst = len(foreign), foreign[0]
 	}
 	if p.Repaired = s.store.Damage(); p.Repaired != "" {
 		p.RepairedAt = s.Started
@@ -125,4 +127,10 @@ func (s *Secondary) describe(p *health.Presence) {
 	if s.judge != nil {
 		p.Secondary.Checkpoint = presenceOf(s.judge.Verdict())
 	}
+}
+
+// unclaimed are zones of PowerDNS that others made, and that nobody is going to publish.
+func (s *Secondary) unclaimed() []zone.Name {
+	names := s.reviewed.unclaimed(s.feed.following())
+	return slices.DeleteFunc(names, func(name zone.Name) bool { _, held := s.held.get(name); return held || s.jobs.Has(name) })
 }
