@@ -82,7 +82,7 @@ func sameRecords(a, b []zone.Record) bool {
 // first is the pause behind the first question: the fewer zones are on their way the sooner PowerDNS is done with one.
 func (p Proof) Await(ctx context.Context, first, patience time.Duration) error {
 	deadline := time.Now().Add(patience)
-	for pause := first; ; pause = min(pause*3/2, 100*time.Millisecond) {
+	for next := first; ; next = longer(next) {
 		err := p.check(ctx)
 		if err == nil || ctx.Err() != nil {
 			return errors.Join(err, ctx.Err())
@@ -90,11 +90,30 @@ func (p Proof) Await(ctx context.Context, first, patience time.Duration) error {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("%w after %s: %w", ErrNotServed, patience, err)
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pause):
+		if err := pause(ctx, next); err != nil {
+			return err
 		}
+	}
+}
+
+// longer is the next pause. What is done within a few milliseconds is found within a quarter of its time.
+func longer(pause time.Duration) time.Duration {
+	if pause < timerStep {
+		return pause * 5 / 4
+	}
+	return min(pause*3/2, 100*time.Millisecond)
+}
+
+// timerStep is what Go's timers come late by while nothing else goes on: the runtime waits for sockets in whole
+// milliseconds (go 1.26, netpoll by epoll).
+const timerStep = time.Millisecond
+
+func pauseByTimer(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
 	}
 }
 

@@ -58,8 +58,9 @@ const (
 	firstPatience = 30 * time.Millisecond
 	lastPatience  = 2 * time.Second
 
-	// Between the first two questions for the new answer, for each zone on its way.
-	firstPause = 500 * time.Microsecond
+	// Between the first two questions for the new answer: of a zone that is on its way alone, and of several, for each.
+	firstPauseAlone = 200 * time.Microsecond
+	firstPause      = 500 * time.Microsecond
 
 	// From the last message to the new answer, and for each MB of the zone commitPerMB more.
 	commitPatience = 3 * time.Second
@@ -72,19 +73,9 @@ var errNotTaken = errors.New("PowerDNS does not take the zone")
 // what it served until now, nil when that is not known. After a failed attempt it is looked at what the zone is there.
 func (a *applier) transfer(ctx context.Context, v *stagedVersion, before *zone.Zone) error {
 	z := v.zone
-	if !a.isOurs(z.Name()) {
-		a.formers.add(z.Name())
-	}
-	if a.formers.has(z.Name()) {
-		a.source.guard(v, func() error { return a.formers.check(ctx, a.api, z) })
-	}
-	created, err := a.ensure(ctx, z)
+	created, err := a.ensureForward(ctx, v)
 	if err != nil {
 		return err
-	}
-	if created {
-		a.formers.drop(z.Name())
-		a.source.guard(v, nil)
 	}
 	a.taking.Add(1)
 	defer a.taking.Add(-1)
@@ -104,12 +95,28 @@ func (a *applier) transfer(ctx context.Context, v *stagedVersion, before *zone.Z
 	return a.explain(ctx, z, err)
 }
 
+// ensureForward is ensure, and lets PowerDNS take no older version than it has of a zone that comes from elsewhere.
+func (a *applier) ensureForward(ctx context.Context, v *stagedVersion) (created bool, err error) {
+	name := v.zone.Name()
+	if !a.isOurs(name) {
+		a.formers.add(name)
+	}
+	if a.formers.has(name) {
+		a.source.guard(v, func() error { return a.formers.check(ctx, a.api, v.zone) })
+	}
+	if created, err = a.ensure(ctx, v.zone); created {
+		a.formers.drop(name)
+		a.source.guard(v, nil)
+	}
+	return created, err
+}
+
 // takeOnce is one attempt.
 func (a *applier) takeOnce(ctx context.Context, v *stagedVersion, proof transfer.Proof) error {
 	if err := a.transferOnce(ctx, v); err != nil {
 		return err
 	}
-	if err := proof.Await(ctx, a.crowd()*firstPause, commitTime(v.zone)); err != nil {
+	if err := proof.Await(ctx, a.firstPause(), commitTime(v.zone)); err != nil {
 		return err
 	}
 	a.reached.Store(true)
@@ -118,6 +125,13 @@ func (a *applier) takeOnce(ctx context.Context, v *stagedVersion, proof transfer
 
 // crowd is how many zones PowerDNS is taking, by which everything takes longer.
 func (a *applier) crowd() time.Duration { return time.Duration(max(a.taking.Load(), 1)) }
+
+func (a *applier) firstPause() time.Duration {
+	if crowd := a.crowd(); crowd > 1 {
+		return crowd * firstPause
+	}
+	return firstPauseAlone
+}
 
 func commitTime(z *zone.Zone) time.Duration {
 	return commitPatience + time.Duration(z.Size()>>20)*commitPerMB
