@@ -171,10 +171,10 @@ with NOTIFY and AXFR. Without --confirm it changes nothing: it says what it woul
 master for each zone. A zone that the master does not have, or has in an older version than is
 served here, does not leave, and is named with the reason; then it ends with 3.
 
-With --confirm the role has to be stopped. The first zone goes alone: if PowerDNS cannot transfer
-it, no other is changed. Zones are served all the time. Interrupted or killed, it is run again. In
-the end the role's copy of the zones is removed. Whoever changes their mind starts the role again,
-which takes the zones back.
+With --confirm the role has to be stopped. The first zones go alone: if PowerDNS cannot transfer
+three of them, no other is changed. Zones are served all the time. Interrupted or killed, it is
+run again. In the end the role's copy of the zones is removed. Whoever changes their mind starts
+the role again, which takes the zones back.
 
 docs/migrate.md says what the master needs.
 

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"pdns-distribute/health"
@@ -107,11 +109,8 @@ func (l *leaving) checkKey(ctx context.Context) error {
 // preview shows what leave would do, and which zones the masters do not have as they are here.
 func (l *leaving) preview(ctx context.Context) error {
 	zones, others, err := l.find(ctx, nil)
-	if err != nil {
+	if err != nil || l.nothingToDo(zones, others) {
 		return err
-	}
-	if l.nothingToDo(zones, others) {
-		return nil
 	}
 	fmt.Fprintf(l.out, "With --confirm, %d zones of PowerDNS become secondaries of %s, and are transferred from there.\n",
 		len(zones), l.target())
@@ -179,20 +178,27 @@ func (l *leaving) keepRoleOut() (known map[zone.Name]bool, release func(), err e
 }
 
 // find returns the zones that leave: those that PowerDNS takes from the role, and of the known ones those that an
-// earlier run turned and perhaps did not see transferred. others is how many zones PowerDNS has besides.
+// earlier run turned and perhaps did not see transferred. others is how many zones PowerDNS has besides. Known zones
+// that PowerDNS lacks are named: nobody creates them there any more.
 func (l *leaving) find(ctx context.Context, known map[zone.Name]bool) (zones []powerdns.ZoneInfo, others int, err error) {
 	all, err := l.api.Zones(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
 	var turned []powerdns.ZoneInfo
+	lacking := maps.Clone(known)
 	for _, z := range all {
+		delete(lacking, z.Name)
 		switch {
 		case z.TransferredOnlyFrom(l.role):
 			zones = append(zones, z)
 		case known[z.Name] && z.TransferredOnlyFrom(l.masters...):
 			turned = append(turned, z)
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(lacking)) {
+		fmt.Fprintf(l.out, "%s is published, and PowerDNS here does not have it; to create it, run: "+
+			"pdnsutil create-secondary-zone %s %s\n", name, name, strings.Join(l.masters, " "))
 	}
 	zones = append(zones, turned...)
 	return zones, len(all) - len(zones), nil

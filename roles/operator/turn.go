@@ -31,7 +31,7 @@ const (
 	firstLook  = 10 * time.Millisecond
 )
 
-// failures are the zones that do not leave, with the reasons. It is safe for concurrent use only by [leaving.each].
+// failures are the zones that do not leave, with the reasons.
 type failures map[zone.Name]error
 
 // each calls do for zones, several at a time, and adds those that fail.
@@ -129,7 +129,8 @@ func (l *leaving) turn(ctx context.Context, z powerdns.ZoneInfo) error {
 		"allow-axfr-ips and the TSIG key", l.target(), leavePatience)
 }
 
-// checkedSince reports whether PowerDNS transfers the zone soon: then it notes that it has checked the zone.
+// checkedSince reports whether PowerDNS has transferred the zone, or found it fresh, since. It looks until the order is to
+// be repeated.
 func (l *leaving) checkedSince(ctx context.Context, before powerdns.ZoneInfo) (bool, error) {
 	for pause := firstLook; pause < orderPause; pause *= 2 {
 		now, err := l.api.Zone(ctx, before.Name)

@@ -11,38 +11,51 @@ import (
 	"pdns-distribute/powerdns/zone"
 )
 
-// formerPatience is how long a version that is newer than the published one keeps a zone from being taken over.
-const formerPatience = 5 * time.Second
+const (
+	// formerPatience is how long a version that is newer than the published one keeps that out.
+	formerPatience = 5 * time.Second
 
-// formers are zones that PowerDNS has from elsewhere, mostly from the master that it had before, and not from here yet.
-// It is safe for concurrent use.
+	// formerLinger is how long PowerDNS may still transfer a zone from its former master: it notes the master with the
+	// order, which waits for its turn (4.7.3).
+	formerLinger = time.Minute
+)
+
+// formers are the zones that PowerDNS had from elsewhere a moment ago, mostly from the master that it had before. It is
+// safe for concurrent use.
 type formers struct {
 	mu sync.Mutex
 
 	// Under mu.
-	refused map[zone.Name]time.Time // since when PowerDNS is refused an older version, zero if it is not
+	zones map[zone.Name]former
 }
 
-func newFormers() *formers { return &formers{refused: map[zone.Name]time.Time{}} }
+type former struct {
+	until   time.Time
+	refused time.Time // since when PowerDNS is refused an older version, zero if it is not
+}
+
+func newFormers() *formers { return &formers{zones: map[zone.Name]former{}} }
 
 func (f *formers) add(name zone.Name) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if _, is := f.refused[name]; !is {
-		f.refused[name] = time.Time{}
-	}
+	f.zones[name] = former{time.Now().Add(formerLinger), f.zones[name].refused}
 }
 
 func (f *formers) drop(name zone.Name) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.refused, name)
+	delete(f.zones, name)
 }
 
 func (f *formers) has(name zone.Name) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	_, is := f.refused[name]
+	was, is := f.zones[name]
+	if is && time.Now().After(was.until) {
+		delete(f.zones, name)
+		return false
+	}
 	return is
 }
 
@@ -64,14 +77,17 @@ func (f *formers) check(ctx context.Context, api *powerdns.Client, z *zone.Zone)
 func (f *formers) judge(serial uint32, z *zone.Zone) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	since := f.refused[z.Name()]
-	isNewer := serial != 0 && zone.SerialNewer(serial, z.Serial())
-	if !isNewer || !since.IsZero() && time.Since(since) > formerPatience {
-		delete(f.refused, z.Name())
+	was := f.zones[z.Name()]
+	switch isNewer := serial != 0 && zone.SerialNewer(serial, z.Serial()); {
+	case !isNewer:
+		f.zones[z.Name()] = former{until: was.until}
 		return nil
-	}
-	if since.IsZero() {
-		f.refused[z.Name()] = time.Now()
+	case was.refused.IsZero():
+		was.refused = time.Now()
+		f.zones[z.Name()] = was
+	case time.Since(was.refused) > formerPatience:
+		delete(f.zones, z.Name())
+		return nil
 	}
 	return fmt.Errorf("%w: zone %s, serial %d and not %d, from its former master; after %s the published one replaces it",
 		errOlder, z.Name(), serial, z.Serial(), formerPatience)

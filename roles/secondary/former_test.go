@@ -22,13 +22,16 @@ func TestFormerVersion(t *testing.T) {
 			f := newFormers()
 			f.add(z.Name())
 			for range 2 { // a second version meets the same
-				if err := f.judge(c.serial, z); errors.Is(err, errOlder) != c.kept || f.has(z.Name()) != c.kept {
+				if err := f.judge(c.serial, z); errors.Is(err, errOlder) != c.kept || !f.has(z.Name()) {
 					t.Errorf("serial %d in place of %d: %v", c.serial, z.Serial(), err)
 				}
 			}
 			time.Sleep(formerPatience + 1)
-			if err := f.judge(c.serial, z); err != nil || f.has(z.Name()) {
+			if err := f.judge(c.serial, z); err != nil || f.has(z.Name()) == c.kept {
 				t.Errorf("serial %d after %s: %v", c.serial, formerPatience, err)
+			}
+			if time.Sleep(formerLinger); f.has(z.Name()) {
+				t.Errorf("serial %d: it counts for longer than %s", c.serial, formerLinger)
 			}
 		})
 	}
