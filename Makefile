@@ -49,9 +49,9 @@ test-quick: ## the tests that need no PowerDNS, in less than a minute, without t
 	@go test -short -skip '^TestMemory' -parallel 8 -json $(LONG) $$(go list ./... | grep -vxF "$$(printf '%s\n' $(LONG))") | go run ./.ci/count -quiet
 
 .PHONY: torture
-torture: setup ## 3,000 zones at once, then changes of every kind for DURATION (10m) under questions: nothing former is answered once it is said to be served
+torture: setup ## 3,000 zones at once, changes beside a fill, then changes of every kind for DURATION (10m) under questions: nothing former is answered once it is said to be served
 	TORTURE=$(DURATION) go test -count=1 -timeout 0 -run '^TestEarlyAnswer$$' ./proxy
-	TORTURE=$(DURATION) go test -tags campaign -count=1 -timeout 0 -run '^(TestTorture|TestThousandsOfZones)$$' -v ./roles/fleet
+	TORTURE=$(DURATION) go test -tags campaign -count=1 -timeout 0 -run '^(TestTorture|TestThousandsOfZones|TestChangesPassAFill)$$' -v ./roles/fleet
 
 .PHONY: test-damage
 test-damage: ## damage each file of a broker's and a secondary's store in each way, DAMAGE_ROUNDS (2) times by seed; takes half an hour

@@ -73,7 +73,7 @@ func (g *target) requestsOfSecondary(id string) []message {
 // listened are subjects that the broker or a node listens to, or that a stream stores.
 func (g *target) listened() (list []string) {
 	list = []string{
-		"pdns.zone.example.a", "pdns.zone.evil", g.blob, "pdns.coming.primary1", "pdns.settled.primary1", "pdns.forgotten.primary1", "pdns.confirm", "pdns.ask",
+		"pdns.zone.example.a", "pdns.zone.evil", g.blob, "pdns.coming.primary1", "pdns.published.primary1", "pdns.settled.primary1", "pdns.forgotten.primary1", "pdns.confirm", "pdns.ask",
 		"$KV.pdns_lease.health", "P.API.$KV.pdns_lease.health",
 		"_INBOX_primary2.pull", "_INBOX_health2.pull", "_INBOX_sec2.pull", "_INBOX_proxy2.x",
 		"$JS.API.STREAM.DELETE.PDNS_ZONE", "$JS.API.STREAM.PURGE.PDNS_ZONE", "$JS.API.CONSUMER.DELETE.PDNS_ZONE.sec2", "$JS.API.CONSUMER.RESET.PDNS_ZONE.sec2",

@@ -20,9 +20,9 @@ func TestStolenNodeListens(t *testing.T) {
 			"pdns.status.*.*", "pdns.applied.sec2", "pdns.settled.*", "pdns.check.*.sec2", "pdns.check.*.*", "pdns.check.sec1.*", "P.API.>", "pdns.status.secondary.sec1",
 			"pdns.leader.*.*", "pdns.checked.>",
 		},
-		"proxy1": {"pdns.coming.*", "pdns.checkpoint.*", "pdns.check.*.sec1", "pdns.ask.*.*", "pdns.checked.*", "pdns.checked.>", "pdns.*.*", "pdns.*.*.*", "pdns.leader.*.*", "_INBOX_health2.>"},
+		"proxy1": {"pdns.coming.*", "pdns.published.*", "pdns.checkpoint.*", "pdns.check.*.sec1", "pdns.ask.*.*", "pdns.checked.*", "pdns.checked.>", "pdns.*.*", "pdns.*.*.*", "pdns.leader.*.*", "_INBOX_health2.>"},
 		"health1": {
-			"pdns.coming.*", "pdns.check.*.*", "pdns.ask.*.*", "pdns.touch.health.*.>", "P.API.>", "P.API.CONSUMER.MSG.NEXT.>", "P.API.$KV.>", "pdns.*.*", "pdns.*.*.*",
+			"pdns.coming.*", "pdns.published.*", "pdns.check.*.*", "pdns.ask.*.*", "pdns.touch.health.*.>", "P.API.>", "P.API.CONSUMER.MSG.NEXT.>", "P.API.$KV.>", "pdns.*.*", "pdns.*.*.*",
 			"_INBOX_health2.x",
 		},
 	} {
@@ -38,7 +38,7 @@ func TestStolenNodeListens(t *testing.T) {
 		for by, list := range map[string][]string{
 			"primary1": {
 				"pdns.zone.example.a", "pdns.touch.primary.primary1.example.b", "pdns.leader.primary.primary1", "pdns.forget.primary.primary1",
-				"pdns.confirm.primary.primary1", "pdns.coming.primary1", "pdns.settled.primary1", "pdns.forgotten.primary1", "pdns.ask.primary.primary1", "_INBOX_primary1.x",
+				"pdns.confirm.primary.primary1", "pdns.coming.primary1", "pdns.published.primary1", "pdns.settled.primary1", "pdns.forgotten.primary1", "pdns.ask.primary.primary1", "_INBOX_primary1.x",
 			},
 			"health2": {"pdns.check.health2.sec2", "pdns.leader.health.health2", "pdns.touch.health.health2.example.b", "P.API.$KV.pdns_lease.health", "_INBOX_health2.x"},
 			"sec2":    {"pdns.applied.sec2", "pdns.checked.sec2"},

@@ -18,7 +18,7 @@ import (
 func TestForgedNoticesAreIgnored(t *testing.T) {
 	t.Parallel()
 	for id, replies := range map[string][]string{
-		"sec1":   {"pdns.coming.primary1", "pdns.ask.primary.primary1", "pdns.ask.proxy.proxy2", "pdns.check.health2.sec2"},
+		"sec1":   {"pdns.coming.primary1", "pdns.published.primary1", "pdns.ask.primary.primary1", "pdns.ask.proxy.proxy2", "pdns.check.health2.sec2"},
 		"proxy1": {"pdns.applied.sec1", "pdns.settled.primary1", "pdns.status.secondary.sec1", "pdns.status.primary.primary1"},
 		"health1": {
 			"pdns.applied.sec1", "pdns.checked.sec1", "pdns.settled.primary1", "pdns.forgotten.primary1", "pdns.leader.primary.primary1",

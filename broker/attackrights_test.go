@@ -108,7 +108,7 @@ func (g *target) apiOfAll() (list []message) {
 
 // permitted is what of the JetStream API a node may use.
 var permitted = map[string][]string{
-	"sec1":   {"P.API.CONSUMER.INFO.PDNS_ZONE.sec1", "P.API.CONSUMER.MSG.NEXT.PDNS_ZONE.sec1"},
+	"sec1":   {"P.API.CONSUMER.INFO.PDNS_ZONE.sec1", "P.API.CONSUMER.MSG.NEXT.PDNS_ZONE.sec1", "P.API.DIRECT.GET.PDNS_ZONE.pdns.zone.example.a"},
 	"proxy1": {"P.API.DIRECT.GET.PDNS_STATUS"},
 	"health1": {
 		"P.API.DIRECT.GET.PDNS_STATUS", "P.API.STREAM.INFO.*", "P.API.STREAM.INFO.PDNS_ZONE", "P.API.STREAM.INFO.PDNS_TOUCH", "P.API.STREAM.INFO.PDNS_BLOB",
@@ -152,18 +152,18 @@ func (g *target) foreignAcks() (list []string) {
 func noStolenNode() (list []message) {
 	subjects := []string{
 		"pdns.zone.example.a", "pdns.zone.new", "pdns.zone.=", "pdns.zone.>", "pdns.zone.*.a", "pdns.zone", "pdns.>", "pdns.*.*.*", ">", "*",
-		"pdns.blob." + strings.Repeat("0", 64), "pdns.confirm", "pdns.leader", "pdns.forget", "pdns.coming", "pdns.settled", "pdns.ask", "pdns.sweep",
+		"pdns.blob." + strings.Repeat("0", 64), "pdns.confirm", "pdns.leader", "pdns.forget", "pdns.coming", "pdns.published", "pdns.settled", "pdns.ask", "pdns.sweep",
 		"pdns.status.sec1", "pdns.status.*", "pdns.status.>", "pdns.status.secondary.sec1.x", "pdns.status.proxy.proxy1.x", "pdns.status.health.health1.x",
 		"pdns.status..sec1", "pdns.status.secondary.SEC1", "pdns.touch.example.a", "pdns.touch.>", "pdns.touch.proxy.>", "pdns.touch.proxy.proxy1", "pdns.touch.health.health1",
 		"pdns.applied.*", "pdns.applied.>", "pdns.applied.sec1.x", "pdns.checked.*", "pdns.check.sec2", "pdns.check.>", "pdns.check.health1.sec2.x", "pdns.check.sec2.health1",
-		"pdns.settled.*", "pdns.coming.*", "pdns.checkpoint.*", "pdns.forgotten.*",
+		"pdns.settled.*", "pdns.coming.*", "pdns.published.*", "pdns.checkpoint.*", "pdns.forgotten.*",
 		"$KV.pdns_lease.health", "$KV.pdns_lease.other", "P.API.$KV.pdns_lease.other", "P.API.$KV.pdns_lease.>", "$O.x.C.y",
 		"_INBOX_sec2.x", "_INBOX_proxy2.x", "_INBOX_primary1.x", "_INBOX.x", "$SYS.REQ.SERVER.PING", "$SYS.REQ.USER.INFO",
 		"$SYS.REQ.ACCOUNT.CORE.CONNZ", "$SYS.REQ.CLAIMS.UPDATE", "$SYS.REQ.SERVER.test.RELOAD", "$SRV.PING", "$JS.FC.PDNS_ZONE.sec2.x", "$JS.FC._.A.PDNS_ZONE.sec2.x",
 		"$JS.SNAPSHOT.ACK.x", "$NRG.x", "$GR.x", "_GR_.x.y.z", "$MQTT.sub.x", "$LDS.x", "evil",
 	}
 	for _, node := range []string{"sec2", "health2", "proxy2", "primary1", "*", ">"} {
-		subjects = append(subjects, "pdns.applied."+node, "pdns.checked."+node, "pdns.settled."+node, "pdns.coming."+node, "pdns.checkpoint."+node, "pdns.forgotten."+node, "pdns.check."+node+".sec1")
+		subjects = append(subjects, "pdns.applied."+node, "pdns.checked."+node, "pdns.settled."+node, "pdns.coming."+node, "pdns.published."+node, "pdns.checkpoint."+node, "pdns.forgotten."+node, "pdns.check."+node+".sec1")
 		for _, role := range append(broker.Roles, "*", "evil") {
 			as := string(role) + "." + node
 			subjects = append(subjects, "pdns.status."+as, "pdns.touch."+as+".example.a", "pdns.sweep."+as, "pdns.ask."+as, "pdns.leader."+as, "pdns.confirm."+as, "pdns.forget."+as)
@@ -185,7 +185,7 @@ func inOtherRoles(id string) (list []message) {
 			list = append(list, message{subject: subject, data: "forged"})
 		}
 	}
-	for _, prefix := range []string{"pdns.applied.", "pdns.checked.", "pdns.settled.", "pdns.coming.", "pdns.forgotten."} {
+	for _, prefix := range []string{"pdns.applied.", "pdns.checked.", "pdns.settled.", "pdns.coming.", "pdns.published.", "pdns.forgotten."} {
 		list = append(list, message{subject: prefix + id, data: "forged"})
 	}
 	return slices.DeleteFunc(list, func(m message) bool { return owns(id, m.subject) })
@@ -197,7 +197,7 @@ func TestStolenNodeIsRefused(t *testing.T) {
 	for id, also := range map[string][]message{
 		"sec1": {
 			{subject: "pdns.check.sec1.sec2"}, {subject: "pdns.check.health1.sec2"}, {subject: "P.API.DIRECT.GET.PDNS_STATUS"}, {subject: "P.API.$KV.pdns_lease.health"},
-			{subject: "P.API.DIRECT.GET.PDNS_BLOB", data: `{"seq":1}`}, {subject: "$JS.API.DIRECT.GET.PDNS_BLOB." + g.blob}, {subject: "_R_.x.y"}, {subject: "_INBOX_health2.x"},
+			{subject: "P.API.DIRECT.GET.PDNS_BLOB", data: `{"seq":1}`}, {subject: "P.API.DIRECT.GET.PDNS_ZONE", data: `{"seq":1}`}, {subject: "$JS.API.DIRECT.GET.PDNS_BLOB." + g.blob}, {subject: "_R_.x.y"}, {subject: "_INBOX_health2.x"},
 		},
 		"proxy1": {
 			{subject: "pdns.check.proxy1.sec2"}, {subject: "pdns.check.health1.sec2"}, {subject: "P.API.DIRECT.GET.PDNS_BLOB." + g.blob}, {subject: "P.API.$KV.pdns_lease.health"},
@@ -250,7 +250,7 @@ func TestAttacksWouldBeSeen(t *testing.T) {
 			{subject: "pdns.zone.example.a", data: "forged"}, {subject: "pdns.blob." + strings.Repeat("0", 64)},
 			{subject: "pdns.touch.primary.primary1.example.new"}, {subject: "pdns.sweep.primary.primary1"}, {subject: "pdns.ask.primary.primary1"},
 			{subject: "pdns.confirm.primary.primary1"}, {subject: "pdns.forget.primary.primary1", data: "sec2"}, {subject: "pdns.leader.primary.primary1"},
-			{subject: "pdns.coming.primary1"}, {subject: "pdns.settled.primary1", data: "forged"}, {subject: "pdns.forgotten.primary1", data: "sec2"},
+			{subject: "pdns.coming.primary1"}, {subject: "pdns.published.primary1"}, {subject: "pdns.settled.primary1", data: "forged"}, {subject: "pdns.forgotten.primary1", data: "sec2"},
 			{subject: "pdns.status.primary.primary1", header: nats.Header{"Nats-Trace-Dest": {"_INBOX_primary2.x"}}},
 			{subject: g.inHand["PDNS_TOUCH"], data: "+ACK"},
 			api("CONSUMER.MSG.NEXT.PDNS_ZONE.sec2", "1"),

@@ -247,21 +247,27 @@ func newMessage(d delivery) (Message, *jetstream.MsgMetadata, error) {
 }
 
 // Ack says that the message is done with.
-func (m Message) Ack() error { return m.reply(m.hold.Ack) }
+func (m Message) Ack() error { return m.reply(delivery.Ack) }
 
 // Nak asks for the message to be delivered again after the pause.
 func (m Message) Nak(pause time.Duration) error {
-	return m.reply(func() error { return m.hold.NakWithDelay(pause) })
+	return m.reply(func(d delivery) error { return d.NakWithDelay(pause) })
 }
 
 // InProgress asks for another AckWait.
-func (m Message) InProgress() error { return m.reply(m.hold.InProgress) }
+func (m Message) InProgress() error { return m.reply(delivery.InProgress) }
 
-func (m Message) reply(send func() error) error {
+// Delivered reports whether the broker waits for an acknowledgement.
+func (m Message) Delivered() bool { return m.hold.Msg != nil }
+
+func (m Message) reply(send func(delivery) error) error {
+	if !m.Delivered() {
+		return nil
+	}
 	if m.hold.stale() {
 		return ErrGone
 	}
-	return explain(send())
+	return explain(send(m.hold))
 }
 
 // ephemeral is the configuration of a consumer that only reads, headers without bodies, from a sequence on.

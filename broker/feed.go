@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"pdns-distribute/powerdns/zone"
 )
 
 // FeedMsg is a state delivered to a secondary.
@@ -77,6 +80,58 @@ func newFeedMsg(d delivery) (FeedMsg, error) {
 		err = nil
 	}
 	return FeedMsg{Message: hold, StateMsg: state}, err
+}
+
+// How often a replica that has not got a state yet is asked again, and after which pause.
+const (
+	fetchAttempts = 10
+	fetchPause    = 20 * time.Millisecond
+)
+
+// FetchState reads a zone's newest state past the feed, which was created then; it has at least the sequence.
+// ErrNotFound: there is none, or no replica had it within 200 ms. It is no delivery: there is nothing to acknowledge,
+// and the feed delivers the state in its turn. Secondaries.
+func (c *Conn) FetchState(ctx context.Context, name zone.Name, seq uint64, feed time.Time) (m FeedMsg, err error) {
+	subject, err := zoneSubject(statePrefix, name)
+	if err != nil {
+		return FeedMsg{}, err
+	}
+	for range fetchAttempts {
+		m, err = c.fetchState(ctx, subject)
+		if err == nil && m.Seq >= seq {
+			m.seq, m.hold.from = m.Seq, feed.UnixNano()
+			return m, nil
+		}
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			break
+		}
+		err = ErrNotFound
+		select {
+		case <-ctx.Done():
+			return FeedMsg{}, context.Cause(ctx)
+		case <-time.After(fetchPause):
+		}
+	}
+	return FeedMsg{}, fmt.Errorf("fetch state of zone %s: %w", name, err)
+}
+
+func (c *Conn) fetchState(ctx context.Context, subject string) (FeedMsg, error) {
+	msg, err := c.request(ctx, "DIRECT.GET."+stateStream+"."+subject, nil)
+	if err == nil {
+		err = directError(msg)
+	}
+	if err != nil {
+		return FeedMsg{}, err
+	}
+	seq, err := strconv.ParseUint(msg.Header.Get(jetstream.SequenceHeader), 10, 64)
+	if err != nil {
+		return FeedMsg{}, fmt.Errorf("%w: sequence of %s", ErrCorrupt, subject)
+	}
+	state, err := newState(msg.Header.Get(jetstream.SubjectHeader), seq, msg.Header, msg.Data)
+	if errors.Is(err, errHeader) {
+		err = nil // as newFeedMsg
+	}
+	return FeedMsg{StateMsg: state}, err
 }
 
 // ProvisionFeed makes a secondary's feed unless it exists, with as many replicas as the states have. One that exists

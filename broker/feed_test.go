@@ -107,6 +107,43 @@ func TestFeedInOrder(t *testing.T) {
 	}
 }
 
+// A state can be had before its turn; the feed delivers it in its turn all the same, as the same one.
+func TestFetchState(t *testing.T) {
+	t.Parallel()
+	b, primary := start(t)
+	must.OK(t, primary.ProvisionFeed(t.Context(), "sec1"))
+	sec := b.Connect("sec1")
+	info, err := primary.Feeds(t.Context())
+	must.OK(t, err)
+	created := info[0].Created
+	publish(t, primary, "a.example", "first")
+	publish(t, primary, "sub.b.example", "second")
+	name := zone.MustParseName("sub.b.example")
+	news, err := sec.FetchState(t.Context(), name, 2, created)
+	must.OK(t, err)
+	if news.Zone != name || news.Seq != 2 || string(news.Data) != "second" || news.Delivered() {
+		t.Errorf("fetched %+v", news)
+	}
+	must.OK(t, news.Ack())
+	must.OK(t, news.Nak(0))
+	got, _ := feed(t, sec, nil)
+	if first := receive(t, got); first.Seq != 1 || !news.Place().Newer(first.Place()) {
+		t.Errorf("first came %+v", first)
+	}
+	delivered := receive(t, got)
+	if !delivered.Same(news.Message) || delivered.Header != news.Header || news.Place() != delivered.Place() {
+		t.Errorf("delivered is %+v, fetched was %+v", delivered, news)
+	}
+	for _, missing := range []struct {
+		name string
+		seq  uint64
+	}{{"no.example", 0}, {"a.example", 7}} {
+		if m, err := sec.FetchState(t.Context(), zone.MustParseName(missing.name), missing.seq, created); !errors.Is(err, broker.ErrNotFound) {
+			t.Errorf("%s from %d: %+v, %v", missing.name, missing.seq, m, err)
+		}
+	}
+}
+
 func TestFeedHandedBackAtTheEnd(t *testing.T) {
 	t.Parallel()
 	b, primary := start(t)
@@ -261,7 +298,7 @@ func TestLeastPrivilege(t *testing.T) {
 	} {
 		for _, subject := range []string{
 			"pdns.zone.example.a", emptyBlob, "pdns.status.secondary.sec2", "pdns.status.primary.primary1", "pdns.applied.sec2", "pdns.checked.sec2",
-			"pdns.check.sec2", "pdns.check.health2.sec2", "pdns.coming", "pdns.coming.primary1", "pdns.checkpoint.primary1", "pdns.leader", "pdns.leader.primary.primary1", "pdns.leader.health.health2",
+			"pdns.check.sec2", "pdns.check.health2.sec2", "pdns.coming", "pdns.coming.primary1", "pdns.published.primary1", "pdns.checkpoint.primary1", "pdns.leader", "pdns.leader.primary.primary1", "pdns.leader.health.health2",
 			"pdns.forget.primary.primary1", "pdns.forget.health.health2", "pdns.confirm.primary.primary1", "pdns.confirm.health.health2", "pdns.forgotten.primary1",
 			"pdns.touch.primary.primary1.example.a", "pdns.touch.proxy.proxy2.example.a", "pdns.touch.health.health2.example.a", "$KV.pdns_lease.health",
 			"$JS.API.STREAM.DELETE.PDNS_ZONE", "P.API.STREAM.DELETE.PDNS_ZONE", "P.API.STREAM.PURGE.PDNS_ZONE",

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -69,6 +70,24 @@ func (c *Conn) PublishComing(name zone.Name) error {
 // SubscribeComing is SubscribeApplied for these announcements. Secondaries.
 func (c *Conn) SubscribeComing(ctx context.Context, fn func(zone.Name)) (stop func(), err error) {
 	return c.listenForZones(ctx, comingPrefix+"*", fn)
+}
+
+// PublishPublished tells the secondaries that somebody may wait for the zone's state with this sequence. Who is still
+// behind with its feed need not wait for its turn there, see [Conn.FetchState]. Primaries.
+func (c *Conn) PublishPublished(name zone.Name, seq uint64) error {
+	return c.publishNotice(publishedPrefix+c.self.Node, append(binary.BigEndian.AppendUint64(nil, seq), name...))
+}
+
+// SubscribePublished is SubscribeApplied for these notices. Secondaries.
+func (c *Conn) SubscribePublished(ctx context.Context, fn func(name zone.Name, seq uint64)) (stop func(), err error) {
+	return c.listen(ctx, publishedPrefix+"*", func(msg *nats.Msg) {
+		if len(msg.Data) < 8 {
+			return
+		}
+		if name, err := zone.NameFromWire(msg.Data[8:]); err == nil {
+			fn(name, binary.BigEndian.Uint64(msg.Data))
+		}
+	})
 }
 
 // PublishCheckpoint publishes this primary's signed checkpoint to the secondaries. One that is lost the next one makes

@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -36,6 +37,30 @@ func TestComing(t *testing.T) {
 		must.OK(t, c.NATS().Flush())
 	}
 	tell("b.example")
+}
+
+// Every secondary hears which states are news; what is none is not passed on.
+func TestPublished(t *testing.T) {
+	t.Parallel()
+	b, primary := start(t)
+	heard := make(chan string, 10)
+	for _, id := range []string{"sec1", "sec2"} {
+		stop, err := b.Connect(id).SubscribePublished(t.Context(), func(name zone.Name, seq uint64) {
+			heard <- fmt.Sprint(id, " ", name, " ", seq)
+		})
+		must.OK(t, err)
+		defer stop()
+	}
+	for _, strange := range []string{"", "1234567", "12345678", "12345678no name"} {
+		must.OK(t, primary.NATS().PublishMsg(&nats.Msg{
+			Subject: "pdns.published.primary1", Header: nats.Header{"Pdns-Notice": {"1"}}, Data: []byte(strange),
+		}))
+	}
+	must.OK(t, primary.PublishPublished(zone.MustParseName("a.example"), 1<<40+7))
+	got := map[string]bool{receive(t, heard): true, receive(t, heard): true}
+	if !got["sec1 a.example. 1099511627783"] || !got["sec2 a.example. 1099511627783"] {
+		t.Errorf("heard %v", got)
+	}
 }
 
 // Every secondary hears the checkpoints of all primaries, and who they say they are from; what is too long is not

@@ -39,6 +39,7 @@ var reaches = map[broker.Role]map[string]string{
 		"$JS.API.CONSUMER.MSG.NEXT.PDNS_ZONE.ID":     "pulls of its own feed",
 		"$JS.API.CONSUMER.INFO.PDNS_ZONE.ID":         "where its own feed stands",
 		"$JS.API.DIRECT.GET.PDNS_BLOB.pdns.blob.*":   "blobs, by hashes that states name",
+		"$JS.API.DIRECT.GET.PDNS_ZONE.pdns.zone.>":   "states, which its feed delivers later",
 	},
 	broker.RoleProxy: {
 		"CORE pdns.status.proxy.ID":      "its status, into the stream and to primaries",
@@ -91,6 +92,8 @@ var reaches = map[broker.Role]map[string]string{
 		"HEALTH pdns.settled.ID":                           "the same, to health roles",
 		"SEC pdns.coming.ID":                               "word of what is on its way, to secondaries",
 		"CORE pdns.coming.ID":                              "the same as they subscribe to it here, behind an export",
+		"SEC pdns.published.ID":                            "notices of news, to secondaries",
+		"CORE pdns.published.ID":                           "the same as they subscribe to it here, behind an export",
 		"HEALTH pdns.checked.ID":                           "its answers to checks",
 		"CORE pdns.checked.ID":                             "the same as they subscribe to it here, behind an export",
 		"HEALTH pdns.forgotten.ID":                         "word of nodes that are no more, to health roles",
@@ -109,10 +112,11 @@ var reaches = map[broker.Role]map[string]string{
 // hearsOf is what others hear in the node's account and it may hear, too, and why.
 var hearsOf = map[broker.Role]map[string]string{
 	broker.RoleSecondary: {
-		"SEC _INBOX_ID.>":     "answers to itself",
-		"SEC pdns.ask.*.*":    "questions to all",
-		"SEC pdns.coming.*":   "word of what is on its way",
-		"SEC pdns.check.*.ID": "checks of itself",
+		"SEC _INBOX_ID.>":      "answers to itself",
+		"SEC pdns.ask.*.*":     "questions to all",
+		"SEC pdns.coming.*":    "word of what is on its way",
+		"SEC pdns.published.*": "notices of news",
+		"SEC pdns.check.*.ID":  "checks of itself",
 	},
 	broker.RoleProxy: {
 		"API pdns.status.*.*":     "statuses",
@@ -425,6 +429,7 @@ func listenToAll(t *testing.T, c *broker.Conn) {
 		feed(t, c, flow)
 		must.OK(t, receive(t, flowing))
 		listen(c.SubscribeComing(ctx, func(zone.Name) {}))
+		listen(c.SubscribePublished(ctx, func(zone.Name, uint64) {}))
 		listen(c.SubscribeAsk(ctx, func(zone.Name) {}))
 		listen(c.SubscribeCheck(ctx, func([]byte) {}))
 		return

@@ -23,6 +23,7 @@ const (
 	answerPrefix     = "pdns.checked."    // of a secondary
 	settledPrefix    = "pdns.settled."    // of a primary
 	comingPrefix     = "pdns.coming."     // of a primary
+	publishedPrefix  = "pdns.published."  // of a primary
 	checkpointPrefix = "pdns.checkpoint." // of a primary
 	forgottenPrefix  = "pdns.forgotten."  // of a primary
 	questionPrefix   = "pdns.check."      // HEALTH.SECONDARY: from one to the other

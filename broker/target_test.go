@@ -39,7 +39,7 @@ var hears = map[broker.Role][]string{
 	broker.RolePrimary:   {"pdns.status.*.*", "pdns.applied.*", "pdns.settled.*", "pdns.ask.*.*", "pdns.confirm.*.*", "pdns.forget.*.*"},
 	broker.RoleHealth:    {"pdns.status.*.*", "pdns.applied.*", "pdns.checked.*", "pdns.settled.*", "pdns.leader.*.*", "pdns.forgotten.*"},
 	broker.RoleProxy:     {"pdns.status.*.*", "pdns.applied.*", "pdns.settled.*"},
-	broker.RoleSecondary: {"pdns.coming.*", "pdns.ask.*.*", "pdns.check.*.sec2"},
+	broker.RoleSecondary: {"pdns.coming.*", "pdns.published.*", "pdns.ask.*.*", "pdns.check.*.sec2"},
 }
 
 // newTarget begins with one of each, and with states that are empty messages, as acknowledgements are.
@@ -313,7 +313,7 @@ func (g *target) legalOf(id string) []message {
 		{subject: "P.API.CONSUMER.INFO.PDNS_ZONE." + id},
 		{subject: "P.API.CONSUMER.MSG.NEXT.PDNS_ZONE." + id, data: `{"batch":1,"no_wait":true}`},
 		{subject: "$JS.ACK.PDNS_ZONE." + id + ".1.999999.1.1.0", data: "+WPI"},
-		{subject: "P.API.DIRECT.GET.PDNS_BLOB." + g.blob},
+		{subject: "P.API.DIRECT.GET.PDNS_BLOB." + g.blob}, {subject: "P.API.DIRECT.GET.PDNS_ZONE.pdns.zone.example.a"},
 	}
 }
 

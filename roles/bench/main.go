@@ -22,8 +22,8 @@ import (
 
 func main() {
 	program := flag.String("program", "", "the program to measure, each role as a process of its own; without it all roles run in this process")
-	only := flag.String("only", "", "measure one thing: latency, served, bulk, large, proxy, guards, renew, faults or check")
-	zones := flag.Int("zones", 2000, "renew: how many zones have their signatures renewed")
+	only := flag.String("only", "", "measure one thing: latency, served, bulk, large, proxy, guards, renew, fill, faults or check")
+	zones := flag.Int("zones", 2000, "renew, fill: how many zones have their signatures renewed, or are there")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -59,6 +59,8 @@ func run(ctx context.Context, program, only string, zones int) error {
 		{"proxy", []local.Backend{local.SQLite}, proxied},
 		{"guards", []local.Backend{local.SQLite}, guards},
 		{"renew", []local.Backend{local.SQLite}, func(ctx context.Context, b *bench) error { return renew(ctx, b, zones) }},
+		{"fill", []local.Backend{local.SQLite}, func(ctx context.Context, b *bench) error { return fill(ctx, b, zones) }},
+		{"fill", []local.Backend{local.LMDB}, func(ctx context.Context, b *bench) error { return fill(ctx, b, zones) }},
 		{"faults", []local.Backend{local.SQLite}, faults},
 	} {
 		if only != "" && only != m.name {

@@ -100,16 +100,21 @@ func (b *bench) sign(ctx context.Context, api *powerdns.Client, zones int) error
 	if err := api.CreateZoneWith(ctx, powerdns.ZoneSpec{Name: names[0], Kind: powerdns.Native, RRsets: smallZone(names[0]), DNSSEC: true, APIRectify: true}); err != nil {
 		return err
 	}
+	return b.copies(ctx, "renew", names)
+}
+
+// copies copies the first of the zones in the primary's database, and returns when all are served. Nobody waits for these.
+func (b *bench) copies(ctx context.Context, prefix string, names []zone.Name) error {
 	_, err := b.Primary.SQL(ctx, fmt.Sprintf(`BEGIN;
-		CREATE TEMP TABLE copy AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < %d) SELECT 'renew' || i || '.example' AS name FROM n;
+		CREATE TEMP TABLE copy AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < %[2]d) SELECT '%[1]s' || i || '.example' AS name FROM n;
 		INSERT INTO domains (name, type) SELECT name, 'NATIVE' FROM copy;
 		INSERT INTO records (domain_id, name, type, content, ttl, prio, disabled, ordername, auth)
 			SELECT d.id, replace(r.name, o.name, d.name), r.type, r.content, r.ttl, r.prio, r.disabled, r.ordername, r.auth
-			FROM copy JOIN domains d USING (name), domains o JOIN records r ON r.domain_id = o.id WHERE o.name = 'renew0.example';
+			FROM copy JOIN domains d USING (name), domains o JOIN records r ON r.domain_id = o.id WHERE o.name = '%[1]s0.example';
 		INSERT INTO cryptokeys (domain_id, flags, active, published, content)
 			SELECT d.id, k.flags, k.active, k.published, k.content
-			FROM copy JOIN domains d USING (name), domains o JOIN cryptokeys k ON k.domain_id = o.id WHERE o.name = 'renew0.example';
-		COMMIT;`, zones-1))
+			FROM copy JOIN domains d USING (name), domains o JOIN cryptokeys k ON k.domain_id = o.id WHERE o.name = '%[1]s0.example';
+		COMMIT;`, prefix, len(names)-1))
 	if err != nil {
 		return err
 	}
@@ -117,7 +122,7 @@ func (b *bench) sign(ctx context.Context, api *powerdns.Client, zones int) error
 		return err
 	}
 	if missing, err := b.awaitAll(ctx, names); err != nil || missing > 0 {
-		return errors.Join(err, fmt.Errorf("%d of %d signed zones are not served", missing, zones))
+		return errors.Join(err, fmt.Errorf("%d of %d copied zones are not served", missing, len(names)))
 	}
 	return nil
 }

@@ -219,6 +219,20 @@ func (n *nodes) active(b health.Board) (active []health.Active) {
 	return active
 }
 
+// comes reports whether the state waits for the secondary at the broker, or is in its hands while it gets on with others.
+func (n *nodes) comes(node string, seq uint64) bool {
+	switch n.stage(node, seq) {
+	case health.Queued:
+		return true
+	case health.InHand:
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		s, is := n.stalls[node]
+		return is && time.Since(s.since) < stallPatience
+	}
+	return false
+}
+
 // stage returns how far a state is on its way to a secondary. What is not known counts as queued.
 func (n *nodes) stage(node string, seq uint64) health.Stage {
 	n.mu.Lock()

@@ -71,7 +71,7 @@ func (c *checker) onWay(n checked, by index.VersionKind, d health.Difference, co
 	switch {
 	case !p.events.Settled(d.Zone):
 		return true
-	case n.role == health.RoleSecondary && now.Seq > 0 && c.h.nodes.stage(n.node, now.Seq) == health.Queued:
+	case n.role == health.RoleSecondary && now.Seq > 0 && c.h.nodes.comes(n.node, now.Seq):
 		return true
 	case time.Since(counted) > agedCount && now.Header.Published.After(counted.Add(-clockSlack)):
 		return true

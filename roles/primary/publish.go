@@ -104,10 +104,18 @@ func (p *publisher) store(ctx context.Context, s *zone.State, before index.Publi
 	p.index.PublishedHere(s.Name, seq, before.Learned)
 	if !header.Background {
 		work.Notify(p.published, struct{}{})
+		p.announce(s.Name, seq)
 	}
 	p.Log.Debug().Stringer("zone", s.Name).Str("kind", header.Kind).Uint32("serial", header.Serial).Uint64("seq", seq).
 		Msg("published")
 	return nil
+}
+
+// announce tells secondaries that somebody may wait for the state: who is still behind need not wait for its turn.
+func (p *publisher) announce(name zone.Name, seq uint64) {
+	if err := p.Conn.PublishPublished(name, seq); err != nil {
+		p.Log.Debug().Err(err).Stringer("zone", name).Msg("failed to announce a state, the feeds bring it in its turn")
+	}
 }
 
 // refresh reads what the broker has of the zone when the index is behind.

@@ -39,7 +39,11 @@ func (p *Primary) takeTouch(ctx context.Context, t broker.TouchMsg) {
 		p.settle(t.Zone, t.Seq)
 		p.jobs.Acknowledge(t.Zone, job{msg: &t})
 	default:
-		p.jobs.Add(ctx, t.Zone, jobOfTouch(t, p.leader.rank(ctx, t), p.replication.take(t, time.Now())))
+		j := jobOfTouch(t, p.leader.rank(ctx, t), p.replication.take(t, time.Now()))
+		if j.priority == work.Live && !p.index.Get(t.Zone).Stands() {
+			j.priority = work.Creation
+		}
+		p.jobs.Add(ctx, t.Zone, j)
 	}
 }
 
@@ -134,6 +138,9 @@ func (p *Primary) compare(ctx context.Context, name zone.Name, j job, before ind
 	v := newVersion(z, stored, at)
 	keep := before.Stands() && j.again == "" && !p.publisher.signer.lacks(before.Header)
 	if keep && v.isPublished(before.Header, j.depth) {
+		if !j.background() { // a sweep may have been quicker, for which nobody would hurry
+			p.publisher.announce(name, before.Seq)
+		}
 		return resultUnchanged, nil
 	}
 	if err := p.publisher.publish(ctx, v, before, j); err != nil {

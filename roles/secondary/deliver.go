@@ -15,9 +15,10 @@ import (
 // This file is the way of a state, from top to bottom: taken from the feed, verified, staged, taken by PowerDNS,
 // proven, purged from caches, reported, stored, acknowledged.
 
-// job is a state that PowerDNS is to serve: one that the feed delivered, or, without a message, the one in the store.
+// job is a state that PowerDNS is to serve: one of the broker, or, without a message, the one in the store.
 type job struct {
-	msg *broker.FeedMsg
+	msg      *broker.FeedMsg
+	priority work.Priority
 }
 
 // feedLimit is how many states may wait in memory, up to 512 KB each and mostly 1 KB.
@@ -27,7 +28,7 @@ const feedLimit = 256
 func (s *Secondary) newRunner(workers int) *work.Runner[job] {
 	return work.NewRunner(workers, feedLimit, work.Hooks[job]{
 		PowerDNS: s.powerdns, Failures: s.Failures, Log: s.Log, Each: s.Each,
-		Message: job.message, Priority: job.priority, Merge: s.merge,
+		Message: job.message, Priority: func(j job) work.Priority { return j.priority }, Merge: s.merge,
 		Do: s.deliver, Judge: verdict, Observe: s.metrics.observe, Done: s.done, Later: s.refills.Add,
 	})
 }
@@ -39,21 +40,38 @@ func (j job) message() work.Message {
 	return j.msg
 }
 
-func (j job) priority() work.Priority {
-	if j.msg == nil || j.msg.Header.Background {
-		return work.Background
-	}
-	return work.Live
-}
-
 // follow takes states from the feed until ctx ends.
 func (s *Secondary) follow(ctx context.Context) error {
-	return s.Conn.Feed(ctx, func(m broker.FeedMsg) { s.jobs.Add(ctx, m.Zone, job{&m}) }, s.feedOpened, s.feedStatus)
+	return s.Conn.Feed(ctx, func(m broker.FeedMsg) {
+		j := s.jobOf(&m)
+		s.news.bring(m, j)
+		s.jobs.Add(ctx, m.Zone, j)
+		s.news.queued(m)
+	}, s.feedOpened, s.feedStatus)
+}
+
+// jobOf is that of a state in its turn: what is no news any more nobody waits for.
+func (s *Secondary) jobOf(m *broker.FeedMsg) job {
+	if m.Header.Background || time.Since(m.Header.Published) > newsAge {
+		return job{msg: m}
+	}
+	return s.liveJob(m)
+}
+
+// liveJob is that of a state that somebody may wait for.
+func (s *Secondary) liveJob(m *broker.FeedMsg) job {
+	if _, served := s.held.get(m.Zone); served {
+		return job{m, work.Live}
+	}
+	return job{m, work.Creation}
 }
 
 // merge keeps the newer of two states that wait for the same zone, and acknowledges the other. A refill adds nothing
-// to a state that waits.
+// to a state that waits, and a state that was fetched nothing to the same one delivered.
 func (s *Secondary) merge(waiting, newer job) job {
+	if waiting.msg != nil && newer.msg != nil && !newer.msg.Delivered() && waiting.msg.Same(newer.msg.Message) {
+		return waiting
+	}
 	if newer.msg == nil || waiting.msg != nil && waiting.msg.Place().Newer(newer.msg.Place()) {
 		waiting, newer = newer, waiting
 	}

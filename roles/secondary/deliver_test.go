@@ -24,7 +24,7 @@ func TestMergingDeliveriesOfOneMessage(t *testing.T) {
 	state2 := roletest.Receive(t, feed)
 	s := &Secondary{Node: &node.Node{Log: zerolog.Nop()}}
 	s.jobs = s.newRunner(1)
-	s.merge(job{&state2}, job{&state1})
+	s.merge(job{msg: &state2}, job{msg: &state1})
 	roletest.Must(t, state2.Nak(0))
 	if again := roletest.Receive(t, feed); again.Zone != name || again.NumDelivered != 3 {
 		t.Errorf("delivery %d of %s came", again.NumDelivered, again.Zone)
@@ -48,10 +48,10 @@ func TestMergingAcknowledgesTheOlderState(t *testing.T) {
 		}
 		s := &Secondary{Node: &node.Node{Log: zerolog.Nop()}}
 		s.jobs = s.newRunner(1)
-		if merged := s.merge(job{waiting}, job{next}); merged.msg != &young {
+		if merged := s.merge(job{msg: waiting}, job{msg: next}); merged.msg != &young {
 			t.Errorf("%s: the state of %s is kept", order, merged.msg.Zone)
 		}
-		for _, refill := range [][2]job{{{}, {&young}}, {{&young}, {}}} {
+		for _, refill := range [][2]job{{{}, {msg: &young}}, {{msg: &young}, {}}} {
 			if merged := s.merge(refill[0], refill[1]); merged.msg != &young {
 				t.Errorf("%s: a refill took the place of a state", order)
 			}

@@ -35,6 +35,13 @@ func (f *feedState) following() time.Time {
 	return f.opened
 }
 
+// since is when the feed was created.
+func (f *feedState) since() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.created
+}
+
 // requestAll asks for all states again.
 func (f *feedState) requestAll() {
 	f.mu.Lock()
@@ -61,6 +68,9 @@ func (s *Secondary) feedOpened(feed broker.FeedInfo) {
 	}
 	if err != nil {
 		s.Log.Error().Err(err).Msg("the store cannot be used; is its disk full?")
+	}
+	if !s.feed.since().Equal(feed.Created) {
+		s.news.reset()
 	}
 	s.feed.open(feed.Created, refeed)
 	if !refeed.IsZero() {

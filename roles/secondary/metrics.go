@@ -3,10 +3,11 @@ package secondary
 import "github.com/prometheus/client_golang/prometheus"
 
 type metrics struct {
-	states   *prometheus.CounterVec
-	took     prometheus.Histogram
-	ahead    prometheus.Counter
-	repaired prometheus.Counter
+	states    *prometheus.CounterVec
+	took      prometheus.Histogram
+	ahead     prometheus.Counter
+	overtaken prometheus.Counter
+	repaired  prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, held *holdings) metrics {
@@ -24,12 +25,16 @@ func newMetrics(reg prometheus.Registerer, held *holdings) metrics {
 			Name: "pdns_distribute_secondary_ordered_ahead_total",
 			Help: "Transfers that were ordered before the state was there.",
 		}),
+		overtaken: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pdns_distribute_secondary_overtaken_total",
+			Help: "States that somebody may wait for, fetched before their turn in the feed.",
+		}),
 		repaired: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "pdns_distribute_secondary_repaired_total",
 			Help: "Zones whose content in PowerDNS had been changed by others, and that it was given again.",
 		}),
 	}
-	reg.MustRegister(m.states, m.took, m.ahead, m.repaired, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	reg.MustRegister(m.states, m.took, m.ahead, m.overtaken, m.repaired, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "pdns_distribute_secondary_zones", Help: "Zones that PowerDNS is known to serve as published.",
 	}, func() float64 { return float64(held.count()) }))
 	return m

@@ -27,6 +27,7 @@ type Secondary struct {
 
 	// States come from the feed, and become jobs.
 	feed     feedState
+	news     *news
 	verifier verifier
 	jobs     *work.Runner[job]
 
@@ -56,7 +57,9 @@ func New(cfg config.Config, deps node.Deps) (*Secondary, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Secondary{cfg: cfg.Secondary, held: newHoldings(), reviewed: newReviewed(), refills: work.NewSchedule()}
+	s := &Secondary{
+		cfg: cfg.Secondary, held: newHoldings(), reviewed: newReviewed(), refills: work.NewSchedule(), news: newNews(),
+	}
 	if s.store, err = store.Open(store.File(s.cfg.StateDir)); err != nil {
 		return nil, err
 	}
@@ -90,7 +93,7 @@ func New(cfg config.Config, deps node.Deps) (*Secondary, error) {
 func (s *Secondary) Run(ctx context.Context) error {
 	defer s.applier.purges.line.Close()
 	err := s.RunAll(ctx, s.describe,
-		s.server.Run, s.powerdns.Watch, s.follow, s.jobs.Run, s.orderAhead,
+		s.server.Run, s.powerdns.Watch, s.follow, s.overtake, s.jobs.Run, s.orderAhead,
 		s.refillDue, s.keepReviewing, s.scrub, s.followCheckpoints, s.learnAliases, s.dropTombstones,
 		func(ctx context.Context) error { return s.AnswerAsks(ctx, s.answer) },
 		func(ctx context.Context) error { return s.AnswerChecks(ctx, node.NewAnswers(s.sources())) })

@@ -124,7 +124,7 @@ func (a *applier) takeOnce(ctx context.Context, v *stagedVersion, proof transfer
 }
 
 // crowd is how many zones PowerDNS is taking, by which everything takes longer.
-func (a *applier) crowd() time.Duration { return time.Duration(max(a.taking.Load(), 1)) }
+func (a *applier) crowd() time.Duration { return time.Duration(a.taking.Load()) }
 
 func (a *applier) firstPause() time.Duration {
 	if crowd := a.crowd(); crowd > 1 {
@@ -146,7 +146,7 @@ func (a *applier) transferOnce(ctx context.Context, v *stagedVersion) error {
 		work.Drain(v.begun)
 		work.Drain(v.sent)
 	}
-	for patience := a.crowd() * firstPatience; ; patience *= 2 {
+	for patience := max(a.crowd(), 1) * firstPatience; ; patience *= 2 {
 		if v.ahead {
 			v.ahead = false
 		} else if err := a.order(ctx, v.zone.Name()); err != nil {

@@ -3,6 +3,7 @@ package work
 import (
 	"context"
 	"sync"
+	"time"
 
 	"pdns-distribute/powerdns/zone"
 )
@@ -12,12 +13,18 @@ type Priority int
 
 const (
 	Background Priority = iota // nobody waits for it
-	Live                       // somebody made a change and may wait for it
+	Creation                   // somebody made a zone that is served nowhere yet, and may wait for it
+	Live                       // somebody changed a zone that is served, and may wait for it
+
+	priorities = iota
 )
 
+// creationPatience is how long creations stand back behind live jobs. Those that wait for longer take turns with them.
+const creationPatience = time.Second
+
 // Queue runs jobs, many zones at a time but never two of one zone: it is keyed by zone. Jobs that wait for one zone
-// are merged into one. Live jobs go before background ones, and of two workers or more background ones never take
-// all. It is safe for concurrent use.
+// are merged into one. Live jobs go first, background ones last, and of two workers or more neither creations nor
+// background jobs ever take all. It is safe for concurrent use.
 type Queue[J any] struct {
 	workers int
 	limit   int // zones of a priority that may wait before Submit blocks
@@ -26,20 +33,21 @@ type Queue[J any] struct {
 	abandon func(zone.Name, J)       // gets the jobs that wait when Run ends
 
 	// Under mu.
-	mu         sync.Mutex
-	changed    *sync.Cond
-	zones      map[zone.Name]*entry[J]
-	live       []zone.Name // zones with a waiting job, none of which runs, in order
-	background []zone.Name
-	slow       int // background jobs that run
-	closed     bool
+	mu      sync.Mutex
+	changed *sync.Cond
+	zones   map[zone.Name]*entry[J]
+	ready   [priorities][]zone.Name // zones with a waiting job, none of which runs, in order
+	running [priorities]int         // jobs
+	last    Priority                // of the job that was begun last
+	closed  bool
 }
 
 // entry is a zone with a job.
 type entry[J any] struct {
 	running  bool
 	waiting  bool
-	priority Priority // of the waiting job, and then of the running one
+	priority Priority  // of the waiting job, and then of the running one
+	since    time.Time // when it was made ready
 	job      J
 }
 
@@ -76,15 +84,7 @@ func (q *Queue[J]) Submit(ctx context.Context, name zone.Name, job J, priority P
 }
 
 // full counts each priority by itself: a sweep must not keep live jobs out.
-func (q *Queue[J]) full(priority Priority) bool { return len(*q.ready(priority)) >= q.limit }
-
-// ready are the zones of the priority that are ready to run.
-func (q *Queue[J]) ready(priority Priority) *[]zone.Name {
-	if priority == Live {
-		return &q.live
-	}
-	return &q.background
-}
+func (q *Queue[J]) full(priority Priority) bool { return len(q.ready[priority]) >= q.limit }
 
 func (q *Queue[J]) place(name zone.Name, job J, priority Priority) {
 	e := q.zones[name]
@@ -97,22 +97,30 @@ func (q *Queue[J]) place(name zone.Name, job J, priority Priority) {
 		job, priority = q.merge(e.job, job), max(priority, e.priority)
 	}
 	if !e.running && (!e.waiting || raised) {
-		q.enqueue(name, priority)
+		q.enqueue(name, e, priority)
 	}
 	e.job, e.priority, e.waiting = job, priority, true
 }
 
-// enqueue makes the zone ready. One raised from background to live stands in both lists; next skips the stale entry.
-func (q *Queue[J]) enqueue(name zone.Name, priority Priority) {
-	list := q.ready(priority)
-	*list = append(*list, name)
+// enqueue makes the zone ready. One that was raised stands in two lists; first drops the stale entry.
+func (q *Queue[J]) enqueue(name zone.Name, e *entry[J], priority Priority) {
+	q.ready[priority] = append(q.ready[priority], name)
+	e.since = time.Now()
 }
 
 // Idle reports whether no background job waits or runs.
 func (q *Queue[J]) Idle() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.background) == 0 && q.slow == 0
+	return len(q.ready[Background]) == 0 && q.running[Background] == 0
+}
+
+// Postponed reports whether a job of the zone waits behind all that somebody waits for.
+func (q *Queue[J]) Postponed(name zone.Name) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	e := q.zones[name]
+	return e != nil && e.waiting && e.priority == Background
 }
 
 // Busy reports whether a job of the zone runs.
@@ -172,7 +180,7 @@ func (q *Queue[J]) abandonAll() {
 			q.abandon(name, e.job)
 		}
 	}
-	q.zones, q.live, q.background = map[zone.Name]*entry[J]{}, nil, nil
+	q.zones, q.ready = map[zone.Name]*entry[J]{}, [priorities][]zone.Name{}
 }
 
 func (q *Queue[J]) runWorker(ctx context.Context) {
@@ -194,9 +202,8 @@ func (q *Queue[J]) next() (name zone.Name, job J, priority Priority, ok bool) {
 		if name, ok = q.pop(); ok {
 			e := q.zones[name]
 			e.running, e.waiting = true, false
-			if e.priority == Background {
-				q.slow++
-			}
+			q.running[e.priority]++
+			q.last = e.priority
 			var none J
 			job, e.job = e.job, none
 			q.changed.Broadcast() // Submit may go on
@@ -207,24 +214,47 @@ func (q *Queue[J]) next() (name zone.Name, job J, priority Priority, ok bool) {
 	return name, job, priority, false
 }
 
-func (q *Queue[J]) pop() (zone.Name, bool) {
-	if name, ok := q.popOf(Live); ok {
-		return name, true
+func (q *Queue[J]) pop() (name zone.Name, ok bool) {
+	order := [...]Priority{Live, Creation, Background}
+	if q.last == Live && q.overdue(Creation) {
+		order = [...]Priority{Creation, Live, Background}
 	}
-	if q.slow >= max(1, q.workers/2) {
-		return "", false
-	}
-	return q.popOf(Background)
-}
-
-func (q *Queue[J]) popOf(priority Priority) (zone.Name, bool) {
-	list := q.ready(priority)
-	for len(*list) > 0 {
-		name := (*list)[0]
-		*list = (*list)[1:]
-		if e := q.zones[name]; e != nil && e.waiting && !e.running {
+	for _, priority := range order {
+		if q.running[priority] >= q.most(priority) {
+			continue
+		}
+		if name, ok = q.first(priority); ok {
+			q.ready[priority] = q.ready[priority][1:]
 			return name, true
 		}
+	}
+	return "", false
+}
+
+// most is how many jobs of the priority may run: some workers are kept for what must not wait.
+func (q *Queue[J]) most(priority Priority) int {
+	switch priority {
+	case Background:
+		return max(1, q.workers-max(2, q.workers/4))
+	case Creation:
+		return max(1, q.workers-1)
+	}
+	return q.workers
+}
+
+func (q *Queue[J]) overdue(priority Priority) bool {
+	name, ok := q.first(priority)
+	return ok && time.Since(q.zones[name].since) > creationPatience
+}
+
+// first is the zone of the priority that has waited longest. Stale entries before it are dropped.
+func (q *Queue[J]) first(priority Priority) (zone.Name, bool) {
+	for len(q.ready[priority]) > 0 {
+		name := q.ready[priority][0]
+		if e := q.zones[name]; e != nil && e.waiting && !e.running && e.priority == priority {
+			return name, true
+		}
+		q.ready[priority] = q.ready[priority][1:]
 	}
 	return "", false
 }
@@ -234,11 +264,9 @@ func (q *Queue[J]) done(name zone.Name, priority Priority) {
 	defer q.mu.Unlock()
 	e := q.zones[name]
 	e.running = false
-	if priority == Background {
-		q.slow--
-	}
+	q.running[priority]--
 	if e.waiting {
-		q.enqueue(name, e.priority)
+		q.enqueue(name, e, e.priority)
 	} else {
 		delete(q.zones, name)
 	}

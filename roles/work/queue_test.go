@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/roletest"
@@ -152,6 +153,44 @@ func TestBackgroundJobsLeaveWorkersFree(t *testing.T) {
 	})
 }
 
+// Who changes a zone that is served does not wait until all those are made that somebody imports; and whoever imports
+// some does not wait for ever.
+func TestCreationsStandBackForAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := startQueue(t, 1, 10)
+		b.submits("busy", "busy", Live)
+		b.submits("n1", "n1", Creation)
+		b.submits("n2", "n2", Creation)
+		b.submits("n3", "n3", Background)
+		b.submits("n3", "n3", Creation) // raised
+		b.submits("a", "a", Live)
+		b.submits("b", "b", Live)
+		b.finish(2)
+		b.wantBegun("busy", "a", "b")
+		time.Sleep(creationPatience + 1)
+		b.submits("c", "c", Live)
+		b.submits("d", "d", Live)
+		b.submits("e", "e", Background)
+		b.finish(5)
+		b.wantBegun("busy", "a", "b", "n1", "c", "n2", "d", "n3+n3")
+		b.finish(1)
+		b.wantBegun("busy", "a", "b", "n1", "c", "n2", "d", "n3+n3", "e")
+	})
+}
+
+func TestCreationsLeaveAWorkerFree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := startQueue(t, 3, 10)
+		for _, name := range []string{"a", "b", "c"} {
+			b.submits(name, name, Creation)
+		}
+		b.wantBegun("a", "b")
+		b.submits("d", "d", Live)
+		b.wantBegun("a", "b", "d")
+		b.finish(1)
+	})
+}
+
 func TestOneWorkerDoesBackgroundJobsToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := startQueue(t, 1, 10)
@@ -289,7 +328,7 @@ func TestNoJobIsLost(t *testing.T) {
 			t.Errorf("zone %s: the newest job run is %d, want %d", name, ran[name], job)
 		}
 	}
-	if len(q.zones) != 0 || q.slow != 0 {
-		t.Errorf("%d zones are left, %d background jobs seem to run", len(q.zones), q.slow)
+	if len(q.zones) != 0 || q.running != [priorities]int{} {
+		t.Errorf("%d zones are left, %v jobs seem to run", len(q.zones), q.running)
 	}
 }
