@@ -53,7 +53,8 @@ type leaving struct {
 
 func newLeaving(in command.Invocation) (*leaving, error) {
 	if found, err := config.RolesIn(in.Settings.File); err == nil && !slices.Contains(found, health.RoleSecondary) {
-		return nil, command.Misuse("leave: the configuration is that of another role: use that of the secondary here by --config")
+		return nil, command.Misuse("leave: the configuration is that of another role: " +
+			"use that of the secondary here by --config")
 	}
 	cfg, err := config.Load(in.Settings, "powerdns", "secondary")
 	if err != nil {
@@ -148,8 +149,8 @@ func (l *leaving) leave(ctx context.Context) error {
 	if err := l.removeCopy(); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(l.out, "The role has left. Where a health role's configuration and the installation's folder are, run:\n\n"+
-		"    pdns-distribute forget %[1]s\n    pdns-distribute init remove %[1]s\n", l.node)
+	_, err = fmt.Fprintf(l.out, "The role has left. Where a health role's configuration and "+
+		"the installation's folder are, run:\n\n    pdns-distribute forget %[1]s\n    pdns-distribute init remove %[1]s\n", l.node)
 	return err
 }
 
@@ -180,7 +181,9 @@ func (l *leaving) keepRoleOut() (known map[zone.Name]bool, release func(), err e
 // find returns the zones that leave: those that PowerDNS takes from the role, and of the known ones those that an
 // earlier run turned and perhaps did not see transferred. others is how many zones PowerDNS has besides. Known zones
 // that PowerDNS lacks are named: nobody creates them there any more.
-func (l *leaving) find(ctx context.Context, known map[zone.Name]bool) (zones []powerdns.ZoneInfo, others int, err error) {
+func (l *leaving) find(ctx context.Context, known map[zone.Name]bool) (
+	zones []powerdns.ZoneInfo, others int, err error,
+) {
 	all, err := l.api.Zones(ctx)
 	if err != nil {
 		return nil, 0, err

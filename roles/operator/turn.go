@@ -129,8 +129,8 @@ func (l *leaving) turn(ctx context.Context, z powerdns.ZoneInfo) error {
 		"allow-axfr-ips and the TSIG key", l.target(), leavePatience)
 }
 
-// checkedSince reports whether PowerDNS has transferred the zone, or found it fresh, since. It looks until the order is to
-// be repeated.
+// checkedSince reports whether PowerDNS has transferred the zone, or found it fresh, since. It looks until the order is
+// to be repeated.
 func (l *leaving) checkedSince(ctx context.Context, before powerdns.ZoneInfo) (bool, error) {
 	for pause := firstLook; pause < orderPause; pause *= 2 {
 		now, err := l.api.Zone(ctx, before.Name)

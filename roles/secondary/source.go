@@ -115,8 +115,8 @@ func (v *stagedVersion) isReady() bool {
 	}
 }
 
-// guard has mayTake say whether PowerDNS may take the version, at the moment when PowerDNS asks for it: no other transfer
-// of the zone runs then. nil lets it.
+// guard has mayTake say whether PowerDNS may take the version, at the moment when PowerDNS asks for it: no other
+// transfer of the zone runs then. nil lets it.
 func (s *zoneSource) guard(v *stagedVersion, mayTake func() error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
