@@ -82,6 +82,7 @@ func New(cfg config.Config, deps node.Deps) (*Secondary, error) {
 		return nil, errors.Join(err, s.Close(), s.server.Close(), s.store.Close())
 	}
 	s.applier = newApplier(api, cfg.PowerDNS.DNSAddress, s.server.Addr().String(), s.source, s.cfg, s.Each)
+	s.source.mayTake = s.applier.mayTake
 	s.powerdns = node.NewMonitor(api, s.Ready, s.Log, s.reviewAll)
 	s.metrics = newMetrics(s.Registry, s.held)
 	s.jobs = s.newRunner(s.cfg.Workers)

@@ -15,7 +15,8 @@ import (
 // zoneSource is where the loopback server finds zones: first the staged versions, then the store. It is safe for
 // concurrent use.
 type zoneSource struct {
-	store *store.Store
+	store   *store.Store
+	mayTake func(*zone.Zone) error // says whether PowerDNS may take the store's version; set before the server runs
 
 	mu sync.Mutex
 
@@ -38,6 +39,7 @@ type stagedVersion struct {
 
 func newZoneSource(s *store.Store) *zoneSource {
 	return &zoneSource{
+		mayTake:  func(*zone.Zone) error { return nil },
 		store:    s,
 		versions: map[zone.Name]*stagedVersion{}, given: map[zone.Name]*given{}, closures: map[zone.Name]*closure{},
 	}
@@ -168,6 +170,9 @@ func (s *zoneSource) Zone(name zone.Name) (*zone.Zone, error) {
 	z, err := s.store.Zone(name)
 	if err != nil {
 		return nil, errors.Join(sourceError(err), s.refuse(name))
+	}
+	if err := s.mayTake(z); err != nil {
+		return nil, err
 	}
 	return z, s.give(z)
 }

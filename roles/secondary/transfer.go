@@ -111,6 +111,14 @@ func (a *applier) ensureForward(ctx context.Context, v *stagedVersion) (created 
 	return created, err
 }
 
+// mayTake returns errOlder where PowerDNS would go back to the version of the store, which it may ask for by itself.
+func (a *applier) mayTake(z *zone.Zone) error {
+	if !a.formers.has(z.Name()) {
+		return nil
+	}
+	return a.formers.check(context.Background(), a.api, z) // bounded by the client's own timeout
+}
+
 // takeOnce is one attempt.
 func (a *applier) takeOnce(ctx context.Context, v *stagedVersion, proof transfer.Proof) error {
 	if err := a.transferOnce(ctx, v); err != nil {
