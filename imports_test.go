@@ -62,8 +62,8 @@ var imports = map[string][]string{
 		"roles/settings",
 	},
 	"roles/operator": {
-		"broker", "health", "powerdns/zone", "proxy", "roles/command", "roles/config", "roles/follow",
-		"roles/status", "roles/work",
+		"broker", "health", "powerdns", "powerdns/store", "powerdns/transfer", "powerdns/zone", "proxy",
+		"roles/command", "roles/config", "roles/follow", "roles/status", "roles/work",
 	},
 	"roles/doctor": {
 		"broker", "health", "powerdns", "powerdns/origin", "powerdns/transfer", "powerdns/zone", "proxy",

@@ -22,6 +22,7 @@ import (
 
 // foreign are names that look like ours and are those of PowerDNS, NATS, databases, clients and tools.
 var foreign = strings.Fields(`
+	pdns-new.conf reuseport only-notify xfr-cycle-interval secondary-check-signature-freshness default-soa-edit-signed
 	api-key also-notify autosecondary enable-lua-record-updates webserver-max-bodysize xfr-max-received-mbytes
 	INCEPTION-INCREMENT INCEPTION-EPOCH NSEC3NARROW mariadb-backup pdns-backend-pgsql pg_hba.conf postgresql.conf
 	server_id slave_parallel_mode slave_parallel_threads hot_standby_feedback gtid_domain_id read_only

@@ -228,7 +228,11 @@ func withoutPort53(address string) string {
 	return address
 }
 
-// TransferredOnlyFrom reports whether the zone is a secondary of master (host:port) and of nothing else.
-func (z ZoneInfo) TransferredOnlyFrom(master string) bool {
-	return z.Kind == Slave && isMaster(z.Masters, SecondaryZone{Master: master})
+// TransferredOnlyFrom reports whether the zone is a secondary of masters (host or host:port) and of nothing else.
+func (z ZoneInfo) TransferredOnlyFrom(masters ...string) bool {
+	shown := make([]string, len(masters))
+	for i, m := range masters {
+		shown[i] = withoutPort53(m)
+	}
+	return z.Kind == Slave && slices.Equal(z.Masters, shown)
 }

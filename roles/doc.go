@@ -20,7 +20,7 @@
 //   - roles/secondary: a delivered state becomes what PowerDNS serves
 //   - roles/health: all nodes are watched, compared and repaired
 //   - roles/installation: what init and its subcommands write
-//   - roles/operator: the commands that a person runs: status, sync, forget, healthcheck
+//   - roles/operator: the commands that a person runs: status, sync, forget, leave, healthcheck
 //   - roles/doctor: the command doctor, which looks at all that a role needs
 //
 // What they share:

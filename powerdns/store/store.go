@@ -61,6 +61,9 @@ func (s *Store) changed(state *zone.State, err error) error {
 	return err
 }
 
+// File is the store in a secondary's folder (secondary.state_dir).
+func File(dir string) string { return filepath.Join(dir, "zones.db") }
+
 // openTimeout is how long another process may hold the file.
 const openTimeout = 2 * time.Second
 

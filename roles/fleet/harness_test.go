@@ -367,9 +367,9 @@ func (i *harness) confirmDeletes() {
 // flags are those that are set on a command line.
 type flags map[string]any
 
-func (f flags) Bool(name string) bool     { b, _ := f[name].(bool); return b }
-func (f flags) String(name string) string { s, _ := f[name].(string); return s }
-func (flags) StringSlice(string) []string { return nil }
+func (f flags) Bool(name string) bool            { b, _ := f[name].(bool); return b }
+func (f flags) String(name string) string        { s, _ := f[name].(string); return s }
+func (f flags) StringSlice(name string) []string { s, _ := f[name].([]string); return s }
 
 // serial is the zone's in the primary PowerDNS.
 func (i *harness) serial(name zone.Name) uint32 {

@@ -171,7 +171,8 @@ func InitRemove(_ context.Context, in command.Invocation) error {
 	if err != nil {
 		return fmt.Errorf("init remove: %s no longer belongs to the installation, but: %w", strings.Join(ids, ", "), err)
 	}
-	steps := append([]string{"where it runs, stop " + strings.Join(ids, ", ") + ", and remove the folder"}, c.accountSteps()...)
+	steps := append(c.leaveSteps(removed), "where it runs, stop "+strings.Join(ids, ", ")+", and remove the folder")
+	steps = append(steps, c.accountSteps()...)
 	steps = append(steps, "once status shows no life of it:"+line("pdns-distribute forget --config "+c.home(c.overseer(), nodeFile)+" "+strings.Join(ids, " ")))
 	if slices.ContainsFunc(removed, func(m member) bool { return m.Role == health.RolePrimary }) {
 		steps = append(steps, c.resigning("so that nothing is left that it has signed"))
@@ -179,6 +180,18 @@ func InitRemove(_ context.Context, in command.Invocation) error {
 	}
 	steps = append(steps, c.confirmSteps()...)
 	return c.say(in.Stdout, fmt.Sprintf("Removed %s from %s; what was in the folder is in %s.", strings.Join(ids, ", "), c.dir, strings.Join(aside, ", ")), steps)
+}
+
+// leaveSteps keep PowerDNS from serving for ever what a removed secondary role gave it last.
+func (c *change) leaveSteps(removed []member) (steps []string) {
+	for _, m := range removed {
+		if m.Role == health.RoleSecondary {
+			steps = append(steps, "if the PowerDNS of "+m.ID+" is to go on serving, from another master, see there what would be done; "+
+				"without it PowerDNS serves what it has for ever (docs/migrate.md, Moving out):"+
+				line("pdns-distribute leave --config "+c.home(m.ID, nodeFile)+" --master ADDRESS"))
+		}
+	}
+	return steps
 }
 
 func (c *change) remove(ids []string) (removed []member, err error) {

@@ -9,7 +9,7 @@ import (
 
 // Commands are those that a person or a script runs while roles are running.
 func Commands() []command.Command {
-	return []command.Command{healthcheckCommand(), statusCommand(), syncCommand(), forgetCommand()}
+	return []command.Command{healthcheckCommand(), statusCommand(), syncCommand(), forgetCommand(), leaveCommand()}
 }
 
 // nodes offers the nodes of an installation whose folder is at hand, without those that are named already.
@@ -145,5 +145,45 @@ Needs  [broker], with the credentials of health or primary.
 Example:
 
    pdns-distribute forget ns3`,
+	}
+}
+
+func leaveCommand() command.Command {
+	return command.Command{
+		Name:       "leave",
+		Group:      command.Tool,
+		Summary:    "make the zones of a secondary plain secondaries of another master",
+		Configured: true,
+		Run:        Leave,
+		Flags: []command.Flag{
+			{
+				Name: "master", Value: "ADDRESS", Many: true,
+				Help: "ADDRESS, such as 192.0.2.1 or 192.0.2.1:5353, from which PowerDNS is to transfer the zones",
+			},
+			{
+				Name: "tsig-key", Value: "NAME",
+				Help: "NAME of the TSIG key that PowerDNS here has for these transfers (default: none)",
+			},
+			{Name: "confirm", Help: "do it; without this flag it only says what it would do"},
+		},
+		Description: `Has PowerDNS take the zones that it takes from the secondary role beside it from another master,
+with NOTIFY and AXFR. Without --confirm it changes nothing: it says what it would do, and asks the
+master for each zone. A zone that the master does not have, or has in an older version than is
+served here, does not leave, and is named with the reason; then it ends with 3.
+
+With --confirm the role has to be stopped. The first zones go alone: if PowerDNS cannot transfer
+three of them, no other is changed. Zones are served all the time. Interrupted or killed, it is
+run again. In the end the role's copy of the zones is removed. Whoever changes their mind starts
+the role again, which takes the zones back.
+
+docs/migrate.md says what the master needs.
+
+Runs   on the host of a secondary.
+Needs  [powerdns] and [secondary]; no broker.
+
+Example:
+
+   pdns-distribute leave --master 192.0.2.1 --tsig-key transfer
+   pdns-distribute leave --master 192.0.2.1 --tsig-key transfer --confirm`,
 	}
 }

@@ -210,20 +210,19 @@ func (r *syncReport) add(p proxy.Progress, only string) {
 	case p.Settled.Gone && r.all:
 		r.gone++
 	}
-	r.bar()
+	drawBar(r.progress, r.done, r.total)
 }
 
-// bar is drawn once for each percent.
-func (r *syncReport) bar() {
+// drawBar draws how many are done, once for each percent.
+func drawBar(out io.Writer, done, total int) {
 	const width = 40
-	if r.done*100/r.total == (r.done-1)*100/r.total {
+	if done*100/total == (done-1)*100/total {
 		return
 	}
-	full := r.done * width / r.total
-	fmt.Fprintf(r.progress, "\r[%s%s] %d of %d",
-		strings.Repeat("#", full), strings.Repeat(" ", width-full), r.done, r.total)
-	if r.done == r.total {
-		fmt.Fprintln(r.progress)
+	full := done * width / total
+	fmt.Fprintf(out, "\r[%s%s] %d of %d", strings.Repeat("#", full), strings.Repeat(" ", width-full), done, total)
+	if done == total {
+		fmt.Fprintln(out)
 	}
 }
 

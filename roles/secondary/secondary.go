@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -58,8 +57,10 @@ func New(cfg config.Config, deps node.Deps) (*Secondary, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Secondary{cfg: cfg.Secondary, held: newHoldings(), reviewed: newReviewed(), refills: work.NewSchedule(), news: newNews()}
-	if s.store, err = store.Open(filepath.Join(s.cfg.StateDir, "zones.db")); err != nil {
+	s := &Secondary{
+		cfg: cfg.Secondary, held: newHoldings(), reviewed: newReviewed(), refills: work.NewSchedule(), news: newNews(),
+	}
+	if s.store, err = store.Open(store.File(s.cfg.StateDir)); err != nil {
 		return nil, err
 	}
 	s.store.OnDamage(s.zoneDamaged)
@@ -84,6 +85,7 @@ func New(cfg config.Config, deps node.Deps) (*Secondary, error) {
 	}
 	s.applier = newApplier(api, cfg.PowerDNS.DNSAddress, s.server.Addr().String(), s.source, s.cfg, s.Each)
 	s.applier.reasons = node.NewReasons(node.NewSettings(api, powerdns.Secondary, s.Ready, s.Log))
+	s.source.mayTake = s.applier.mayTake
 	s.powerdns = node.NewMonitor(api, s.Ready, s.Log, s.reviewAll)
 	s.metrics = newMetrics(s.Registry, s.held)
 	s.jobs = s.newRunner(s.cfg.Workers)

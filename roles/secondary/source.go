@@ -16,7 +16,8 @@ import (
 // zoneSource is where the loopback server finds zones: first the staged versions, then the store. It is safe for
 // concurrent use.
 type zoneSource struct {
-	store *store.Store
+	store   *store.Store
+	mayTake func(*zone.Zone) error // says whether PowerDNS may take the store's version; set before the server runs
 
 	mu sync.Mutex
 
@@ -35,10 +36,12 @@ type stagedVersion struct {
 	begun chan struct{}          // gets a value when PowerDNS begins to take it
 	sent  chan error             // gets a value when it has taken all, or has not
 	note  atomic.Pointer[string] // what was odd about its questions, nil if nothing
+	guard func() error           // nil, or what says whether PowerDNS may take it; under the source's lock
 }
 
 func newZoneSource(s *store.Store) *zoneSource {
 	return &zoneSource{
+		mayTake:  func(*zone.Zone) error { return nil },
 		store:    s,
 		versions: map[zone.Name]*stagedVersion{}, given: map[zone.Name]*given{}, closures: map[zone.Name]*closure{},
 	}
@@ -116,6 +119,30 @@ func (v *stagedVersion) isReady() bool {
 	}
 }
 
+// guard has mayTake say whether PowerDNS may take the version, at the moment when PowerDNS asks for it: no other
+// transfer of the zone runs then. nil lets it.
+func (s *zoneSource) guard(v *stagedVersion, mayTake func() error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v.guard = mayTake
+}
+
+// admit returns why PowerDNS may not take the version, which ends the attempt.
+func (s *zoneSource) admit(v *stagedVersion) error {
+	s.mu.Lock()
+	mayTake := v.guard
+	s.mu.Unlock()
+	if mayTake == nil {
+		return nil
+	}
+	if err := mayTake(); err != nil {
+		work.Notify(v.sent, err)
+		return err
+	}
+	s.guard(v, nil)
+	return nil
+}
+
 // SOA implements transfer.Source.
 func (s *zoneSource) SOA(name zone.Name) (zone.Record, []zone.Record, error) {
 	apex, err := zone.Apex(nil), error(nil)
@@ -132,6 +159,9 @@ func (s *zoneSource) SOA(name zone.Name) (zone.Record, []zone.Record, error) {
 func (s *zoneSource) Zone(name zone.Name) (*zone.Zone, error) {
 	if v := s.staged(name); v != nil {
 		if <-v.ready; v.zone != nil {
+			if err := s.admit(v); err != nil {
+				return nil, err
+			}
 			if err := s.give(v.zone); err != nil {
 				return nil, err
 			}
@@ -142,6 +172,9 @@ func (s *zoneSource) Zone(name zone.Name) (*zone.Zone, error) {
 	z, err := s.store.Zone(name)
 	if err != nil {
 		return nil, errors.Join(sourceError(err), s.refuse(name))
+	}
+	if err := s.mayTake(z); err != nil {
+		return nil, err
 	}
 	return z, s.give(z)
 }

@@ -32,6 +32,7 @@ type applier struct {
 	taking   atomic.Int64  // zones that PowerDNS is taking
 	deleting chan struct{} // full while a zone is deleted
 
+	formers *formers
 	purges  *purges
 	aliases *aliases
 	reasons *node.Reasons // why PowerDNS does not take a zone
@@ -45,7 +46,7 @@ func newApplier(
 			api: api, master: master, takeOver: cfg.TakeOver, clean: cfg.ExtraZones == config.ExtraDelete,
 			ours: map[zone.Name]time.Time{},
 		},
-		dns: dns, source: source, log: log, deleting: make(chan struct{}, 1),
+		dns: dns, source: source, log: log, deleting: make(chan struct{}, 1), formers: newFormers(),
 		purges: newPurges(api, dns), aliases: newAliases(),
 	}
 }
@@ -77,7 +78,7 @@ var errNotTaken = errors.New("PowerDNS does not take the zone")
 // what it served until now, nil when that is not known. After a failed attempt it is looked at what the zone is there.
 func (a *applier) transfer(ctx context.Context, v *stagedVersion, before *zone.Zone) error {
 	z := v.zone
-	created, err := a.ensure(ctx, z)
+	created, err := a.ensureForward(ctx, v)
 	if err != nil {
 		return err
 	}
@@ -100,6 +101,30 @@ func (a *applier) transfer(ctx context.Context, v *stagedVersion, before *zone.Z
 		}
 	}
 	return a.explain(ctx, z, err)
+}
+
+// ensureForward is ensure, and lets PowerDNS take no older version than it has of a zone that comes from elsewhere.
+func (a *applier) ensureForward(ctx context.Context, v *stagedVersion) (created bool, err error) {
+	name := v.zone.Name()
+	if !a.isOurs(name) {
+		a.formers.add(name)
+	}
+	if a.formers.has(name) {
+		a.source.guard(v, func() error { return a.formers.check(ctx, a.api, v.zone) })
+	}
+	if created, err = a.ensure(ctx, v.zone); created {
+		a.formers.drop(name)
+		a.source.guard(v, nil)
+	}
+	return created, err
+}
+
+// mayTake returns errOlder where PowerDNS would go back to the version of the store, which it may ask for by itself.
+func (a *applier) mayTake(z *zone.Zone) error {
+	if !a.formers.has(z.Name()) {
+		return nil
+	}
+	return a.formers.check(context.Background(), a.api, z) // bounded by the client's own timeout
 }
 
 // takeOnce is one attempt.
@@ -178,8 +203,8 @@ func (a *applier) order(ctx context.Context, name zone.Name) error {
 }
 
 func sentError(err error) error {
-	if err != nil {
+	if err != nil && !errors.Is(err, errOlder) {
 		return fmt.Errorf("%w: PowerDNS broke off the transfer: %w", errNotTaken, err)
 	}
-	return nil
+	return err
 }
