@@ -100,7 +100,7 @@ func NewRunner[J any](workers, limit int, hooks Hooks[J]) *Runner[J] {
 // Add submits a job, or hands it back if Run or ctx has ended. It blocks while too many zones wait.
 func (r *Runner[J]) Add(ctx context.Context, name zone.Name, job J) {
 	priority := r.hooks.Priority(job)
-	if r.hooks.Failures.Has(name) {
+	if priority > Background && r.hooks.Failures.Has(name) {
 		priority = Background
 	}
 	if !r.Submit(ctx, name, job, priority) {
