@@ -78,10 +78,16 @@ const okAnswer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 // away for less than a minute.
 func TestSteadyKeyIsAskedAboutInTheBackground(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
 		asked, answer := 0, okAnswer
-		g := newGate(pipes(func(*http.Request) string {
+		g := newGate(pipes(func(r *http.Request) string {
+			if strings.HasSuffix(r.URL.Path, "/config") {
+				return okAnswer
+			}
+			mu.Lock()
 			asked++
 			text := answer
+			mu.Unlock()
 			time.Sleep(time.Second)
 			return text
 		}), "localhost", Config{MaxUpstream: 60, StallTimeout: time.Minute}, zerolog.Nop())
@@ -91,8 +97,18 @@ func TestSteadyKeyIsAskedAboutInTheBackground(t *testing.T) {
 		if a, no := g.recall(r); a != nil || no != nil {
 			t.Fatal("a key is good that nobody asked about")
 		}
-		if _, no := g.admit(r); no != nil || asked != 1 {
-			t.Fatal(no, asked)
+		times := func() int {
+			mu.Lock()
+			defer mu.Unlock()
+			return asked
+		}
+		say := func(text string) {
+			mu.Lock()
+			defer mu.Unlock()
+			answer = text
+		}
+		if _, no := g.admit(r); no != nil || times() != 1 {
+			t.Fatal(no, times())
 		}
 		for range 600 {
 			time.Sleep(time.Second)
@@ -100,11 +116,10 @@ func TestSteadyKeyIsAskedAboutInTheBackground(t *testing.T) {
 				t.Fatal("has to wait")
 			}
 		}
-		if synctest.Wait(); asked < 15 || asked > 25 {
-			t.Errorf("asked %d times in ten minutes", asked)
+		if synctest.Wait(); times() < 15 || times() > 25 {
+			t.Errorf("asked %d times in ten minutes", times())
 		}
-		synctest.Wait()
-		answer = ""
+		say("")
 		for range 20 {
 			time.Sleep(time.Second)
 			if a, _ := g.recall(r); a == nil {
@@ -116,7 +131,7 @@ func TestSteadyKeyIsAskedAboutInTheBackground(t *testing.T) {
 			t.Error("the key is good for ever")
 		}
 		synctest.Wait()
-		answer = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 3\r\nX-Own: a\r\n\r\nno!"
+		say("HTTP/1.1 401 Unauthorized\r\nContent-Length: 3\r\nX-Own: a\r\n\r\nno!")
 		if _, no := g.admit(r); no == nil || no.status != 401 || string(no.body) != "no!" || no.header.Get("X-Own") != "a" {
 			t.Errorf("%+v", no)
 		}

@@ -168,6 +168,10 @@ func (f *Fleet) startSecondary(ctx context.Context, id string, backend local.Bac
 // of adds what the server beside the role has of its own.
 func (o Options) of(id string, server local.Options) local.Options {
 	own := o.Servers[id]
+	if len(own.Settings) == 0 { // a test may change those of all, which a restart then takes
+		server.Programs = own.Programs
+		return server
+	}
 	settings := maps.Clone(server.Settings)
 	if settings == nil {
 		settings = map[string]string{}
