@@ -54,6 +54,7 @@ run() {
 			same_release "$folder" -run '^TestEditsAreTransfers$' ./roles/secondary || failed=1
 		else
 			same_release "$folder" ./roles/fleet ./powerdns/... ./proxy ./roles/secondary || failed=1
+			same_release "$folder" -tags campaign -run '^(TestMovingInAndOut|Test.*Aliases.*|TestReasonsOf.*)$' ./roles/fleet || failed=1
 		fi
 	done
 	echo "test-powerdns: with ${folders[*]}, and the installed release" >&2

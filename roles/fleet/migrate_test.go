@@ -1,3 +1,5 @@
+//go:build campaign
+
 package fleet_test
 
 import (

@@ -2,6 +2,7 @@ package fleet_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -9,7 +10,10 @@ import (
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/local"
 	"pdns-distribute/powerdns/must"
+	"pdns-distribute/powerdns/zone"
+	"pdns-distribute/roles/command"
 	"pdns-distribute/roles/fleet"
+	"pdns-distribute/roles/operator"
 )
 
 // Settings of a secondary PowerDNS that a pdns.conf may have for other reasons: zones are distributed all the same.
@@ -60,6 +64,18 @@ func TestBreakingSettings(t *testing.T) {
 	must.OK(t, i.put(first, `{"account":"touched again"}`))
 	i.eventually("served", i.allSame)
 	i.noAlarms()
+}
+
+// failsBecause returns nil when the zone's status says that it fails at the node, with these parts of the reason.
+func (i *harness) failsBecause(name zone.Name, node string, parts ...string) error {
+	out, _ := i.command(func(in command.Invocation) error { return operator.Status(i.ctx, in) }, nil, name.String())
+	_, reason, _ := strings.Cut(out, node+" fails since ")
+	for _, part := range parts {
+		if !strings.Contains(reason, part) {
+			return fmt.Errorf("%q is missing in\n%s", part, out)
+		}
+	}
+	return nil
 }
 
 // ownAddress is an address of this host beside loopback, "" where there is none.

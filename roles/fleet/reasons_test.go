@@ -1,3 +1,5 @@
+//go:build campaign
+
 package fleet_test
 
 import (
@@ -11,9 +13,7 @@ import (
 	"pdns-distribute/powerdns/local"
 	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
-	"pdns-distribute/roles/command"
 	"pdns-distribute/roles/fleet"
-	"pdns-distribute/roles/operator"
 )
 
 // longTexts are sets of one long text each.
@@ -49,18 +49,6 @@ func TestReasonsOfFailingZones(t *testing.T) {
 	}
 	i.alarm("failing", fleet.Primary)
 	i.alarm("settings", "ns1")
-}
-
-// failsBecause returns nil when the zone's status says that it fails at the node, with these parts of the reason.
-func (i *harness) failsBecause(name zone.Name, node string, parts ...string) error {
-	out, _ := i.command(func(in command.Invocation) error { return operator.Status(i.ctx, in) }, nil, name.String())
-	_, reason, _ := strings.Cut(out, node+" fails since ")
-	for _, part := range parts {
-		if !strings.Contains(reason, part) {
-			return fmt.Errorf("%q is missing in\n%s", part, out)
-		}
-	}
-	return nil
 }
 
 // unreasonable is a zone that cannot be distributed.
