@@ -56,7 +56,11 @@ func (s *Secondary) overtake(ctx context.Context) error {
 
 // fetchNews submits the state with this sequence, or a newer one, as if the feed had delivered it now.
 func (s *Secondary) fetchNews(ctx context.Context, name zone.Name, seq uint64) {
-	m, err := s.Conn.FetchState(ctx, name, seq, s.feed.since())
+	feed := s.feed.since()
+	if feed.IsZero() {
+		return // there is none yet, so the state would have no place among those of the zone
+	}
+	m, err := s.Conn.FetchState(ctx, name, seq, feed)
 	if err != nil {
 		s.Log.Debug().Err(err).Stringer("zone", name).Msg("failed to fetch a state past the feed")
 		return
