@@ -10,6 +10,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/net/ipv4"
+
 	"pdns-distribute/powerdns/zone"
 )
 
@@ -75,7 +77,7 @@ func (b *burst) ask(ctx context.Context, addr string) error {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	for range askTries {
-		if err = b.send(conn); err == nil {
+		if err = b.send(conn.(*net.UDPConn)); err == nil {
 			err = b.receive(conn)
 		}
 		if ctx.Err() != nil {
@@ -88,15 +90,22 @@ func (b *burst) ask(ctx context.Context, addr string) error {
 	return err
 }
 
-// send sends what has no answer yet.
-func (b *burst) send(conn net.Conn) error {
+// send sends what has no answer yet, by as few calls to the kernel as it takes: a server that is woken by the first
+// question finds all others, and few of strangers stand between them.
+func (b *burst) send(conn net.PacketConn) error {
+	batch := make([]ipv4.Message, 0, len(b.inquiries))
 	for i, q := range b.inquiries {
-		if b.answered[i] {
-			continue
+		if !b.answered[i] {
+			batch = append(batch, ipv4.Message{Buffers: [][]byte{q.framed[2:]}})
 		}
-		if _, err := conn.Write(q.framed[2:]); err != nil {
+	}
+	packets := ipv4.NewPacketConn(conn) // sends what is given to it, of whatever family
+	for len(batch) > 0 {
+		n, err := packets.WriteBatch(batch, 0)
+		if err != nil {
 			return err
 		}
+		batch = batch[n:]
 	}
 	return nil
 }
