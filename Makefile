@@ -8,6 +8,8 @@ VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VULN        := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 SBOM        := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+NFPM        := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.48.0
+ARCH        := $(shell go env GOARCH)
 FUZZTIME    ?= 1m
 DURATION    ?= 10m
 SEED        ?= $(shell date +%s)
@@ -23,6 +25,25 @@ setup: ## install PowerDNS and the tools for tests and demo (Debian), where miss
 .PHONY: build
 build: ## build ./pdns-distribute, one static binary
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o $(BINARY) .
+
+# The tools run on this machine, whatever GOARCH is built for.
+RELEASE     := env -u GOARCH VERSION=$(VERSION) NFPM=$(NFPM) SBOM=$(SBOM) packaging/release.sh
+
+.PHONY: deb
+deb: ## make dist/pdns-distribute_VERSION_ARCH.deb
+	@$(RELEASE) deb $(ARCH)
+
+.PHONY: rpm
+rpm: ## make dist/pdns-distribute-VERSION.ARCH.rpm
+	@$(RELEASE) rpm $(ARCH)
+
+.PHONY: artifacts
+artifacts:
+	@$(RELEASE) all amd64 arm64
+
+.PHONY: release
+release: ## make dist/: packages, archives, SBOM and checksums for amd64 and arm64, twice in different places, and compare; takes minutes
+	@NFPM=$(NFPM) SBOM=$(SBOM) packaging/reproducible.sh artifacts dist
 
 .PHONY: demo
 demo: setup build ## see it work: primary, secondaries and broker on this machine
@@ -129,8 +150,8 @@ sbom: build ## write what ./pdns-distribute is made of to pdns-distribute.cdx.js
 
 .PHONY: reproducible
 reproducible: ## build twice in different places, and fail unless both programs are the same; takes minutes
-	@packaging/reproducible.sh
+	@packaging/reproducible.sh build $(BINARY)
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -f $(BINARY) $(BINARY).cdx.json
+	rm -rf $(BINARY) $(BINARY).cdx.json dist

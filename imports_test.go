@@ -17,8 +17,8 @@ const module = "pdns-distribute"
 var imports = map[string][]string{
 	// the command line
 	"": {
-		"roles", "roles/command", "roles/config", "roles/demo", "roles/doctor", "roles/installation",
-		"roles/operator", "roles/settings",
+		"roles", "roles/command", "roles/config", "roles/demo", "roles/doctor", "roles/host",
+		"roles/installation", "roles/operator", "roles/settings",
 	},
 	// composition, and what runs whole installations
 	"roles": {
@@ -38,7 +38,7 @@ var imports = map[string][]string{
 		"broker", "health", "powerdns", "powerdns/local", "powerdns/transfer", "powerdns/zone", "proxy",
 		"roles/fleet", "roles/installation",
 	},
-	"roles/reference": {"powerdns", "roles/config", "roles/roff", "roles/settings"},
+	"roles/reference": {"powerdns", "roles/config", "roles/installation", "roles/roff", "roles/settings"},
 	"roles/soak": {
 		"health", "powerdns", "powerdns/local", "powerdns/transfer", "powerdns/zone", "proxy",
 		"roles/config", "roles/fleet", "roles/status",
@@ -58,9 +58,10 @@ var imports = map[string][]string{
 		"roles/follow", "roles/index", "roles/node", "roles/status", "roles/work",
 	},
 	"roles/installation": {
-		"broker", "health", "powerdns/zone", "proxy", "roles/command", "roles/config", "roles/private",
-		"roles/settings",
+		"broker", "health", "powerdns/zone", "proxy", "roles/command", "roles/config", "roles/host",
+		"roles/private", "roles/settings",
 	},
+	"roles/host": {"broker", "health", "roles/command"},
 	"roles/operator": {
 		"broker", "health", "powerdns", "powerdns/store", "powerdns/transfer", "powerdns/zone", "proxy",
 		"roles/command", "roles/config", "roles/follow", "roles/status", "roles/work",

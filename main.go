@@ -13,6 +13,7 @@ import (
 	"pdns-distribute/roles/config"
 	"pdns-distribute/roles/demo"
 	"pdns-distribute/roles/doctor"
+	"pdns-distribute/roles/host"
 	"pdns-distribute/roles/installation"
 	"pdns-distribute/roles/operator"
 	"pdns-distribute/roles/settings"
@@ -35,6 +36,7 @@ func commands() []command.Command {
 		roles.Commands(),
 		installation.Commands(),
 		[]command.Command{doctor.Command()},
+		host.Commands(),
 		operator.Commands(),
 		[]command.Command{demo.Command()},
 	)

@@ -130,8 +130,8 @@ func (b Board) brokerAway(r Row) Alarm {
 		what += "; last seen at " + r.Seen.UTC().Format(time.RFC3339)
 	}
 	return r.alarm(AlarmInactive, what,
-		fmt.Sprintf("start the broker (systemctl start pdns-distribute-%s); if it runs, read its log and "+
-			"check that the other brokers reach it", r.Node))
+		fmt.Sprintf("start the broker (systemctl start %s); if it runs, read its log and "+
+			"check that the other brokers reach it", Unit(RoleBroker, r.Node)))
 }
 
 // Quorum returns what is wrong with the brokers as a whole, as far as they report it themselves; "" if nothing.

@@ -137,3 +137,6 @@ type HealthReport struct {
 	Alarms   []Alarm   `json:"alarms,omitempty"`   // the first MaxAlarms
 	Compared *Compared `json:"compared,omitempty"` // nil: nothing was compared yet
 }
+
+// Unit is what systemd calls a node's service, without ".service": an instance of the unit of its role.
+func Unit(role, id string) string { return "pdns-distribute-" + role + "@" + id }

@@ -134,7 +134,7 @@ func (h *hosts) secret() string {
 func (h *hosts) equip() {
 	h.t.Helper()
 	control := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		verb, id, _ := strings.Cut(strings.Trim(r.URL.Path, "/"), "/pdns-distribute-")
+		verb, id, _ := strings.Cut(strings.Trim(r.URL.Path, "/"), "/pdns-distribute-secondary@")
 		err := fmt.Errorf("systemctl %s is not expected", r.URL.Path)
 		switch verb {
 		case "start":

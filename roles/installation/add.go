@@ -18,6 +18,7 @@ import (
 	"pdns-distribute/health"
 	"pdns-distribute/roles/command"
 	"pdns-distribute/roles/config"
+	"pdns-distribute/roles/host"
 	"pdns-distribute/roles/settings"
 )
 
@@ -55,7 +56,7 @@ func InitAdd(_ context.Context, in command.Invocation) error {
 	}
 	steps := c.accountSteps()
 	for _, id := range ids {
-		steps = append(steps, c.copying(id, "the host of "+id)+", and start it there:"+line("pdns-distribute "+role+" --config "+c.home(id, nodeFile)))
+		steps = append(steps, c.placing(*c.find(id)))
 	}
 	if role == health.RolePrimary {
 		steps = append(c.trustSteps(), steps...)
@@ -129,12 +130,24 @@ func InitUpdate(_ context.Context, in command.Invocation) error {
 	}
 	needless := c.needlessKeys()
 	if len(c.files) == 0 {
-		return c.say(in.Stdout, c.dir+" is as this version of the program writes it; nothing was changed.", needless)
+		return c.say(in.Stdout, c.dir+" is as this version of the program writes it; nothing was changed."+c.repacked(), needless)
 	}
 	first := "see that the brokers run this version of the program, or restart them with it one after the other: " +
 		"an earlier one has to be reloaded twice"
 	steps := slices.Concat([]string{first}, c.accountSteps(), c.updateSteps(), needless)
 	return c.say(in.Stdout, "Wrote the accounts in "+c.dir+" as this version of the program has them.", steps)
+}
+
+// repacked says which archives did not have what is in the folders, as after an edit by hand.
+func (c *change) repacked() string {
+	if len(c.archives) == 0 {
+		return ""
+	}
+	var names []string
+	for _, f := range c.archives {
+		names = append(names, f.name)
+	}
+	return "\nWritten anew, from the folders: " + strings.Join(names, ", ") + "."
 }
 
 // needlessKeys are steps that take PowerDNS's API key from proxies, to which former versions gave it: they pass each
@@ -171,7 +184,7 @@ func InitRemove(_ context.Context, in command.Invocation) error {
 	if err != nil {
 		return fmt.Errorf("init remove: %s no longer belongs to the installation, but: %w", strings.Join(ids, ", "), err)
 	}
-	steps := append(c.leaveSteps(removed), "where it runs, stop "+strings.Join(ids, ", ")+", and remove the folder")
+	steps := append(c.leaveSteps(removed), "where it runs, stop it and remove the folder:"+line("pdns-distribute uninstall --purge "+strings.Join(ids, " ")))
 	steps = append(steps, c.accountSteps()...)
 	steps = append(steps, "once status shows no life of it:"+line("pdns-distribute forget --config "+c.home(c.overseer(), nodeFile)+" "+strings.Join(ids, " ")))
 	if slices.ContainsFunc(removed, func(m member) bool { return m.Role == health.RolePrimary }) {
@@ -220,8 +233,10 @@ func (c *change) setAside(ids []string, now time.Time) (names []string, err erro
 	for _, id := range ids {
 		folder := filepath.Join(c.dir, id)
 		name := folder + ".removed-" + now.UTC().Format("20060102T150405Z")
-		if err := os.Rename(folder, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
+		for _, err := range []error{os.Rename(folder, name), os.Remove(filepath.Join(c.dir, host.Archive(id)))} {
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
 		}
 		names = append(names, name)
 	}
@@ -267,6 +282,15 @@ func (c *change) copying(name, host string) string {
 	return "copy " + from + "\n    to " + host + " as " + to
 }
 
+// placing is the step by which a new node gets to its host.
+func (c *change) placing(m member) string {
+	if c.Home == host.Home && c.Home != c.dir {
+		return "put " + m.ID + " in its place on its host, where the package is installed, and start it as install says there:" +
+			line(c.installing(c.dir, m))
+	}
+	return c.copying(m.ID, "the host of "+m.ID) + ", and start it there:" + line("pdns-distribute "+m.Role+" --config "+c.home(m.ID, nodeFile))
+}
+
 // accountSteps bring changed users to the brokers.
 func (c *change) accountSteps() (steps []string) {
 	for _, b := range c.of(health.RoleBroker) {
@@ -276,9 +300,9 @@ func (c *change) accountSteps() (steps []string) {
 }
 
 // reloading has a broker read its files again, which no connection notices that may stay.
-func reloading(b member) string { return line("systemctl reload pdns-distribute-" + b.ID) }
+func reloading(b member) string { return line("systemctl reload " + health.Unit(b.Role, b.ID)) }
 
-func restarting(m member) string { return line("systemctl restart pdns-distribute-" + m.ID) }
+func restarting(m member) string { return line("systemctl restart " + health.Unit(m.Role, m.ID)) }
 
 // line sets a command off from the text of a step.
 func line(command string) string { return "\n\n        " + command }

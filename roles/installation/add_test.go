@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,26 +18,56 @@ import (
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/command"
 	"pdns-distribute/roles/config"
+	"pdns-distribute/roles/host"
 	"pdns-distribute/roles/roletest"
 	"pdns-distribute/roles/settings"
 )
 
-// written is an installation that nobody runs, for /var/lib/pdns on the hosts.
+// written is an installation that nobody runs, for /var/lib/pdns-distribute on the hosts.
 func written(t *testing.T, brokers string) installation {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "installation")
-	roletest.Must(t, initAs(dir, "/var/lib/pdns", brokers, io.Discard, "ns1", "ns2"))
+	roletest.Must(t, initAs(dir, "/var/lib/pdns-distribute", brokers, io.Discard, "ns1", "ns2"))
 	return installation{Installation{Dir: dir}, t}
 }
 
-// contents are all files and what is in them.
+// contents are all files and what is in them, but for archives, which follow from them.
 func (i installation) contents() map[string]string {
 	i.t.Helper()
 	files := map[string]string{}
 	for name := range tree(i.t, i.Dir) {
-		files[name] = i.read(name)
+		if !strings.HasSuffix(name, ".tar.gz") {
+			files[name] = i.read(name)
+		}
 	}
 	return files
+}
+
+// wantPacked compares all archives with the folders of the nodes.
+func (i installation) wantPacked() {
+	i.t.Helper()
+	r, err := readRegister(i.Dir)
+	roletest.Must(i.t, err)
+	folders, archives := map[string]fs.FileMode{}, map[string]fs.FileMode{}
+	for name, mode := range tree(i.t, i.Dir) {
+		switch folder, _, below := strings.Cut(name, "/"); {
+		case strings.HasSuffix(name, ".tar.gz"):
+			out := filepath.Join(i.t.TempDir(), "unpacked")
+			roletest.Must(i.t, os.MkdirAll(out, 0o700))
+			roletest.Must(i.t, exec.CommandContext(i.t.Context(), "tar", "-xpzf", filepath.Join(i.Dir, name), "-C", out).Run())
+			for file, mode := range tree(i.t, out) {
+				archives[file] = mode
+				if content, err := os.ReadFile(filepath.Join(out, file)); err != nil || string(content) != i.read(file) {
+					i.t.Errorf("%s has another %s than the folder (%v)", name, file, err)
+				}
+			}
+		case below && r.find(folder) != nil:
+			folders[name] = mode
+		}
+	}
+	if !maps.Equal(archives, folders) {
+		i.t.Errorf("the archives hold %v\nthe folders   %v", archives, folders)
+	}
 }
 
 func (i installation) read(name string) string {
@@ -66,6 +97,7 @@ func (i installation) wantChanged(before map[string]string, want ...string) {
 	if !slices.Equal(changed, want) {
 		i.t.Errorf("changed %v\nwant    %v", changed, want)
 	}
+	i.wantPacked()
 }
 
 func wantMisuse(t *testing.T, err error, parts ...string) {
@@ -81,19 +113,19 @@ func TestInitAgain(t *testing.T) {
 	i := written(t, "a,b,c")
 	before := i.contents()
 	var out strings.Builder
-	roletest.Must(t, initAs(i.Dir, "/var/lib/pdns/", "a:4222,b,c", &out, "ns2,ns1"))
+	roletest.Must(t, initAs(i.Dir, "/var/lib/pdns-distribute/", "a:4222,b,c", &out, "ns2,ns1"))
 	if want := i.Dir + " holds this installation already; nothing was changed.\n"; out.String() != want {
 		t.Errorf("got %q", out.String())
 	}
 	wantMisuse(t, initAs(i.Dir, "/elsewhere", "a,x,c", io.Discard, "ns1", "ns3", "health2"),
 		"nothing was changed:",
-		"\n  it is for /var/lib/pdns on the hosts, not for /elsewhere: give --home /var/lib/pdns",
+		"\n  it is for /var/lib/pdns-distribute on the hosts, not for /elsewhere: give --home /var/lib/pdns-distribute",
 		"\n  broker2 is at b:4222, not at x:4222: give --broker as it was",
 		"\n  it has no ns3: pdns-distribute init add "+i.Dir+" secondary ns3",
 		"\n  it has the secondary ns2 as well: name it, too, or take it out by pdns-distribute init remove "+i.Dir+" ns2")
-	wantMisuse(t, initAs(i.Dir, "/var/lib/pdns", "a,b,c,d,e", io.Discard, "ns1", "ns2"), "it has no broker4 at d:4222, and brokers cannot be added")
-	wantMisuse(t, initAs(i.Dir, "/var/lib/pdns", "a", io.Discard, "ns1", "ns2"), "it has broker2 at b:4222 as well, and brokers cannot be removed")
-	wantMisuse(t, initAs(i.Dir, "/var/lib/pdns", "a,b,c", io.Discard, "ns1", "ns2", "ns1"), `"ns1" is the id of the secondary already`)
+	wantMisuse(t, initAs(i.Dir, "/var/lib/pdns-distribute", "a,b,c,d,e", io.Discard, "ns1", "ns2"), "it has no broker4 at d:4222, and brokers cannot be added")
+	wantMisuse(t, initAs(i.Dir, "/var/lib/pdns-distribute", "a", io.Discard, "ns1", "ns2"), "it has broker2 at b:4222 as well, and brokers cannot be removed")
+	wantMisuse(t, initAs(i.Dir, "/var/lib/pdns-distribute", "a,b,c", io.Discard, "ns1", "ns2", "ns1"), `"ns1" is the id of the secondary already`)
 	wantMisuse(t, initAs(i.Dir, "relative", "a,b,c", io.Discard), "--home relative: name a whole path")
 	wantMisuse(t, initAs(i.Dir, "/srv/my dns", "a,b,c", io.Discard), "\"/srv/my dns\" has characters that")
 	if out, err := i.run("update"); err != nil || !strings.Contains(out, "nothing was changed") {
@@ -106,7 +138,7 @@ func TestUpdateBringsTheAccountsOfThisVersion(t *testing.T) {
 	i := written(t, "a,b,c")
 	before := i.contents()
 	roletest.Must(t, os.WriteFile(filepath.Join(i.Dir, "broker2", broker.AccountsFile), []byte("# older"), 0o644))
-	if out := i.mustRun("update"); !strings.Contains(out, "systemctl reload pdns-distribute-broker2") {
+	if out := i.mustRun("update"); !strings.Contains(out, "systemctl reload pdns-distribute-broker@broker2") {
 		t.Error(out)
 	}
 	i.wantChanged(before)
@@ -140,14 +172,15 @@ func TestAddTouchesNothingElse(t *testing.T) {
 	out := i.mustRun("add", "secondary", "ns3,ns4")
 	want := []string{config.RegisterFile, "broker1/accounts.conf", "broker2/accounts.conf", "broker3/accounts.conf"}
 	for _, id := range []string{"ns3", "ns4"} {
-		for _, name := range []string{caFile, nodeFile, nkeyFile, apiKeyFile, "pdns.conf", unitOf(id)} {
+		for _, name := range []string{caFile, nodeFile, nkeyFile, apiKeyFile, host.SnippetFile} {
 			want = append(want, id+"/"+name)
 		}
 	}
 	i.wantChanged(before, want...)
 	for _, part := range []string{
-		" 1. Copy " + i.Dir + "/broker1/accounts.conf\n    to a as /var/lib/pdns/broker1/accounts.conf, and there:\n\n        systemctl reload pdns-distribute-broker1\n",
-		" 5. Copy " + i.Dir + "/ns4\n    to the host of ns4 as /var/lib/pdns/ns4, and start it there:\n\n        pdns-distribute secondary --config /var/lib/pdns/ns4/config.toml\n",
+		" 1. Copy " + i.Dir + "/broker1/accounts.conf\n    to a as /var/lib/pdns-distribute/broker1/accounts.conf, and there:\n\n        systemctl reload pdns-distribute-broker@broker1\n",
+		" 5. Put ns4 in its place on its host, where the package is installed, and start it as install says there:\n\n" +
+			"        ssh root@HOST pdns-distribute install - < " + i.Dir + "/ns4.tar.gz\n",
 	} {
 		if !strings.Contains(out, part) {
 			t.Errorf("%q is not in:\n%s", part, out)
@@ -258,7 +291,7 @@ func TestRemove(t *testing.T) {
 	out := i.mustRun("remove", "ns2")
 	moved, err := filepath.Glob(filepath.Join(i.Dir, "ns2.removed-*"))
 	roletest.Must(t, err)
-	if len(moved) != 1 || !strings.Contains(out, moved[0]) || !strings.Contains(out, "pdns-distribute forget --config /var/lib/pdns/health1/config.toml ns2\n") {
+	if len(moved) != 1 || !strings.Contains(out, moved[0]) || !strings.Contains(out, "pdns-distribute forget --config /var/lib/pdns-distribute/health1/config.toml ns2\n") {
 		t.Errorf("folders %v, and the word:\n%s", moved, out)
 	}
 	roletest.Must(t, os.Rename(moved[0], filepath.Join(i.Dir, "ns2")))
@@ -292,13 +325,13 @@ func TestPrimariesComeAndGoWithTheirSigningKeys(t *testing.T) {
 	if want := "trusted_keys = [" + quotedList([]string{first, second, own.Public().String()}) + "]"; trusted(i, "ns1") != want || !strings.HasSuffix(i.read("ns1/config.toml"), "# edited\n") {
 		t.Errorf("got %s, want %s", trusted(i, "ns1"), want)
 	}
-	if !strings.Contains(out, "its line trusted_keys alone") || !strings.Contains(out, "systemctl restart pdns-distribute-ns2") {
+	if !strings.Contains(out, "its line trusted_keys alone") || !strings.Contains(out, "systemctl restart pdns-distribute-secondary@ns2") {
 		t.Error(out)
 	}
 	if mode := tree(t, i.Dir)["ns1/config.toml"]; mode != 0o600 {
 		t.Errorf("mode %04o", mode)
 	}
-	if out := i.mustRun("remove", "primary2"); !strings.Contains(out, "pdns-distribute sync --all --config /var/lib/pdns/health1/config.toml") {
+	if out := i.mustRun("remove", "primary2"); !strings.Contains(out, "pdns-distribute sync --all --config /var/lib/pdns-distribute/health1/config.toml") {
 		t.Error(out)
 	}
 	if now := i.read("ns2/config.toml"); now != before["ns2/config.toml"] {

@@ -95,8 +95,9 @@ const (
 type change struct {
 	dir string
 	register
-	files []initFile
-	added []string // ids of nodes that the change adds
+	files    []initFile
+	archives []initFile // what becomes of the nodes' archives by it
+	added    []string   // ids of nodes that the change adds
 }
 
 // alter lets one command at a time change an installation: all of it, or, with an error, nothing.
@@ -130,6 +131,11 @@ func alter(dir string, do func(*change) error) (*change, error) {
 	for _, f := range kept {
 		c.put(f)
 	}
+	packed, err := c.register.archives(dir, c.files)
+	if err != nil {
+		return nil, err
+	}
+	c.archives = slices.DeleteFunc(packed, c.has)
 	return c, c.commit()
 }
 
@@ -159,10 +165,15 @@ func lock(dir string) (unlock func() error, err error) {
 // put has a file written, unless it is there already with this content. Of several with one name the last one counts.
 func (c *change) put(f initFile) {
 	c.files = slices.DeleteFunc(c.files, func(other initFile) bool { return other.name == f.name })
-	if has, err := os.ReadFile(filepath.Join(c.dir, f.name)); err == nil && bytes.Equal(has, f.content) {
-		return
+	if !c.has(f) {
+		c.files = append(c.files, f)
 	}
-	c.files = append(c.files, f)
+}
+
+// has reports whether a file is there already with this content.
+func (c *change) has(f initFile) bool {
+	has, err := os.ReadFile(filepath.Join(c.dir, f.name))
+	return err == nil && bytes.Equal(has, f.content)
 }
 
 func (c *change) commit() error {
@@ -173,7 +184,7 @@ func (c *change) commit() error {
 	if err := os.Mkdir(stage, 0o700); err != nil {
 		return err
 	}
-	if err := writeAll(stage, c.files); err != nil {
+	if err := writeAll(stage, slices.Concat(c.files, c.archives)); err != nil {
 		return errors.Join(err, os.RemoveAll(stage))
 	}
 	if err := os.Rename(stage, filepath.Join(c.dir, decided)); err != nil {

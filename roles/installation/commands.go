@@ -33,12 +33,12 @@ func initCommand() command.Command {
 			{Name: "health", Value: "ID", Many: true, Help: "ID of a health role (default: health)"},
 			{
 				Name: "home", Value: "PATH", Complete: command.Folders,
-				Help: "PATH of the folder on the hosts (default: where it is written)",
+				Help: "PATH of the nodes' folders on the hosts (default: /var/lib/pdns-distribute)",
 			},
 		},
 		Description: `Writes a new folder DIR with what every host of an installation needs: keys and certificates, the
-brokers' configuration, and a configuration for each role. It says which part belongs on which
-host. Where DIR holds just this installation already nothing is changed; where it holds another
+brokers' configuration, and a configuration for each role, in a folder and an archive for each
+node. It says which line puts a node in its place on its host. Where DIR holds just this installation already nothing is changed; where it holds another
 one it is refused, with what makes it this one. A DIR that is called like a command below, or
 nearly so, is given as ./DIR.
 

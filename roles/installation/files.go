@@ -17,14 +17,15 @@ import (
 	"pdns-distribute/broker"
 	"pdns-distribute/health"
 	"pdns-distribute/roles/config"
+	"pdns-distribute/roles/host"
 )
 
 // The files of a node's folder that commands come back to.
 const (
-	nodeFile   = "config.toml"
+	nodeFile   = host.ConfigFile
 	nkeyFile   = "node.nkey"
 	signFile   = "sign.key"
-	apiKeyFile = "powerdns-api-key"
+	apiKeyFile = host.APIKeyFile
 	caFile     = "ca.crt"
 	caKeyFile  = "ca.key" // in no node's folder
 	certFile   = "broker.crt"
@@ -50,10 +51,11 @@ const (
 // initNode is what the templates of one node's files are filled with.
 type initNode struct {
 	member
-	File        string // the configuration, on its host
-	Folder      string // that it is in
-	State       string // the same below systemd's own place for states, if it is there
-	Unit        string // of systemd
+	File        string   // the configuration, on its host
+	Folder      string   // that it is in
+	Unit        string   // of systemd, for its role
+	Elsewhere   bool     // the folder is not where the unit looks
+	MorePorts   []string // that the unit does not know
 	Observe     string
 	BrokerURLs  []string
 	Replicas    int
@@ -64,41 +66,6 @@ type initNode struct {
 	TrustedKeys []string
 	ConfirmKeys []string
 	Replicated  bool // there are several primaries
-	limits
-}
-
-// limits are what a unit lets a role take of the host.
-type limits struct {
-	Memory     int    // MB
-	MemoryFor  string // what that is enough for
-	Tasks      int
-	Listens    []string // protocol and port of each listener, as SocketBindAllow has them
-	Interfaces bool     // it asks for the addresses of the host
-	Public     bool     // the world talks to it
-}
-
-// SoftMemory is from where on Go frees memory harder, in MB.
-func (l limits) SoftMemory() int { return l.Memory * 9 / 10 }
-
-// limitsOf gives twice what a million zones were measured to take, or what all allowed connections do.
-func (r register) limitsOf(m member) limits {
-	const zones = "a million zones"
-	observe := fmt.Sprintf("tcp:%d", observePorts[m.Role])
-	l := limits{Memory: 4096, MemoryFor: zones, Tasks: 512, Listens: []string{observe}}
-	switch m.Role {
-	case health.RoleBroker:
-		l.Tasks, l.Interfaces, l.Public = 1024, true, true
-		l.Listens = append(l.Listens, fmt.Sprintf("tcp:%d", m.port()))
-		if len(r.of(health.RoleBroker)) > 1 {
-			l.Listens = append(l.Listens, fmt.Sprintf("tcp:%d", m.port()+routesBeyond))
-		}
-	case health.RoleProxy:
-		l.Memory, l.MemoryFor, l.Interfaces, l.Public = 1024, "proxy.max_connections of 4,096", true, true
-		l.Listens = append(l.Listens, "tcp:8443")
-	case health.RoleSecondary:
-		l.Listens = append(l.Listens, "tcp:5300", "udp:5300")
-	}
-	return l
 }
 
 var (
@@ -106,13 +73,13 @@ var (
 	nodeTemplate string
 	//go:embed templates/pdns.conf
 	pdnsTemplate string
-	//go:embed templates/unit.service
-	unitTemplate string
+	//go:embed templates/unit.conf
+	dropInTemplate string
 
 	quoting    = template.FuncMap{"quote": strconv.Quote, "list": quotedList}
 	nodeConfig = template.Must(template.New(nodeFile).Funcs(quoting).Parse(nodeTemplate))
-	pdnsConfig = template.Must(template.New("pdns.conf").Funcs(quoting).Parse(pdnsTemplate))
-	unitConfig = template.Must(template.New("unit.service").Parse(unitTemplate))
+	pdnsConfig = template.Must(template.New(host.SnippetFile).Funcs(quoting).Parse(pdnsTemplate))
+	dropIn     = template.Must(template.New(host.UnitFile).Parse(dropInTemplate))
 )
 
 // quotedList is what stands between the brackets of a list.
@@ -134,14 +101,11 @@ func fill(t *template.Template, data any) ([]byte, error) {
 // fit on one host.
 func (r register) node(m member) initNode {
 	n := initNode{
-		member: m, File: r.home(m.ID, nodeFile), Folder: r.home(m.ID), Unit: unitOf(m.ID),
+		member: m, File: r.home(m.ID, nodeFile), Folder: r.home(m.ID), Unit: health.Unit(m.Role, m.ID),
+		Elsewhere: r.Home != host.Home, MorePorts: r.morePorts(m),
 		Observe:   net.JoinHostPort("127.0.0.1", strconv.Itoa(observePorts[m.Role])),
 		PowerDNS:  m.Role != health.RoleBroker && m.Role != health.RoleHealth,
 		HasAPIKey: m.Role == health.RolePrimary || m.Role == health.RoleSecondary,
-	}
-	n.limits = r.limitsOf(m)
-	if below, is := strings.CutPrefix(n.Folder, "/var/lib/"); is {
-		n.State = below
 	}
 	for _, b := range r.of(health.RoleBroker) {
 		n.BrokerURLs = append(n.BrokerURLs, "tls://"+b.Address)
@@ -159,8 +123,6 @@ func (r register) node(m member) initNode {
 	return n
 }
 
-func unitOf(id string) string { return "pdns-distribute-" + id + ".service" }
-
 // folder makes the files of a node's folder, besides its secret keys.
 func (r register) folder(m member, apiKey string, caCert []byte) ([]initFile, error) {
 	n := r.node(m)
@@ -172,7 +134,8 @@ func (r register) folder(m member, apiKey string, caCert []byte) ([]initFile, er
 		mode fs.FileMode
 		is   bool
 	}{
-		{nodeFile, nodeConfig, public, true}, {n.Unit, unitConfig, public, true}, {"pdns.conf", pdnsConfig, secret, n.HasAPIKey},
+		{nodeFile, nodeConfig, public, true}, {host.UnitFile, dropIn, public, n.Elsewhere || len(n.MorePorts) > 0},
+		{host.SnippetFile, pdnsConfig, secret, n.HasAPIKey},
 	} {
 		if !f.is {
 			continue
@@ -228,7 +191,12 @@ func (p Installation) files(now time.Time) ([]initFile, error) {
 		files = append(files, more...)
 	}
 	kept, err := r.files()
-	return append(files, kept...), err
+	if err != nil {
+		return nil, err
+	}
+	files = append(files, kept...)
+	packed, err := r.archives(p.Dir, files)
+	return append(files, packed...), err
 }
 
 // files are those that follow from what is registered: they change with it.
@@ -255,7 +223,7 @@ func (r register) brokerFiles(m member, ca broker.Certificate, now time.Time) ([
 		return nil, err
 	}
 	conf, err := r.serverConf(m).Render()
-	return append(files, initFile{m.ID + "/nats.conf", conf, public}), err
+	return append(files, initFile{m.ID + "/" + host.ServerFile, conf, public}), err
 }
 
 // certificate is another one for a broker, for the host by which it is reached and for its own host.
@@ -302,15 +270,31 @@ func (p Installation) explain(out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "Wrote %s: a folder for each node, to be copied to its host as %s.\n\n", p.Dir, r.home("NODE"))
-	for _, m := range r.Nodes {
-		fmt.Fprintf(out, "  %-12s pdns-distribute %s --config %s\n", m.ID, m.Role, r.home(m.ID, nodeFile))
+	if r.Home == host.Home && r.Home != p.Dir {
+		fmt.Fprintf(out, "Wrote %s: a folder for each node, and an archive of it.\n"+
+			"Install the package on each host. Then put each node in its place there, by its line:\n\n", p.Dir)
+		for _, m := range r.Nodes {
+			fmt.Fprintf(out, "  %-12s %s\n", m.ID, r.installing(p.Dir, m))
+		}
+		fmt.Fprint(out, "\nEach line ends with the command that starts the role.\n")
+	} else {
+		fmt.Fprintf(out, "Wrote %s: a folder for each node, for %s on its host.\n\n", p.Dir, r.home("NODE"))
+		for _, m := range r.Nodes {
+			fmt.Fprintf(out, "  %-12s pdns-distribute %s --config %s\n", m.ID, m.Role, r.home(m.ID, nodeFile))
+		}
+		fmt.Fprint(out, "\nWhere there is a pdns.conf in the folder, add its lines to the configuration of the PowerDNS on that host.\n")
 	}
-	_, err = fmt.Fprintf(out, "\nWhere there is a pdns.conf in the folder, add its lines to the configuration of the PowerDNS on that host.\n"+
-		"For systemd there is a unit in each folder, such as %s/%s, which runs the role\n"+
-		"as the user pdns-distribute-ROLE, such as pdns-distribute-%s: the folder has to be that user's.\n"+
-		"Keep %s to yourself, and %s most of all: it signs certificates for brokers,\n"+
+	_, err = fmt.Fprintf(out, "Keep %s to yourself, and %s most of all: it signs certificates for brokers,\n"+
 		"and no host needs it. Nodes are added, removed and given new keys there: see pdns-distribute init --help.\n",
-		r.Nodes[0].ID, unitOf(r.Nodes[0].ID), r.Nodes[0].Role, p.Dir, filepath.Join(p.Dir, caKeyFile))
+		p.Dir, filepath.Join(p.Dir, caKeyFile))
 	return err
+}
+
+// installing is the line that copies a node to its host, and puts it in its place there. Only brokers' hosts are known.
+func (r register) installing(dir string, m member) string {
+	name := "HOST"
+	if m.Role == health.RoleBroker {
+		name = m.host()
+	}
+	return "ssh root@" + name + " pdns-distribute install - < " + filepath.Join(dir, host.Archive(m.ID))
 }

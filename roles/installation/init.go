@@ -19,6 +19,7 @@ import (
 
 	"pdns-distribute/health"
 	"pdns-distribute/roles/command"
+	"pdns-distribute/roles/host"
 )
 
 // Init is the command init: it writes a whole installation into a new folder. Where one is already it changes nothing,
@@ -64,7 +65,10 @@ func planned(in command.Invocation) (Installation, error) {
 		Dir: dir, Home: in.Options.String("home"), Brokers: list("broker", "127.0.0.1"), Primaries: list("primary", "primary"),
 		Proxies: list("proxy", "proxy"), Health: list("health", "health"), Secondaries: list("secondary"),
 	}
-	if plan.Home != "" && !filepath.IsAbs(plan.Home) {
+	if plan.Home == "" {
+		plan.Home = host.Home
+	}
+	if !filepath.IsAbs(plan.Home) {
 		return plan, command.Misuse("--home %s: name a whole path, such as /var/lib/pdns-distribute", plan.Home)
 	}
 	if home := plan.home(); strings.ContainsFunc(home, func(r rune) bool { return !unicode.IsPrint(r) || strings.ContainsRune(` "'%$\`, r) }) {

@@ -27,6 +27,7 @@ import (
 	"pdns-distribute/roles"
 	"pdns-distribute/roles/command"
 	"pdns-distribute/roles/config"
+	"pdns-distribute/roles/host"
 	"pdns-distribute/roles/node"
 	"pdns-distribute/roles/roletest"
 	"pdns-distribute/roles/settings"
@@ -61,12 +62,12 @@ func initInto(dir, home string, out io.Writer) error {
 func TestInitWritesAnInstallation(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "installation")
 	var out bytes.Buffer
-	roletest.Must(t, initInto(dir, "/etc/pdns-distribute", &out))
+	roletest.Must(t, initInto(dir, "", &out))
 
 	want := map[string]fs.FileMode{"ca.crt": 0o644, "ca.key": 0o600, "broker1/broker.crt": 0o644, "broker1/broker.key": 0o600, "broker1/nats.conf": 0o644, "broker1/accounts.conf": 0o644,
 		"installation.toml": 0o644, "primary1/sign.key": 0o600}
 	for _, id := range []string{"broker1", "primary1", "proxy1", "health1", "ns1", "ns2"} {
-		want[id+"/ca.crt"], want[id+"/config.toml"], want[id+"/pdns-distribute-"+id+".service"] = 0o644, 0o644, 0o644
+		want[id+"/ca.crt"], want[id+"/config.toml"], want[id+".tar.gz"] = 0o644, 0o644, 0o600
 		if id != "broker1" {
 			want[id+"/node.nkey"] = 0o600
 		}
@@ -77,15 +78,16 @@ func TestInitWritesAnInstallation(t *testing.T) {
 	if got := tree(t, dir); !maps.Equal(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
 	}
-	wantOut := "Wrote " + dir + `: a folder for each node, to be copied to its host as /etc/pdns-distribute/NODE.
+	wantOut := strings.ReplaceAll(`Wrote DIR: a folder for each node, and an archive of it.
+Install the package on each host. Then put each node in its place there, by its line:
 
-  broker1      pdns-distribute broker --config /etc/pdns-distribute/broker1/config.toml
-  primary1     pdns-distribute primary --config /etc/pdns-distribute/primary1/config.toml
-  proxy1       pdns-distribute proxy --config /etc/pdns-distribute/proxy1/config.toml
-  health1      pdns-distribute health --config /etc/pdns-distribute/health1/config.toml
-  ns1          pdns-distribute secondary --config /etc/pdns-distribute/ns1/config.toml
-  ns2          pdns-distribute secondary --config /etc/pdns-distribute/ns2/config.toml
-`
+  broker1      ssh root@broker.example.net pdns-distribute install - < DIR/broker1.tar.gz
+  primary1     ssh root@HOST pdns-distribute install - < DIR/primary1.tar.gz
+  proxy1       ssh root@HOST pdns-distribute install - < DIR/proxy1.tar.gz
+  health1      ssh root@HOST pdns-distribute install - < DIR/health1.tar.gz
+  ns1          ssh root@HOST pdns-distribute install - < DIR/ns1.tar.gz
+  ns2          ssh root@HOST pdns-distribute install - < DIR/ns2.tar.gz
+`, "DIR", dir)
 	if !strings.HasPrefix(out.String(), wantOut) || !strings.Contains(out.String(), filepath.Join(dir, "ca.key")+" most of all") {
 		t.Errorf("got  %s\nwant %s", out.String(), wantOut)
 	}
@@ -118,26 +120,63 @@ func tree(t *testing.T, dir string) map[string]fs.FileMode {
 
 // What systemd itself says of the units: they are understood, and no role keeps a privilege.
 func TestUnits(t *testing.T) {
-	for home, c := range map[string]struct{ writable, other string }{
-		"/var/lib/pdns-distribute": {"\nStateDirectory=pdns-distribute/NODE\nStateDirectoryMode=0700\n", "ReadWritePaths"},
-		"/srv/pdns":                {"\nReadWritePaths=/srv/pdns/NODE\n", "StateDirectory"},
-	} {
-		dir := filepath.Join(t.TempDir(), "installation")
-		roletest.Must(t, initInto(dir, home, io.Discard))
-		for id, role := range map[string]string{"broker1": "broker", "primary1": "primary", "proxy1": "proxy", "health1": "health", "ns1": "secondary"} {
-			unit := filepath.Join(dir, id, unitOf(id))
-			text, err := os.ReadFile(unit)
-			roletest.Must(t, err)
-			if user := strings.ReplaceAll("\nUser=pdns-distribute-ROLE\nGroup=pdns-distribute-ROLE\n", "ROLE", role); !strings.Contains(string(text), user) {
-				t.Errorf("%s does not say %s:%s", unit, user, text)
-			}
-			if want := strings.ReplaceAll(c.writable, "NODE", id); !strings.Contains(string(text), want) || strings.Contains(string(text), c.other) {
-				t.Errorf("%s has not, or has also %s:%s%s", unit, c.other, want, text)
-			}
-			if out, err := exec.CommandContext(t.Context(), "systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=20", unit).CombinedOutput(); err != nil || !strings.Contains(string(out), "Overall exposure level") || strings.Contains(string(out), "ignoring") {
-				t.Errorf("%s: %v\n%s", unit, err, out)
-			}
-			wantUnderstood(t, unit)
+	units, err := Units()
+	roletest.Must(t, err)
+	if len(units) != 5 {
+		t.Errorf("there are %d units", len(units))
+	}
+	for name, text := range units {
+		role := strings.TrimSuffix(strings.TrimPrefix(name, "pdns-distribute-"), "@.service")
+		want := strings.ReplaceAll("\nUser=pdns-distribute-ROLE\nGroup=pdns-distribute-ROLE\n"+
+			"ExecStart=/usr/bin/pdns-distribute ROLE --config /var/lib/pdns-distribute/%i/config.toml\n", "ROLE", role)
+		if !strings.Contains(string(text), want) {
+			t.Errorf("%s does not say %s:%s", name, want, text)
+		}
+		wantStrict(t, name, text, nil)
+	}
+}
+
+// wantStrict has systemd judge a unit, with a drop-in unless that is nil.
+func wantStrict(t *testing.T, name string, text, dropIn []byte) {
+	t.Helper()
+	unit := filepath.Join(t.TempDir(), strings.Replace(name, "@.", "@node1.", 1))
+	roletest.Must(t, os.WriteFile(unit, text, 0o600))
+	if dropIn != nil {
+		roletest.Must(t, os.Mkdir(unit+".d", 0o700))
+		roletest.Must(t, os.WriteFile(filepath.Join(unit+".d", host.UnitFile), dropIn, 0o600))
+	}
+	if out, err := exec.CommandContext(t.Context(), "systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=20", unit).CombinedOutput(); err != nil || !strings.Contains(string(out), "Overall exposure level") || strings.Contains(string(out), "ignoring") {
+		t.Errorf("%s: %v\n%s", unit, err, out)
+	}
+	wantUnderstood(t, unit)
+}
+
+// A node that is not where its unit looks for it, or listens elsewhere, has a drop-in for that.
+func TestDropIns(t *testing.T) {
+	units, err := Units()
+	roletest.Must(t, err)
+	dir := filepath.Join(t.TempDir(), "installation")
+	roletest.Must(t, initInto(dir, "/srv/pdns", io.Discard))
+	for id, role := range map[string]string{"broker1": "broker", "ns1": "secondary"} {
+		text, err := os.ReadFile(filepath.Join(dir, id, host.UnitFile))
+		roletest.Must(t, err)
+		want := strings.NewReplacer("ROLE", role, "NODE", id).Replace("\nExecStart=\nExecStart=/usr/bin/pdns-distribute ROLE --config /srv/pdns/NODE/config.toml\n" +
+			"StateDirectory=\nReadWritePaths=/srv/pdns/NODE\n")
+		if !strings.Contains(string(text), want) {
+			t.Errorf("%s does not say %s:%s", id, want, text)
+		}
+		name := "pdns-distribute-" + role + "@.service"
+		wantStrict(t, name, units[name], text)
+	}
+	dir = filepath.Join(t.TempDir(), "installation")
+	roletest.Must(t, initAs(dir, "", "a:4444,b,c", io.Discard, "ns1"))
+	text, err := os.ReadFile(filepath.Join(dir, "broker1", host.UnitFile))
+	if err != nil || !strings.Contains(string(text), "\n[Service]\nSocketBindAllow=tcp:4444\nSocketBindAllow=tcp:6444\n") {
+		t.Errorf("%v: %s", err, text)
+	}
+	for _, id := range []string{"broker2", "ns1"} {
+		if _, err := os.Stat(filepath.Join(dir, id, host.UnitFile)); !os.IsNotExist(err) {
+			t.Errorf("%s has a drop-in that it does not need: %v", id, err)
 		}
 	}
 }
@@ -156,6 +195,8 @@ func wantUnderstood(t *testing.T, unit string) {
 // A unit lets its role listen where the configuration says, and nowhere else.
 func TestUnitsAllowTheirPorts(t *testing.T) {
 	i := writeInstallation(t, 3)
+	units, err := Units()
+	roletest.Must(t, err)
 	for _, n := range i.nodes() {
 		cfg := i.config(n)
 		want := map[string]bool{"tcp " + cfg.Observe.Listen: true}
@@ -164,6 +205,7 @@ func TestUnitsAllowTheirPorts(t *testing.T) {
 			facts, err := broker.InspectServer(cfg.Server.Config)
 			roletest.Must(t, err)
 			want["tcp "+facts.Listen], want["tcp "+facts.Routes] = true, true
+			want["tcp :4222"], want["tcp :6222"] = true, true // which the unit allows to all brokers
 		case "proxy":
 			want["tcp "+cfg.Proxy.Listen] = true
 		case health.RoleSecondary:
@@ -176,9 +218,10 @@ func TestUnitsAllowTheirPorts(t *testing.T) {
 			roletest.Must(t, err)
 			needed = append(needed, protocol+":"+port)
 		}
-		text, err := os.ReadFile(filepath.Join(i.Dir, n.ID, n.Unit))
+		text := units["pdns-distribute-"+n.Role+"@.service"]
+		more, err := os.ReadFile(filepath.Join(i.Dir, n.ID, host.UnitFile))
 		roletest.Must(t, err)
-		for line := range strings.Lines(string(text)) {
+		for line := range strings.Lines(string(text) + string(more)) {
 			if port, is := strings.CutPrefix(strings.TrimSpace(line), "SocketBindAllow="); is {
 				allowed = append(allowed, port)
 			}

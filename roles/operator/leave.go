@@ -119,7 +119,7 @@ func (l *leaving) preview(ctx context.Context) error {
 		fmt.Fprintf(l.out, "%d zones that are not of this role are left alone.\n", others)
 	}
 	fmt.Fprintf(l.out, "The role's copy of all zones, %s, is removed then. The role has to be stopped before:"+
-		"\n\n    systemctl stop pdns-distribute-%s\n", l.copy, l.node)
+		"\n\n    systemctl stop %s\n", l.copy, health.Unit(health.RoleSecondary, l.node))
 	return l.report("cannot leave, and would stay as they are", l.askMasters(ctx, zones))
 }
 
@@ -160,7 +160,7 @@ func (l *leaving) keepRoleOut() (known map[zone.Name]bool, release func(), err e
 	if conn, err := net.DialTimeout("tcp", l.role, time.Second); err == nil {
 		conn.Close()
 		return nil, nil, fmt.Errorf("the role runs, it listens at %s, and would take the zones back; "+
-			"stop it first: systemctl stop pdns-distribute-%s", l.role, l.node)
+			"stop it first: systemctl stop %s", l.role, health.Unit(health.RoleSecondary, l.node))
 	}
 	if _, err := os.Stat(l.copy); errors.Is(err, os.ErrNotExist) {
 		return nil, func() {}, nil

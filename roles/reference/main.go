@@ -1,5 +1,5 @@
 // Command reference writes what documents settings: docs/settings.md, the manual page pdns-distribute.toml(5), and the
-// tables of docs/powerdns.md, which package powerdns has. The former two are made from the structs of the configuration:
+// tables of docs/powerdns.md, which package powerdns has; and the units of the package. The former two are made from the structs of the configuration:
 // names, types and defaults from their tags, explanations from their comments. It is run at the top of the project's
 // source, by make man.
 package main
@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"pdns-distribute/roles/installation"
 )
 
 func main() {
@@ -33,9 +35,17 @@ func documents(root string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]string{
+	units, err := installation.Units()
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]string{
 		filepath.Join("docs", "powerdns.md"):                        ofPowerDNS,
 		filepath.Join("docs", "settings.md"):                        markdown(sections),
 		filepath.Join("packaging", "man", "pdns-distribute.toml.5"): manual(sections),
-	}, nil
+	}
+	for name, text := range units {
+		all[filepath.Join("packaging", "systemd", name)] = string(text)
+	}
+	return all, nil
 }
