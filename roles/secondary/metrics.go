@@ -15,7 +15,7 @@ type metrics struct {
 	scrub     prometheus.Gauge
 }
 
-func newMetrics(reg prometheus.Registerer, held *holdings) metrics {
+func newMetrics(reg prometheus.Registerer, held, waiting func() int) metrics {
 	m := metrics{
 		states: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pdns_distribute_secondary_states_total",
@@ -45,7 +45,10 @@ func newMetrics(reg prometheus.Registerer, held *holdings) metrics {
 	}
 	reg.MustRegister(m.states, m.took, m.ahead, m.overtaken, m.repaired, m.scrub, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "pdns_distribute_secondary_zones", Help: "Zones that PowerDNS is known to serve as published.",
-	}, func() float64 { return float64(held.count()) }))
+	}, func() float64 { return float64(held()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "pdns_distribute_secondary_waiting_zones",
+		Help: "Zones that are still to be taken and that nobody waits for, of a fill for example.",
+	}, func() float64 { return float64(waiting()) }))
 	return m
 }
 
