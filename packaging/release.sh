@@ -9,8 +9,7 @@ export LC_ALL=C TZ=UTC
 what=$1
 shift
 : "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct)}"
-MTIME=$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)
-export SOURCE_DATE_EPOCH MTIME
+export SOURCE_DATE_EPOCH
 
 # release prints VERSION as packages sort it: 1.2.3, 1.2.3~rc1 before it, 1.2.3+4.gabc after it, and 0~DATE.COMMIT where there is
 # no tag yet.
