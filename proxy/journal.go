@@ -35,7 +35,7 @@ func openJournal(dir string) (*journal, error) {
 	if err := private.Folder(dir); err != nil {
 		return nil, fmt.Errorf("proxy.state_dir: %w", err)
 	}
-	j := &journal{path: filepath.Join(dir, "queued"), limit: maxPending}
+	j := &journal{path: filepath.Join(dir, "pending"), limit: maxPending}
 	if err := private.Tighten(j.path); err != nil {
 		return nil, fmt.Errorf("proxy.state_dir: %w", err)
 	}

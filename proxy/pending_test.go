@@ -119,7 +119,7 @@ func TestSweepIsAskedForUntilItIsStored(t *testing.T) {
 	})
 }
 
-func TestQueuedTouchIsStoredWhenTheBrokerIsBack(t *testing.T) {
+func TestPendingTouchIsStoredWhenTheBrokerIsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{}
 		d := running(t, q)
@@ -144,7 +144,7 @@ func TestQueuedTouchIsStoredWhenTheBrokerIsBack(t *testing.T) {
 	})
 }
 
-func TestTouchStoredMeanwhileIsNotQueuedAnyMore(t *testing.T) {
+func TestTouchStoredMeanwhileIsPendingNoMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{away: true}
 		d := newPendingTouches(q, newJournal(t), zerolog.Nop(), func(float64) {})
@@ -180,7 +180,7 @@ func TestZoneMarkedAgainWhileItsTouchIsBeingStored(t *testing.T) {
 	})
 }
 
-func TestSweepForAnUnknownZoneIsQueued(t *testing.T) {
+func TestSweepForAnUnknownZoneIsPending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{}
 		d := running(t, q)
@@ -212,7 +212,7 @@ func TestBrokerThatHangsKeepsAnAnswerForTheSetPatience(t *testing.T) {
 	})
 }
 
-func TestManyZonesQueuedAtOnce(t *testing.T) {
+func TestManyZonesPendingAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{away: true}
 		var gauge float64

@@ -25,7 +25,7 @@ var (
 		{"ns1", "state/zones.db", "cut half"}, {fleet.Broker, "store/jetstream/CORE/streams/PDNS_ZONE/msgs/*.blk", "flipped bit"},
 	}
 	damagedFiles = map[string][]string{
-		"ns1": {"state/zones.db"}, fleet.Proxy: {"state/queued"},
+		"ns1": {"state/zones.db"}, fleet.Proxy: {"state/pending"},
 		fleet.Broker: {
 			"store/jetstream/CORE/streams/PDNS_ZONE/msgs/*.blk", "store/jetstream/CORE/streams/PDNS_TOUCH/msgs/*.blk",
 			"store/jetstream/CORE/streams/PDNS_BLOB/msgs/*.blk", "store/jetstream/CORE/streams/PDNS_ZONE/msgs/index.db",
