@@ -24,11 +24,11 @@ import (
 	"pdns-distribute/health"
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/local"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/roles"
 	"pdns-distribute/roles/command"
 	"pdns-distribute/roles/config"
 	"pdns-distribute/roles/node"
-	"pdns-distribute/roles/roletest"
 	"pdns-distribute/roles/settings"
 )
 
@@ -61,7 +61,7 @@ func initInto(dir, home string, out io.Writer) error {
 func TestInitWritesAnInstallation(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "installation")
 	var out bytes.Buffer
-	roletest.Must(t, initInto(dir, "/etc/pdns-distribute", &out))
+	must.OK(t, initInto(dir, "/etc/pdns-distribute", &out))
 
 	want := map[string]fs.FileMode{"ca.crt": 0o644, "ca.key": 0o600, "broker1/broker.crt": 0o644, "broker1/broker.key": 0o600, "broker1/nats.conf": 0o644, "broker1/accounts.conf": 0o644,
 		"installation.toml": 0o644, "primary1/sign.key": 0o600}
@@ -95,7 +95,7 @@ func TestInitWritesAnInstallation(t *testing.T) {
 func tree(t *testing.T, dir string) map[string]fs.FileMode {
 	t.Helper()
 	files := map[string]fs.FileMode{}
-	roletest.Must(t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+	must.OK(t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -123,11 +123,11 @@ func TestUnits(t *testing.T) {
 		"/srv/pdns":                {"\nReadWritePaths=/srv/pdns/NODE\n", "StateDirectory"},
 	} {
 		dir := filepath.Join(t.TempDir(), "installation")
-		roletest.Must(t, initInto(dir, home, io.Discard))
+		must.OK(t, initInto(dir, home, io.Discard))
 		for id, role := range map[string]string{"broker1": "broker", "primary1": "primary", "proxy1": "proxy", "health1": "health", "ns1": "secondary"} {
 			unit := filepath.Join(dir, id, unitOf(id))
 			text, err := os.ReadFile(unit)
-			roletest.Must(t, err)
+			must.OK(t, err)
 			if user := strings.ReplaceAll("\nUser=pdns-distribute-ROLE\nGroup=pdns-distribute-ROLE\n", "ROLE", role); !strings.Contains(string(text), user) {
 				t.Errorf("%s does not say %s:%s", unit, user, text)
 			}
@@ -162,7 +162,7 @@ func TestUnitsAllowTheirPorts(t *testing.T) {
 		switch n.Role {
 		case "broker":
 			facts, err := broker.InspectServer(cfg.Server.Config)
-			roletest.Must(t, err)
+			must.OK(t, err)
 			want["tcp "+facts.Listen], want["tcp "+facts.Routes] = true, true
 		case "proxy":
 			want["tcp "+cfg.Proxy.Listen] = true
@@ -173,11 +173,11 @@ func TestUnitsAllowTheirPorts(t *testing.T) {
 		for address := range want {
 			protocol, listen, _ := strings.Cut(address, " ")
 			_, port, err := net.SplitHostPort(listen)
-			roletest.Must(t, err)
+			must.OK(t, err)
 			needed = append(needed, protocol+":"+port)
 		}
 		text, err := os.ReadFile(filepath.Join(i.Dir, n.ID, n.Unit))
-		roletest.Must(t, err)
+		must.OK(t, err)
 		for line := range strings.Lines(string(text)) {
 			if port, is := strings.CutPrefix(strings.TrimSpace(line), "SocketBindAllow="); is {
 				allowed = append(allowed, port)
@@ -199,7 +199,7 @@ func TestUnitsAllowTheirPorts(t *testing.T) {
 func TestInitOverwritesNothing(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "ca.key")
-	roletest.Must(t, os.WriteFile(file, []byte("precious"), 0o600))
+	must.OK(t, os.WriteFile(file, []byte("precious"), 0o600))
 	for _, existing := range []string{dir, file} {
 		err := initInto(existing, "", io.Discard)
 		if want := existing + " exists already, and holds no installation; nothing is overwritten: name a new folder"; !errors.Is(err, command.ErrUsage) || !strings.Contains(err.Error(), want) {
@@ -207,7 +207,7 @@ func TestInitOverwritesNothing(t *testing.T) {
 		}
 	}
 	entries, err := os.ReadDir(dir)
-	roletest.Must(t, err)
+	must.OK(t, err)
 	if text, err := os.ReadFile(file); err != nil || string(text) != "precious" || len(entries) != 1 {
 		t.Errorf("the folder holds %v, and in it %q", entries, text)
 	}
@@ -257,7 +257,7 @@ func writeInstallation(t *testing.T, brokers int) installation {
 	for range brokers {
 		i.Brokers = append(i.Brokers, freeForBroker(t))
 	}
-	roletest.Must(t, i.Write(time.Now()))
+	must.OK(t, i.Write(time.Now()))
 	return i
 }
 
@@ -266,9 +266,9 @@ func freeForBroker(t *testing.T) string {
 	t.Helper()
 	for {
 		address, err := local.FreeAddress()
-		roletest.Must(t, err)
+		must.OK(t, err)
 		if routes, err := net.Listen("tcp", (member{Address: address}).routes()); err == nil {
-			roletest.Must(t, routes.Close())
+			must.OK(t, routes.Close())
 			return address
 		}
 	}
@@ -278,7 +278,7 @@ func freeForBroker(t *testing.T) string {
 func (i installation) nodes() (nodes []initNode) {
 	i.t.Helper()
 	r, err := readRegister(i.Dir)
-	roletest.Must(i.t, err)
+	must.OK(i.t, err)
 	for _, m := range r.Nodes {
 		nodes = append(nodes, r.node(m))
 	}
@@ -289,7 +289,7 @@ func (i installation) nodes() (nodes []initNode) {
 func (i installation) config(n initNode) config.Config {
 	i.t.Helper()
 	cfg, err := config.ForRole(settings.Sources{File: filepath.Join(i.Dir, n.ID, "config.toml")}, n.Role)
-	roletest.Must(i.t, err)
+	must.OK(i.t, err)
 	return cfg
 }
 
@@ -317,10 +317,10 @@ func TestWhatInitWritesIsInOrder(t *testing.T) {
 			t.Errorf("%s: %v", n.ID, err)
 		}
 		key, err := os.ReadFile(cfg.PowerDNS.APIKeyFile)
-		roletest.Must(t, err)
+		must.OK(t, err)
 		keys[n.ID] = strings.TrimSpace(string(key))
 		conf, err := os.ReadFile(filepath.Join(i.Dir, n.ID, "pdns.conf"))
-		roletest.Must(t, err)
+		must.OK(t, err)
 		if !strings.Contains(string(conf), "\napi-key="+keys[n.ID]+"\n") {
 			t.Errorf("%s: PowerDNS is given another API key:\n%s", n.ID, conf)
 		}
@@ -339,7 +339,7 @@ func TestBrokerOfInitLetsItsNodesInAndNobodyElse(t *testing.T) {
 	i.runBroker(nodes[0])
 	for _, n := range nodes[1:] {
 		conn := i.connect(i.config(n))
-		ctx, cancel := context.WithTimeout(t.Context(), roletest.Patience)
+		ctx, cancel := context.WithTimeout(t.Context(), must.Patience)
 		if err := conn.Wait(ctx); err != nil {
 			t.Errorf("%s: %v", n.ID, err)
 		}
@@ -349,16 +349,16 @@ func TestBrokerOfInitLetsItsNodesInAndNobodyElse(t *testing.T) {
 	member := i.config(nodes[4])
 	stranger := member
 	key, err := broker.NewUserKey()
-	roletest.Must(t, err)
+	must.OK(t, err)
 	stranger.Broker.NKeyFile = filepath.Join(t.TempDir(), "node.nkey")
-	roletest.Must(t, os.WriteFile(stranger.Broker.NKeyFile, key.Seed, 0o600))
+	must.OK(t, os.WriteFile(stranger.Broker.NKeyFile, key.Seed, 0o600))
 	i.wantRefused(stranger, "Authorization Violation")
 
 	deceived := member // by a broker with a certificate of another CA
 	ca, err := broker.NewCA("another", time.Now())
-	roletest.Must(t, err)
+	must.OK(t, err)
 	deceived.Broker.CAFile = filepath.Join(t.TempDir(), "ca.crt")
-	roletest.Must(t, os.WriteFile(deceived.Broker.CAFile, ca.CertPEM, 0o600))
+	must.OK(t, os.WriteFile(deceived.Broker.CAFile, ca.CertPEM, 0o600))
 	i.wantRefused(deceived, "certificate signed by unknown authority")
 }
 
@@ -370,32 +370,32 @@ func (i installation) runBroker(n initNode) runningBroker {
 	cfg := i.config(n)
 	cfg.Observe.Listen = ""
 	b, err := roles.NewBroker(cfg, node.Deps{Version: "test", Log: io.Discard})
-	roletest.Must(i.t, err)
+	must.OK(i.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- b.Run(ctx) }()
 	stop := sync.OnceFunc(func() {
 		cancel()
-		roletest.Must(i.t, <-ended)
+		must.OK(i.t, <-ended)
 	})
 	i.t.Cleanup(stop)
 	select {
 	case <-b.Server.Ready():
 	case err := <-ended:
 		i.t.Fatal("the broker ended: ", err)
-	case <-time.After(roletest.Patience):
+	case <-time.After(must.Patience):
 		i.t.Fatal("the broker is not ready")
 	}
 	return runningBroker{stop: stop, reload: func() {
 		i.t.Helper()
-		roletest.Must(i.t, b.Server.Reload())
+		must.OK(i.t, b.Server.Reload())
 	}}
 }
 
 func (i installation) connect(cfg config.Config) *broker.Conn {
 	i.t.Helper()
 	conn, err := broker.Connect(cfg.Broker, broker.Options{Node: cfg.Node.ID, Role: i.role(cfg.Node.ID), Log: zerolog.Nop()})
-	roletest.Must(i.t, err)
+	must.OK(i.t, err)
 	i.t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	return conn
 }
@@ -403,7 +403,7 @@ func (i installation) connect(cfg config.Config) *broker.Conn {
 // role is that of a node that is or was installed; where it is not known any more, any will do.
 func (i installation) role(id string) broker.Role {
 	r, err := readRegister(i.Dir)
-	roletest.Must(i.t, err)
+	must.OK(i.t, err)
 	if m := r.find(id); m != nil {
 		return broker.Role(m.Role)
 	}
@@ -414,7 +414,7 @@ func (i installation) role(id string) broker.Role {
 func (i installation) wantRefused(cfg config.Config, reason string) {
 	i.t.Helper()
 	conn := i.connect(cfg)
-	for deadline := time.Now().Add(roletest.Patience); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(must.Patience); ; time.Sleep(10 * time.Millisecond) {
 		err := conn.Err()
 		switch {
 		case conn.Connected():

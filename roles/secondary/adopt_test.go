@@ -32,14 +32,14 @@ func newBeside(t *testing.T, backend local.Backend, stored *zone.Zone) beside {
 	t.Helper()
 	source := openSource(t, stored)
 	loopback, err := transfer.NewServer(transfer.Config{Listen: "127.0.0.1:0", OnTransfer: source.transferred}, source)
-	roletest.Must(t, err)
+	must.OK(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- loopback.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-ended })
 	server := roletest.StartPowerDNS(t, local.Options{Backend: backend})
 	api, err := server.Client()
-	roletest.Must(t, err)
+	must.OK(t, err)
 	return beside{newApplier(api, server.DNSAddr, loopback.Addr().String(), source, config.SecondaryConfig{}, zerolog.Nop()), server}
 }
 
@@ -72,10 +72,10 @@ func (b beside) request(t *testing.T, method, path, body string) {
 	url := b.server.APIURL + "/api/v1/servers/localhost" + path
 	must.Eventually(t, func() error {
 		req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
-		roletest.Must(t, err)
+		must.OK(t, err)
 		req.Header.Set("X-API-Key", b.server.APIKey.Reveal())
 		resp, err := http.DefaultClient.Do(req)
-		roletest.Must(t, err)
+		must.OK(t, err)
 		resp.Body.Close()
 		if resp.StatusCode > 299 {
 			return fmt.Errorf("%s %s %s: %s", method, path, body, resp.Status)
@@ -105,12 +105,12 @@ const csk = `{"keytype":"csk","active":true}`
 func (b beside) spoiled(t *testing.T, name zone.Name) map[string]func() {
 	t.Helper()
 	script := filepath.Join(t.TempDir(), "texts.lua")
-	roletest.Must(t, os.WriteFile(script, []byte(withoutTexts), 0o644))
+	must.OK(t, os.WriteFile(script, []byte(withoutTexts), 0o644))
 	b.request(t, http.MethodPost, "/tsigkeys", `{"name":"mig","algorithm":"hmac-sha256"}`)
 	put := func(body string) func() { return func() { b.request(t, http.MethodPut, "/zones/"+name.ID(), body) } }
 	set := func(kind, value string) func() { return func() { b.setMetadata(t, name, kind, value) } }
 	call := func(kind, value string) func() {
-		return func() { roletest.Must(t, b.api.SetMetadata(t.Context(), name, kind, []string{value})) }
+		return func() { must.OK(t, b.api.SetMetadata(t.Context(), name, kind, []string{value})) }
 	}
 	return map[string]func(){
 		"masters":                      put(`{"masters":["127.0.0.2:1"]}`),
@@ -146,7 +146,7 @@ func TestZonesAreOursInAllThatIsObeyed(t *testing.T) {
 					}
 					b.createForeign(t, name)
 					spoil()
-					roletest.Must(t, b.take(t.Context(), z))
+					must.OK(t, b.take(t.Context(), z))
 					b.wantServed(t, kind+", adopted with "+what, z)
 					spoil()
 					if right := "PRESIGNED=1"; what != right && kind != "plain" || what != "PRESIGNED=0" && kind == "plain" {
@@ -154,7 +154,7 @@ func TestZonesAreOursInAllThatIsObeyed(t *testing.T) {
 						wantReason(t, b.proveState(t.Context(), z), transfer.ErrNotServed.Error(), setting+"=")
 					}
 					b.forget(name)
-					roletest.Must(t, b.take(t.Context(), z))
+					must.OK(t, b.take(t.Context(), z))
 					b.wantServed(t, kind+", put right of "+what, z)
 					b.deleteForeign(t, name)
 				}
@@ -174,21 +174,21 @@ func aboutDenial(what string) bool {
 // createForeign makes a secondary zone of another master, with what is nobody's business here.
 func (b beside) createForeign(t *testing.T, name zone.Name) {
 	t.Helper()
-	roletest.Must(t, b.api.CreateZoneWith(t.Context(), powerdns.ZoneSpec{
+	must.OK(t, b.api.CreateZoneWith(t.Context(), powerdns.ZoneSpec{
 		Name: name, Kind: powerdns.Slave, Masters: []string{"192.0.2.1"}, SOAEditAPI: "DEFAULT",
 	}))
 	b.request(t, http.MethodPut, "/zones/"+name.ID(), `{"account":"customer7"}`)
-	roletest.Must(t, b.api.SetMetadata(t.Context(), name, "ALSO-NOTIFY", []string{"192.0.2.7"}))
+	must.OK(t, b.api.SetMetadata(t.Context(), name, "ALSO-NOTIFY", []string{"192.0.2.7"}))
 }
 
 // deleteForeign wants that to be left.
 func (b beside) deleteForeign(t *testing.T, name zone.Name) {
 	t.Helper()
 	state, err := b.api.ZoneState(t.Context(), name)
-	if roletest.Must(t, err); state.Account != "customer7" || fmt.Sprint(state.Kept()) != "map[ALSO-NOTIFY:[192.0.2.7]]" {
+	if must.OK(t, err); state.Account != "customer7" || fmt.Sprint(state.Kept()) != "map[ALSO-NOTIFY:[192.0.2.7]]" {
 		t.Errorf("what is not ours is lost: %+v", state)
 	}
-	roletest.Must(t, b.delete(t.Context(), name))
+	must.OK(t, b.delete(t.Context(), name))
 	b.forget(name)
 }
 
@@ -200,9 +200,9 @@ func TestFailedProofLooksAtTheZone(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			b := newBeside(t, local.SQLite, contents["plain"])
-			roletest.Must(t, b.take(t.Context(), contents["nsec3"]))
+			must.OK(t, b.take(t.Context(), contents["nsec3"]))
 			b.spoiled(t, name)[what]()
-			roletest.Must(t, b.take(t.Context(), contents["plain"]))
+			must.OK(t, b.take(t.Context(), contents["plain"]))
 			b.wantServed(t, what, contents["plain"])
 		})
 	}
@@ -213,7 +213,7 @@ func TestZonesThatCannotBePutRight(t *testing.T) {
 	contents := contentsOfEveryKind(t)
 	name := contents["plain"].Name()
 	b := newBeside(t, local.SQLite, contents["plain"])
-	roletest.Must(t, b.take(t.Context(), contents["plain"]))
+	must.OK(t, b.take(t.Context(), contents["plain"]))
 	b.setMetadata(t, name, "LUA-AXFR-SCRIPT", "/nowhere.lua")
 	b.forget(name)
 
@@ -224,7 +224,7 @@ func TestZonesThatCannotBePutRight(t *testing.T) {
 	b.setMetadata(t, name, "ENABLE-LUA-RECORDS", "1")
 	err = b.take(t.Context(), contents["nsec"])
 	wantReason(t, err, "LUA-AXFR-SCRIPT=/nowhere.lua", "pdnsutil set-meta", "pdns-distribute sync staged.example.")
-	roletest.Must(t, transfer.ProveAll(t.Context(), b.dns, contents["plain"]))
+	must.OK(t, transfer.ProveAll(t.Context(), b.dns, contents["plain"]))
 	reason := b.explain(t.Context(), contents["nsec"], transfer.ErrNotServed)
 	wantReason(t, reason, "LUA-AXFR-SCRIPT=/nowhere.lua", "PRESIGNED=unset")
 	if reason = b.explain(t.Context(), contents["nsec"], errNotTaken); strings.Contains(reason.Error(), "PRESIGNED") {
@@ -232,7 +232,7 @@ func TestZonesThatCannotBePutRight(t *testing.T) {
 	}
 
 	b.setMetadata(t, name, "LUA-AXFR-SCRIPT") // what the reason says
-	roletest.Must(t, b.take(t.Context(), contents["nsec"]))
+	must.OK(t, b.take(t.Context(), contents["nsec"]))
 	b.wantServed(t, "put right by hand", contents["nsec"])
 }
 
@@ -250,23 +250,23 @@ func contentsOfEveryKind(t *testing.T) map[string]*zone.Zone {
 	t.Helper()
 	primary := roletest.StartPowerDNS(t, local.Options{Primary: true})
 	api, err := primary.Client()
-	roletest.Must(t, err)
+	must.OK(t, err)
 	name := zone.MustParseName("staged.example")
 	spec := roletest.NativeZone(name)
 	spec.SOAEditAPI, spec.RRsets = "INCREASE", roletest.RandomTexts(name)[:5]
-	roletest.Must(t, api.CreateZoneWith(t.Context(), spec))
+	must.OK(t, api.CreateZoneWith(t.Context(), spec))
 	contents := map[string]*zone.Zone{}
 	for n, kind := range []string{"plain", "nsec", "nsec3"} {
 		switch b := (beside{server: primary}); kind {
 		case "nsec":
 			b.request(t, http.MethodPut, "/zones/"+name.ID(), `{"dnssec":true}`)
 		case "nsec3":
-			roletest.Must(t, api.SetNSEC3Param(t.Context(), name, "1 0 0 -"))
+			must.OK(t, api.SetNSEC3Param(t.Context(), name, "1 0 0 -"))
 		}
-		roletest.Must(t, api.Patch(t.Context(), name, roletest.RandomTexts(name)[n:n+1]))
-		roletest.Must(t, api.Rectify(t.Context(), name))
+		must.OK(t, api.Patch(t.Context(), name, roletest.RandomTexts(name)[n:n+1]))
+		must.OK(t, api.Rectify(t.Context(), name))
 		contents[kind], err = transfer.Fetch(t.Context(), transfer.FetchOptions{Address: primary.DNSAddr}, name)
-		roletest.Must(t, err)
+		must.OK(t, err)
 	}
 	return contents
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pdns-distribute/powerdns/local"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/store"
 	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
@@ -17,16 +18,16 @@ import (
 func versions(t *testing.T) (older, newer *zone.Zone) {
 	server := roletest.StartPowerDNS(t, local.Options{Primary: true})
 	api, err := server.Client()
-	roletest.Must(t, err)
+	must.OK(t, err)
 	name := zone.MustParseName("staged.example")
-	roletest.Must(t, api.CreateZoneWith(t.Context(), roletest.NativeZone(name)))
+	must.OK(t, api.CreateZoneWith(t.Context(), roletest.NativeZone(name)))
 	fetch := func() *zone.Zone {
 		z, err := transfer.Fetch(t.Context(), transfer.FetchOptions{Address: server.DNSAddr}, name)
-		roletest.Must(t, err)
+		must.OK(t, err)
 		return z
 	}
 	older = fetch()
-	roletest.Must(t, api.Patch(t.Context(), name, roletest.RandomTexts(name)[:1]))
+	must.OK(t, api.Patch(t.Context(), name, roletest.RandomTexts(name)[:1]))
 	return older, fetch()
 }
 
@@ -34,10 +35,10 @@ func TestExpectedVersions(t *testing.T) {
 	older, newer := versions(t)
 	name := older.Name()
 	s, err := store.Open(filepath.Join(t.TempDir(), "state", "zones.db"))
-	roletest.Must(t, err)
+	must.OK(t, err)
 	defer s.Close()
 	state, _ := zone.NewState(older, older.Serial(), time.Now())
-	roletest.Must(t, s.Put(state, older, nil))
+	must.OK(t, s.Put(state, older, nil))
 	source := newZoneSource(s)
 	given := func() <-chan *zone.Zone {
 		ch := make(chan *zone.Zone, 1)
