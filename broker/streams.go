@@ -87,9 +87,10 @@ func (c *Conn) lostItsLeader(stream string, err error) bool {
 	if stream != statusStream {
 		return false
 	}
+	connected := c.Connected()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err == nil || c.link.Err() != nil || !Silent(err) {
+	if err == nil || !connected || !Silent(err) {
 		c.statusesMute = time.Time{}
 		return false
 	}
