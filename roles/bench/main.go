@@ -98,7 +98,7 @@ func measure(ctx context.Context, dir, program string, backends []local.Backend,
 	}
 	defer log.Close()
 	f, err := fleet.Start(ctx, fleet.Options{
-		Dir: filepath.Join(dir, "fleet"), Primary: local.SQLite, Secondaries: backends, Healths: 2, Program: program, Log: log,
+		Dir: filepath.Join(dir, "fleet"), Primary: local.SQLite, Secondaries: backends, Counts: fleet.Counts{Healths: 2}, Program: program, Log: log,
 		Set: map[string]string{
 			"log.level":             "warn",
 			"dnssec.alarm_before":   "1s", // a role that shows an alarm is not ready, and never started

@@ -115,7 +115,7 @@ func (i *harness) restart(ids ...string) {
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	path := program(t)
-	i := start(t, fleet.Options{Program: path, Brokers: 3})
+	i := start(t, fleet.Options{Program: path, Counts: fleet.Counts{Brokers: 3}})
 	l := i.load("clustered")
 	for n := range 3 {
 		id := fmt.Sprintf("broker%d", n+1)

@@ -18,7 +18,7 @@ import (
 // A change that waits at one proxy for the broker is not in sync, whatever proxy is asked, before it is served.
 func TestPendingChangeIsNotInSync(t *testing.T) {
 	t.Parallel()
-	i := start(t, fleet.Options{Proxies: 2, Secondaries: []local.Backend{local.SQLite}})
+	i := start(t, fleet.Options{Counts: fleet.Counts{Proxies: 2}, Secondaries: []local.Backend{local.SQLite}})
 	name := zone.MustParseName("pending.example")
 	must.OK(t, i.api.CreateZoneWith(i.ctx, spec(name, text(name, "before"))))
 	i.eventually("created", i.allSame)

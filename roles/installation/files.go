@@ -58,13 +58,18 @@ type initNode struct {
 	BrokerURLs  []string
 	Replicas    int
 	APIPrefix   string
-	PowerDNS    bool // beside it is one, ...
-	HasAPIKey   bool // ... to which the node speaks by itself
-	APIKey      string
 	TrustedKeys []string
 	ConfirmKeys []string
 	Replicated  bool // there are several primaries
+	beside
 	limits
+}
+
+// beside is the PowerDNS beside a node.
+type beside struct {
+	PowerDNS  bool // there is one, ...
+	HasAPIKey bool // ... to which the node speaks by itself
+	APIKey    string
 }
 
 // limits are what a unit lets a role take of the host.
@@ -135,9 +140,11 @@ func fill(t *template.Template, data any) ([]byte, error) {
 func (r register) node(m member) initNode {
 	n := initNode{
 		member: m, File: r.home(m.ID, nodeFile), Folder: r.home(m.ID), Unit: unitOf(m.ID),
-		Observe:   net.JoinHostPort("127.0.0.1", strconv.Itoa(observePorts[m.Role])),
-		PowerDNS:  m.Role != health.RoleBroker && m.Role != health.RoleHealth,
-		HasAPIKey: m.Role == health.RolePrimary || m.Role == health.RoleSecondary,
+		Observe: net.JoinHostPort("127.0.0.1", strconv.Itoa(observePorts[m.Role])),
+		beside: beside{
+			PowerDNS:  m.Role != health.RoleBroker && m.Role != health.RoleHealth,
+			HasAPIKey: m.Role == health.RolePrimary || m.Role == health.RoleSecondary,
+		},
 	}
 	n.limits = r.limitsOf(m)
 	if below, is := strings.CutPrefix(n.Folder, "/var/lib/"); is {

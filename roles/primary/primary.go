@@ -43,11 +43,16 @@ type Primary struct {
 	leader      *leader
 	provisioner *provisioner
 	jobs        *work.Runner[job]
-	sweeps      *sweeps
-	schedules   *schedules
-	counted     *counted                 // what checks are answered from
-	notify      *transfer.NotifyListener // adds hints; nil when off
-	metrics     metrics
+	prompts
+	counted *counted // what checks are answered from
+	metrics metrics
+}
+
+// prompts lead to jobs besides touches.
+type prompts struct {
+	sweeps    *sweeps
+	schedules *schedules
+	notify    *transfer.NotifyListener // nil when off
 }
 
 // New binds the role's listeners. Run does the rest.
@@ -66,7 +71,7 @@ func New(cfg config.Config, deps node.Deps) (*Primary, error) {
 	}
 	p := &Primary{
 		Node: n, cfg: cfg, index: index.New(), leader: &leader{Node: n},
-		sweeps: newSweeps(), schedules: newSchedules(cfg.DNSSEC.RenewRate),
+		prompts: prompts{sweeps: newSweeps(), schedules: newSchedules(cfg.DNSSEC.RenewRate)},
 	}
 	p.source = newSource(cfg, api, node.NewReasons(node.NewSettings(api, powerdns.Primary, n.Ready, n.Log)))
 	if p.replication, err = newReplication(cfg, n, api); err != nil {

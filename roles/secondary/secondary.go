@@ -26,8 +26,7 @@ type Secondary struct {
 	metrics metrics
 
 	// States come from the feed, and become jobs.
-	feed     feedState
-	news     *news
+	intake
 	verifier verifier
 	jobs     *work.Runner[job]
 
@@ -45,6 +44,12 @@ type Secondary struct {
 	judge    *checkpoint.Judge // of whether that is all; nil without trusted keys
 }
 
+// intake is what is known of the feed, and of what overtakes it.
+type intake struct {
+	feed feedState
+	news *news
+}
+
 const condFeed = "feed"
 
 // New opens the store and binds the role's listeners. Run does the rest.
@@ -58,7 +63,8 @@ func New(cfg config.Config, deps node.Deps) (*Secondary, error) {
 		return nil, err
 	}
 	s := &Secondary{
-		cfg: cfg.Secondary, held: newHoldings(), reviewed: newReviewed(), refills: work.NewSchedule(), news: newNews(),
+		cfg: cfg.Secondary, held: newHoldings(), reviewed: newReviewed(), refills: work.NewSchedule(),
+		intake: intake{news: newNews()},
 	}
 	if s.store, err = store.Open(store.File(s.cfg.StateDir)); err != nil {
 		return nil, err

@@ -22,6 +22,7 @@ import (
 
 	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
+	"pdns-distribute/roles/fleet"
 )
 
 // written is a history of a zone that was created, changed twice, and deleted; INSYNC was said of the version at floor.
@@ -270,8 +271,12 @@ func TestSoak(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	o := options{
-		program: program, within: dir, length: 3 * time.Second, settle: time.Minute, seed: 1, secondaries: 2, proxies: 2, brokers: 1, healths: 1, backend: "mixed", zones: 6,
-		writers: 2, askers: 2, pause: 50 * time.Millisecond, askPause: 3 * time.Millisecond, writes: "create,patch all,patch some,delete,sign", faults: "none", most: 1, logLevel: "warn",
+		program: program, within: dir, length: 3 * time.Second, settle: time.Minute, seed: 1, faults: "none", most: 1, logLevel: "warn",
+		servers: servers{secondaries: 2, backend: "mixed", counts: fleet.Counts{Proxies: 2}},
+		workload: workload{
+			zones: 6, writers: 2, askers: 2, pause: 50 * time.Millisecond, askPause: 3 * time.Millisecond,
+			writes: "create,patch all,patch some,delete,sign",
+		},
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
