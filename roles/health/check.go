@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"pdns-distribute/backoff"
 	"pdns-distribute/broker"
 	"pdns-distribute/health"
 	"pdns-distribute/powerdns/zone"
@@ -119,7 +120,7 @@ func (c *checker) pause(r status.NodeReport) time.Duration {
 	if r.Ordered == 0 && r.OnWay == 0 && len(r.Faults()) == 0 && !r.More {
 		return c.h.cfg.CheckInterval
 	}
-	return min(min(c.h.cfg.EventCheckWait, repairPause)<<min(c.outcomes.differed(r.Node), 10), c.h.cfg.CheckInterval)
+	return backoff.Doubled(min(c.h.cfg.EventCheckWait, repairPause), c.outcomes.differed(r.Node), c.h.cfg.CheckInterval)
 }
 
 // one checks one node, after any other check.
