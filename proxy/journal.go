@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"pdns-distribute/powerdns/zone"
-	"pdns-distribute/roles/private"
+	"pdns-distribute/private"
 )
 
 // journal keeps the pending touches of answers that went out while the broker was down: a line each, synced to disk

@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"pdns-distribute/powerdns/must"
-	"pdns-distribute/roles/private"
+	"pdns-distribute/private"
 )
 
 func mode(t *testing.T, path string) fs.FileMode {
