@@ -309,12 +309,12 @@ func TestPowerDNSDown(t *testing.T) {
 		t.Errorf("%d %v %s", a.status, a.header, a.body)
 	}
 	if slices.Contains(q.take(), "change example.org.") || a.header.Get(HeaderChange) != "" {
-		t.Error("the write was marked, though nothing of it can have reached PowerDNS")
+		t.Error("the write was touched, though nothing of it can have reached PowerDNS")
 	}
 }
 
-// Whatever may have changed something is marked; what PowerDNS refused is not.
-func TestWhichAnswersAreMarked(t *testing.T) {
+// Whatever may have changed something is touched; what PowerDNS refused is not.
+func TestWhichAnswersTouch(t *testing.T) {
 	status := make(chan int, 1)
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)

@@ -20,7 +20,7 @@ func newJournal(t *testing.T) *journal {
 	return j
 }
 
-// What an answer went out for while the broker was away is marked again by the next process.
+// What an answer went out for while the broker was down is touched again by the next process.
 func TestPendingTouchesOutliveTheProcess(t *testing.T) {
 	dir, q := t.TempDir(), &queue{away: true}
 	open := func() *pendingTouches {

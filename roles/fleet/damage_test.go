@@ -50,7 +50,7 @@ var (
 
 const damagedZones = 20
 
-// Each damaged file is found when its role is started, and mended: everything is as in PowerDNS, all zones can be changed, and
+// Each damaged file is found when its role is started, and repaired: everything is as in PowerDNS, all zones can be changed, and
 // nothing but the warning is left.
 func TestDamagedCopies(t *testing.T) {
 	t.Parallel()

@@ -210,7 +210,7 @@ func TestLargeZone(t *testing.T) {
 }
 
 // Changes that nobody told the proxy of are found by the sweep.
-func TestChangesBehindTheProxy(t *testing.T) {
+func TestChangesBypassingTheProxy(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Set: map[string]string{"primary.sweep_interval": "1s"}})
 	for n := range 20 {

@@ -94,9 +94,9 @@ func (i *harness) noAlarms() {
 	})
 }
 
-// What is wrong at a secondary is found and mended by itself: zones that are missing, extra, or known to be other than
+// What is wrong at a secondary is found and repaired by itself: zones that are missing, extra, or known to be other than
 // they should.
-func TestCheckFindsAndMends(t *testing.T) {
+func TestCheckFindsAndRepairs(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Set: quick(nil)})
 	must.OK(t, createMany(i.ctx, i.api, "checked", 20, 4))
@@ -124,7 +124,7 @@ func TestCheckFindsAndMends(t *testing.T) {
 }
 
 // More zones there in vain than allowed wait for the operator's word.
-func TestOrphansWaitForAWord(t *testing.T) {
+func TestOrphansWaitForConfirmation(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Set: quick(nil)})
 	must.OK(t, createMany(i.ctx, i.api, "published", 5, 4))
@@ -405,7 +405,7 @@ func (l *liar) lie(how string) <-chan struct{} {
 }
 
 // Two processes with the id of one node are told of. Clocks of PowerDNS servers that are off by ten minutes matter to nobody.
-func TestTwinsAndClocks(t *testing.T) {
+func TestDuplicateNodeIDsAndClocks(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Set: quick(nil)})
 	for n, s := range []*local.Server{i.Primary, i.Secondaries[0].Server, i.Secondaries[1].Server} {
@@ -423,7 +423,7 @@ func TestTwinsAndClocks(t *testing.T) {
 	set = maps.Clone(set)
 	listen, err := local.FreeAddress()
 	must.OK(t, err)
-	set["secondary.state_dir"], set["secondary.transfer_listen"], set["observe.listen"] = filepath.Join(t.TempDir(), "twin"), listen, ""
+	set["secondary.state_dir"], set["secondary.transfer_listen"], set["observe.listen"] = filepath.Join(t.TempDir(), "duplicate"), listen, ""
 	ctx, stop := context.WithCancel(i.ctx)
 	ended := make(chan error, 1)
 	go func() {
