@@ -148,11 +148,15 @@ func (s *Secondary) confirm(ctx context.Context, u update, again string) (result
 // because the store's disk would be in PowerDNS's way. A crash in between leaves the state unacknowledged. What
 // PowerDNS does not take is kept as parked, to be tried from there.
 func (s *Secondary) take(ctx context.Context, u update) error {
-	z, fresh, err := s.content(ctx, u.state)
+	fresh, err := s.fetch(ctx, u.state)
 	if err != nil {
 		return err
 	}
 	defer s.judge.Working()()
+	z, err := s.content(u.state, fresh)
+	if err != nil {
+		return err
+	}
 	version, withdraw := s.source.stage(z)
 	defer withdraw()             // when the store has it
 	if s.storedHigher(u.state) { // after a crash in between, a review would take the new version for the older one
