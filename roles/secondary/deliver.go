@@ -115,9 +115,8 @@ func (s *Secondary) deliver(ctx context.Context, name zone.Name, j job) (result 
 
 // update is a verified state from the feed, on its way into PowerDNS.
 type update struct {
-	state    *zone.State
-	place    broker.Place
-	repaired bool // PowerDNS had lost or altered what it was given
+	state *zone.State
+	place broker.Place
 }
 
 // outdated reports whether a newer state than this one has been applied. That this one was published later the
@@ -140,7 +139,9 @@ func (s *Secondary) confirm(ctx context.Context, u update, again string) (result
 		s.report(applied(u.state, held.since))
 		return resultHeld, s.confirmStored(u.state)
 	}
-	u.repaired = errors.Is(err, transfer.ErrNotServed)
+	if errors.Is(err, transfer.ErrNotServed) {
+		s.held.noteLost(u.state)
+	}
 	return resultApplied, s.take(ctx, u)
 }
 
@@ -172,9 +173,7 @@ func (s *Secondary) take(ctx context.Context, u update) error {
 		return parked(err, s.store.Park(u.state, z, fresh))
 	}
 	s.held.apply(u.state, u.place)
-	notice := applied(u.state, time.Now())
-	notice.Repaired = u.repaired
-	s.report(notice)
+	s.report(applied(u.state, time.Now()))
 	return s.store.Put(u.state, z, fresh)
 }
 
