@@ -486,6 +486,42 @@ func TestOwnFault(t *testing.T) {
 	}
 }
 
+// A large zone whose content comes in, however slowly, is on its way: it is not stored before it is whole. The broker
+// gains nothing by what it gives of other zones, or gives no more of.
+func TestLargeZoneComesIn(t *testing.T) {
+	for name, c := range map[string]struct {
+		of    int // the zone whose content comes in
+		fault bool
+	}{
+		"its own content": {0, false}, "that of a zone that is here": {1, true}, "nothing": {-1, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				for n := range 2 {
+					w.publish(n, false)
+				}
+				w.run(30*time.Second, 0, 1, w.good("before"))
+				w.withhold = func(s *zone.State) bool { return s.Name == named(0) }
+				w.publish(0, false)
+				is := false
+				for end := time.Now().Add(2 * time.Minute); time.Now().Before(end) && !is; {
+					if c.of >= 0 {
+						w.judge.Fetched(&zone.State{Name: named(c.of), Published: w.dates[named(c.of)]}, 64<<10)
+					}
+					w.run(5*time.Second, 0, 1, func(v Verdict) { is = v.Incomplete != "" })
+				}
+				if is != c.fault {
+					t.Errorf("it is said to be incomplete: %v", is)
+				}
+				if c.of == 0 {
+					w.raised(time.Minute, 0, 1)
+				}
+			})
+		})
+	}
+}
+
 func TestNoCheckpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

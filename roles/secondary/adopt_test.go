@@ -5,10 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -234,6 +238,58 @@ func TestZonesThatCannotBePutRight(t *testing.T) {
 	b.setMetadata(t, name, "LUA-AXFR-SCRIPT") // what the reason says
 	must.OK(t, b.take(t.Context(), contents["nsec"]))
 	b.wantServed(t, "put right by hand", contents["nsec"])
+}
+
+// A zone that was deleted to be made anew, and could not be created, gets back what was somebody else's when it can be:
+// unless it was removed meanwhile.
+func TestMadeAnewLater(t *testing.T) {
+	contents := contentsOfEveryKind(t)
+	z := contents["plain"]
+	for _, removed := range []bool{false, true} {
+		t.Run(fmt.Sprintf("removed %v", removed), func(t *testing.T) {
+			t.Parallel()
+			b := newBeside(t, local.SQLite, z)
+			b.createForeign(t, z.Name())
+			b.setMetadata(t, z.Name(), "LUA-AXFR-SCRIPT", "/nowhere.lua")
+			b.reached.Store(true)
+			recovers := b.refuseCreations(t)
+			wantReason(t, b.take(t.Context(), z), "was deleted in PowerDNS here to be made anew")
+			recovers()
+			if removed {
+				roletest.Must(t, b.remove(t.Context(), z.Name(), b.source, nil))
+			}
+			roletest.Must(t, b.take(t.Context(), z))
+			b.wantServed(t, "made anew", z)
+			if !removed {
+				b.deleteForeign(t, z.Name())
+			} else if state, err := b.api.ZoneState(t.Context(), z.Name()); err != nil || state.Account != "" {
+				t.Errorf("a new zone has what another one of its name had: %+v, %v", state, err)
+			}
+		})
+	}
+}
+
+// refuseCreations has PowerDNS's API answer 500 where a zone is to be created after another one was deleted.
+func (b *beside) refuseCreations(t *testing.T) (recovers func()) {
+	t.Helper()
+	at, err := url.Parse(b.server.APIURL)
+	roletest.Must(t, err)
+	var deleted, well atomic.Bool
+	powerDNS := httputil.NewSingleHostReverseProxy(at)
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost && deleted.Load() && !well.Load() {
+			http.Error(w, "out of order", http.StatusInternalServerError)
+			return
+		}
+		deleted.CompareAndSwap(false, r.Method == http.MethodDelete && strings.Count(r.URL.Path, "/") == 6)
+		powerDNS.ServeHTTP(w, r)
+	}))
+	t.Cleanup(front.Close)
+	cfg := b.server.Config()
+	cfg.APIURL = front.URL
+	b.api, err = powerdns.NewClient(cfg)
+	roletest.Must(t, err)
+	return func() { well.Store(true) }
 }
 
 func wantReason(t *testing.T, err error, parts ...string) {

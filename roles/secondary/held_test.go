@@ -56,3 +56,25 @@ func TestAppliedMeanwhile(t *testing.T) {
 		}
 	})
 }
+
+// That PowerDNS had lost or altered a zone is said with each report of the state that found it, at whichever attempt that
+// is served, and of none before or after.
+func TestLostIsReported(t *testing.T) {
+	state := &zone.State{Name: roletest.ZoneOf(1), Published: roletest.Noon}
+	h := newHoldings()
+	if h.hadLost(state.Name, state.Published) {
+		t.Error("a zone that was never lost")
+	}
+	h.noteLost(state)
+	for range 2 { // a notice may be lost
+		if !h.hadLost(state.Name, state.Published) {
+			t.Error("the state that found it lost")
+		}
+	}
+	if h.hadLost(state.Name, roletest.Noon.Add(-time.Second)) || h.hadLost(state.Name, roletest.Noon.Add(time.Second)) {
+		t.Error("another state than the one that found it lost")
+	}
+	if h.hadLost(state.Name, state.Published) {
+		t.Error("after a later state")
+	}
+}

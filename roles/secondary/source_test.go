@@ -1,6 +1,7 @@
 package secondary
 
 import (
+	"errors"
 	"path/filepath"
 	"testing"
 	"testing/synctest"
@@ -86,6 +87,32 @@ func TestExpectedVersions(t *testing.T) {
 	}
 	if !source.expect(name, time.Hour) {
 		t.Error("what did not come is still expected")
+	}
+}
+
+// Whether PowerDNS may take a version is looked at each time when it asks for it: meanwhile it may have got a newer one
+// from elsewhere.
+func TestGuardedVersion(t *testing.T) {
+	z, err := zone.NewEmpty(zone.MustParseName("guarded.example"))
+	roletest.Must(t, err)
+	source := newZoneSource(nil)
+	v, withdraw := source.stage(z)
+	defer withdraw()
+	var refusal error
+	source.guard(v, func() error { return refusal })
+	if given, err := source.Zone(z.Name()); given != z || err != nil {
+		t.Errorf("what PowerDNS may take it does not get: %v", err)
+	}
+	refusal = errOlder
+	if _, err := source.Zone(z.Name()); !errors.Is(err, errOlder) {
+		t.Errorf("PowerDNS gets again what it may not take any more: %v", err)
+	}
+	if err := <-v.sent; !errors.Is(err, errOlder) {
+		t.Errorf("the attempt does not end: %v", err)
+	}
+	refusal = nil
+	if given, err := source.Zone(z.Name()); given != z || err != nil {
+		t.Errorf("what PowerDNS may take again it does not get: %v", err)
 	}
 }
 
