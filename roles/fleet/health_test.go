@@ -159,6 +159,40 @@ func TestOrphansWaitForConfirmation(t *testing.T) {
 	}
 }
 
+// Zones at a secondary that others made and nobody published are a warning, and what it advises ends it.
+func TestZonesOfOthers(t *testing.T) {
+	t.Parallel()
+	i := start(t, fleet.Options{Set: quick(map[string]string{"secondary.review_interval": "1s"})})
+	must.OK(t, createMany(i.ctx, i.api, "published", 2, 2))
+	ns1 := i.Secondaries[0]
+	edge, err := ns1.Client()
+	must.OK(t, err)
+	moved, vain, left := numbered("others", 1), numbered("others", 2), numbered("others", 3)
+	must.OK(t, edge.CreateZone(i.ctx, moved, powerdns.Slave, []string{"192.0.2.1"}))
+	must.OK(t, edge.CreateZoneWith(i.ctx, spec(vain)))
+	must.OK(t, edge.CreateZoneWith(i.ctx, spec(left)))
+	warned := func(of string) {
+		t.Helper()
+		i.eventually("zones of others: "+of, func(context.Context) error {
+			if a := i.alarm("extra", ns1.ID); !strings.Contains(a.What, of) {
+				return errors.New(a.What)
+			}
+			return nil
+		})
+	}
+	warned("(3), the first is " + moved.String())
+	must.OK(t, i.api.CreateZoneWith(i.ctx, spec(moved)))
+	i.eventually("it is taken over", func(ctx context.Context) error { return i.same(ctx, moved) })
+	must.OK(t, edge.DeleteZone(i.ctx, vain))
+	warned("(1), the first is " + left.String())
+	_, set := i.Config(ns1.ID)
+	set["secondary.extra_zones"] = "delete"
+	must.OK(t, i.StopRole(ns1.ID))
+	must.OK(t, i.StartRole(i.ctx, ns1.ID))
+	i.eventually("it is deleted", i.allSame)
+	i.noAlarms()
+}
+
 // A state that was acknowledged and never applied is told again.
 func TestLostChange(t *testing.T) {
 	t.Parallel()

@@ -13,7 +13,7 @@ import (
 func TestForeignZonesAreShownLate(t *testing.T) {
 	a, b, c := roletest.Numbered(1), roletest.Numbered(2), roletest.Numbered(3)
 	names := func(list ...zone.Name) []zone.Name { return list }
-	var f foreign
+	f := foreign{patience: 3 * time.Minute}
 	at := func(minutes int) time.Time { return roletest.Noon.Add(time.Duration(minutes) * time.Minute) }
 	for _, review := range []struct {
 		minute  int

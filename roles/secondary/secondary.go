@@ -64,8 +64,8 @@ func New(cfg config.Config, deps node.Deps) (*Secondary, error) {
 		return nil, err
 	}
 	s := &Secondary{
-		cfg: cfg.Secondary, held: newHoldings(), reviewed: newReviewed(), refills: work.NewSchedule(),
-		intake: intake{news: newNews()},
+		cfg: cfg.Secondary, held: newHoldings(), reviewed: newReviewed(cfg.Secondary.ReviewInterval),
+		refills: work.NewSchedule(), intake: intake{news: newNews()},
 	}
 	if s.store, err = store.Open(store.File(s.cfg.StateDir)); err != nil {
 		return nil, err
