@@ -144,6 +144,13 @@ func (m *member) signal(s os.Signal) error {
 	return m.cmd.Process.Signal(s)
 }
 
+func (m *member) pid() int {
+	if m.cmd == nil || m.done == nil {
+		return 0
+	}
+	return m.cmd.Process.Pid
+}
+
 // awaitReady asks /readyz until it says yes. A member that ended meanwhile is an error.
 func (m *member) awaitReady(ctx context.Context) error {
 	for {
