@@ -385,6 +385,9 @@ func (f *Fleet) KillRole(id string) error { return f.members[id].kill() }
 // Signal sends a signal to a role that is a process of its own.
 func (f *Fleet) Signal(id string, s os.Signal) error { return f.members[id].signal(s) }
 
+// PID is the process id of a role that is a process of its own and runs, 0 of any other.
+func (f *Fleet) PID(id string) int { return f.members[id].pid() }
+
 // BrokerStore is the folder that the broker keeps everything in.
 func (f *Fleet) BrokerStore() string { return filepath.Join(f.Dir, "roles", Broker, "store") }
 

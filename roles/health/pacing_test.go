@@ -20,7 +20,7 @@ func TestRepairsAreOrderedAfterGrowingPauses(t *testing.T) {
 			r.Node = "ns1"
 			c.beginRound("ns1")
 			for _, n := range zones {
-				c.order(health.Difference{Zone: roletest.ZoneOf(n)}, "ns1", &r)
+				c.order(health.Difference{Zone: roletest.Numbered(n)}, "ns1", &r)
 			}
 			ordered = len(c.repairer.orders)
 			clear(c.repairer.orders)

@@ -43,6 +43,7 @@ type Primary struct {
 	leader      *leader
 	provisioner *provisioner
 	jobs        *work.Runner[job]
+	inHand      *inHand
 	prompts
 	counted *counted // what checks are answered from
 	metrics metrics
@@ -71,7 +72,7 @@ func New(cfg config.Config, deps node.Deps) (*Primary, error) {
 	}
 	p := &Primary{
 		Node: n, cfg: cfg, index: index.New(), leader: &leader{Node: n},
-		prompts: prompts{sweeps: newSweeps(), schedules: newSchedules(cfg.DNSSEC.RenewRate)},
+		prompts: prompts{sweeps: newSweeps(), schedules: newSchedules(cfg.DNSSEC.RenewRate)}, inHand: newInHand(),
 	}
 	p.source = newSource(cfg, api, node.NewReasons(node.NewSettings(api, powerdns.Primary, n.Ready, n.Log)))
 	if p.replication, err = newReplication(cfg, n, api); err != nil {
@@ -111,7 +112,7 @@ func (p *Primary) Run(ctx context.Context) error {
 	parts := []func(context.Context) error{
 		p.powerdns.Watch, p.watchStates, p.index.DropTombstones, p.campaign, p.serveCommands,
 		p.provisioner.keepStreams, p.provisioner.proveStreams, p.provisioner.provisionFeeds, p.provisioner.keepFeeds,
-		p.replication.heart.Run, p.watchReplication,
+		p.replication.heart.Run, p.watchReplication, p.inHand.keep,
 		func(ctx context.Context) error { return p.AnswerAsks(ctx, p.answerAsk) },
 		func(ctx context.Context) error { return p.AnswerChecks(ctx, node.NewAnswers(p.sources())) },
 	}

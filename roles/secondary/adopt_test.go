@@ -256,9 +256,9 @@ func TestMadeAnewLater(t *testing.T) {
 			wantReason(t, b.take(t.Context(), z), "was deleted in PowerDNS here to be made anew")
 			recovers()
 			if removed {
-				roletest.Must(t, b.remove(t.Context(), z.Name(), b.source, nil))
+				must.OK(t, b.remove(t.Context(), z.Name(), b.source, nil))
 			}
-			roletest.Must(t, b.take(t.Context(), z))
+			must.OK(t, b.take(t.Context(), z))
 			b.wantServed(t, "made anew", z)
 			if !removed {
 				b.deleteForeign(t, z.Name())
@@ -273,7 +273,7 @@ func TestMadeAnewLater(t *testing.T) {
 func (b *beside) refuseCreations(t *testing.T) (recovers func()) {
 	t.Helper()
 	at, err := url.Parse(b.server.APIURL)
-	roletest.Must(t, err)
+	must.OK(t, err)
 	var deleted, well atomic.Bool
 	powerDNS := httputil.NewSingleHostReverseProxy(at)
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -288,7 +288,7 @@ func (b *beside) refuseCreations(t *testing.T) (recovers func()) {
 	cfg := b.server.Config()
 	cfg.APIURL = front.URL
 	b.api, err = powerdns.NewClient(cfg)
-	roletest.Must(t, err)
+	must.OK(t, err)
 	return func() { well.Store(true) }
 }
 

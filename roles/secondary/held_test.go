@@ -60,7 +60,7 @@ func TestAppliedMeanwhile(t *testing.T) {
 // That PowerDNS had lost or altered a zone is said with each report of the state that found it, at whichever attempt that
 // is served, and of none before or after.
 func TestLostIsReported(t *testing.T) {
-	state := &zone.State{Name: roletest.ZoneOf(1), Published: roletest.Noon}
+	state := &zone.State{Name: roletest.Numbered(1), Published: roletest.Noon}
 	h := newHoldings()
 	if h.hadLost(state.Name, state.Published) {
 		t.Error("a zone that was never lost")

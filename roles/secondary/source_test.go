@@ -94,7 +94,7 @@ func TestExpectedVersions(t *testing.T) {
 // from elsewhere.
 func TestGuardedVersion(t *testing.T) {
 	z, err := zone.NewEmpty(zone.MustParseName("guarded.example"))
-	roletest.Must(t, err)
+	must.OK(t, err)
 	source := newZoneSource(nil)
 	v, withdraw := source.stage(z)
 	defer withdraw()
