@@ -22,8 +22,8 @@ var imports = map[string][]string{
 	},
 	// composition, and what runs whole installations
 	"roles": {
-		"broker", "health", "proxy", "roles/command", "roles/config", "roles/follow", "roles/health",
-		"roles/heartbeat", "roles/node", "roles/observe", "roles/primary", "private",
+		"broker", "health", "private", "proxy", "roles/command", "roles/config", "roles/follow",
+		"roles/health", "roles/heartbeat", "roles/node", "roles/observe", "roles/primary",
 		"roles/secondary", "roles/work",
 	},
 	"roles/fleet": {
@@ -45,9 +45,9 @@ var imports = map[string][]string{
 	},
 	// the five that never import each other, and doctor
 	"roles/primary": {
-		"broker", "dnssec", "health", "powerdns", "powerdns/origin", "powerdns/transfer",
-		"powerdns/zone", "roles/config", "roles/follow", "roles/heartbeat", "roles/index", "roles/node",
-		"private", "roles/status", "roles/work",
+		"broker", "dnssec", "health", "powerdns", "powerdns/origin", "powerdns/transfer", "powerdns/zone",
+		"private", "roles/config", "roles/follow", "roles/heartbeat", "roles/index", "roles/node",
+		"roles/status", "roles/work",
 	},
 	"roles/secondary": {
 		"broker", "dnssec", "health", "powerdns", "powerdns/store", "powerdns/transfer", "powerdns/zone",
@@ -58,7 +58,7 @@ var imports = map[string][]string{
 		"roles/follow", "roles/index", "roles/node", "roles/status", "roles/work",
 	},
 	"roles/installation": {
-		"broker", "health", "powerdns/zone", "proxy", "roles/command", "roles/config", "private",
+		"broker", "health", "powerdns/zone", "private", "proxy", "roles/command", "roles/config",
 		"roles/settings",
 	},
 	"roles/operator": {
@@ -66,9 +66,9 @@ var imports = map[string][]string{
 		"roles/command", "roles/config", "roles/follow", "roles/status", "roles/work",
 	},
 	"roles/doctor": {
-		"broker", "health", "powerdns", "powerdns/origin", "powerdns/transfer", "powerdns/zone", "proxy",
-		"roles/command", "roles/config", "roles/observe", "roles/primary", "private",
-		"roles/settings", "roles/status",
+		"broker", "health", "powerdns", "powerdns/origin", "powerdns/transfer", "powerdns/zone", "private",
+		"proxy", "roles/command", "roles/config", "roles/observe", "roles/primary", "roles/settings",
+		"roles/status",
 	},
 	// what they share
 	"roles/status": {"broker", "health", "powerdns/zone", "roles/command", "roles/follow"},

@@ -42,13 +42,13 @@ type Secondary struct {
 	reviewed *reviewed
 	refills  *work.Schedule    // zones that PowerDNS must be given again
 	judge    *checkpoint.Judge // of whether that is all; nil without trusted keys
-	fill     *fill
 }
 
-// intake is what is known of the feed, and of what overtakes it.
+// intake is what is known of the feed, of what overtakes it, and of how far a fill is.
 type intake struct {
 	feed feedState
 	news *news
+	fill *fill
 }
 
 const condFeed = "feed"
