@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -266,7 +267,7 @@ func (i *harness) refuses(s *fleet.Secondary, options flags, want string) {
 	}
 }
 
-// moveOut has a secondary leave: with what is refused, with zones that cannot go, interrupted and run again.
+// moveOut has a secondary leave: with what is refused, with zones that cannot go, interrupted, killed and run again.
 func (i *harness) moveOut(s *fleet.Secondary) {
 	i.t.Helper()
 	confirm := flags{"confirm": true}
@@ -300,6 +301,7 @@ func (i *harness) moveOut(s *fleet.Secondary) {
 			"ns1.example.net. hostmaster.example.net. 1000000000 10800 3600 604800 300"}}})
 	})
 	i.interrupt(s, edge)
+	i.kill(s, edge)
 	out, err := i.leave(i.ctx, s, confirm)
 	if !errors.Is(err, command.ErrNotInOrder) || !strings.Contains(out, "12 of 14 zones") ||
 		!strings.Contains(out, "absent.example.: ") || !strings.Contains(out, "older than 1000000000 here") {
@@ -330,15 +332,42 @@ func (i *harness) interrupt(s *fleet.Secondary, edge *powerdns.Client) {
 		}
 		return nil
 	})
-	i.eventually("the first has left", func(ctx context.Context) error {
-		zones, err := edge.Zones(ctx)
-		for _, z := range zones {
-			if z.TransferredOnlyFrom(i.Primary.DNSAddr) {
-				return nil
-			}
-		}
-		return errors.Join(err, errors.New("none has left"))
-	})
+	i.haveLeft(edge, 1)
 	cancel()
 	must.OK(i.t, g.Wait())
+}
+
+// kill runs the command as a process of its own, and kills it when another zone has left.
+func (i *harness) kill(s *fleet.Secondary, edge *powerdns.Client) {
+	i.t.Helper()
+	file, set := i.Config(s.ID)
+	args := []string{"leave", "--config", file, "--confirm", "--master", i.Primary.DNSAddr, "--tsig-key", "transfer"}
+	for key, value := range set {
+		args = append(args, "--set", key+"="+value)
+	}
+	before := i.haveLeft(edge, 1)
+	cmd := exec.CommandContext(i.ctx, program(i.t), args...)
+	must.OK(i.t, cmd.Start())
+	i.haveLeft(edge, before+1)
+	_ = cmd.Process.Kill() // it may have been quicker
+	_ = cmd.Wait()
+}
+
+// haveLeft waits until so many zones have left, and returns how many have.
+func (i *harness) haveLeft(edge *powerdns.Client, want int) (left int) {
+	i.t.Helper()
+	i.eventually(fmt.Sprintf("%d have left", want), func(ctx context.Context) error {
+		zones, err := edge.Zones(ctx)
+		left = 0
+		for _, z := range zones {
+			if z.TransferredOnlyFrom(i.Primary.DNSAddr) {
+				left++
+			}
+		}
+		if err == nil && left < want {
+			err = fmt.Errorf("%d have left", left)
+		}
+		return err
+	})
+	return left
 }

@@ -240,6 +240,32 @@ func TestZonesThatCannotBePutRight(t *testing.T) {
 	b.wantServed(t, "put right by hand", contents["nsec"])
 }
 
+// What PowerDNS leaves out of its transfers without direct-dnskey, and answers, is proven by questions.
+func TestKeysAsRecords(t *testing.T) {
+	primary := roletest.StartPowerDNS(t, local.Options{Primary: true, Settings: map[string]string{"direct-dnskey": "yes"}})
+	api, err := primary.Client()
+	roletest.Must(t, err)
+	spec := roletest.NativeZone(zone.MustParseName("keys.example"))
+	digest := strings.Repeat("0123456789abcdef", 4)
+	spec.RRsets = []powerdns.RRset{
+		{Name: spec.Name, Type: "CDS", TTL: 60, Content: []string{"1 13 2 " + digest, "2 13 2 " + digest}},
+		{Name: spec.Name, Type: "CDNSKEY", TTL: 60, Content: []string{"257 3 13 MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI="}},
+	}
+	roletest.Must(t, api.CreateZoneWith(t.Context(), spec))
+	z, err := transfer.Fetch(t.Context(), transfer.FetchOptions{Address: primary.DNSAddr}, spec.Name)
+	roletest.Must(t, err)
+	if sets := z.Len(); sets != 5 { // SOA, NS, two CDS, CDNSKEY
+		t.Fatalf("the primary gives %d records", sets)
+	}
+	b := newBeside(t, local.SQLite, z)
+	roletest.Must(t, b.take(t.Context(), z))
+	b.wantServed(t, "records like keys", z)
+	b.request(t, http.MethodPatch, "/zones/"+z.Name().ID(), `{"rrsets":[{"name":"keys.example.","type":"CDS","changetype":"DELETE"}]}`)
+	if err := transfer.ProveAll(t.Context(), b.dns, z); !errors.Is(err, transfer.ErrNotServed) {
+		t.Errorf("without CDS: %v", err)
+	}
+}
+
 // A zone that was deleted to be made anew, and could not be created, gets back what was somebody else's when it can be:
 // unless it was removed meanwhile.
 func TestMadeAnewLater(t *testing.T) {
