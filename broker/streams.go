@@ -82,7 +82,8 @@ func (c *Conn) ensureStreams(ctx context.Context, replicas int) (found Streams, 
 const leaderless = 20 * time.Second
 
 // lostItsLeader reports whether nobody has answered for the statuses for a while. They are in memory: where two of
-// three brokers were started anew, nats-server (2.15) elects no leader before the third is back, be it gone for good.
+// three brokers were started anew, nats-server (2.15) elects no leader before the third is back, be it gone for good, and
+// none at all where the third, too, was started anew before the two had caught up.
 func (c *Conn) lostItsLeader(stream string, err error) bool {
 	if stream != statusStream {
 		return false
@@ -130,6 +131,9 @@ func (c *Conn) ensureStream(ctx context.Context, want jetstream.StreamConfig) (*
 	if isNew {
 		c.log.Info().Str("stream", want.Name).Msg("created stream on broker")
 		return stream.CachedInfo(), isNew, nil
+	}
+	if leads := stream.CachedInfo().Cluster; leads != nil && leads.Leader == "" {
+		return nil, false, fmt.Errorf("ensure stream %s: %w", want.Name, errNoLeader)
 	}
 	info, err := c.resubject(ctx, stream.CachedInfo(), want.Subjects)
 	return info, isNew, err
