@@ -82,24 +82,17 @@ func sameRecords(a, b []zone.Record) bool {
 //
 // first is the pause behind the first question: the fewer zones are on their way the sooner PowerDNS is done with one.
 func (p Proof) Await(ctx context.Context, first, patience time.Duration) error {
-	_, err := p.await(ctx, first, patience)
-	return err
-}
-
-// await also returns how often it has asked.
-func (p Proof) await(ctx context.Context, first, patience time.Duration) (asked int, err error) {
 	deadline := time.Now().Add(patience)
 	for next := first; ; next = longer(next) {
-		asked++
 		err := p.check(ctx)
 		if err == nil || ctx.Err() != nil {
-			return asked, errors.Join(err, ctx.Err())
+			return errors.Join(err, ctx.Err())
 		}
 		if time.Now().After(deadline) {
-			return asked, fmt.Errorf("%w after %s: %w", ErrNotServed, patience, err)
+			return fmt.Errorf("%w after %s: %w", ErrNotServed, patience, err)
 		}
 		if err := pause(ctx, next); err != nil {
-			return asked, err
+			return err
 		}
 	}
 }

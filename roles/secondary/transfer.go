@@ -32,8 +32,6 @@ type applier struct {
 	taking   atomic.Int64  // zones that PowerDNS is taking
 	deleting chan struct{} // full while a zone is deleted
 
-	commits transfer.Commits // of small zones that PowerDNS took alone
-
 	formers *formers
 	purges  *purges
 	aliases *aliases
@@ -65,9 +63,6 @@ const (
 	// Between the first two questions for the new answer: of a zone that is on its way alone, and of several, for each.
 	firstPauseAlone = 200 * time.Microsecond
 	firstPause      = 500 * time.Microsecond
-
-	// Zones up to this size, in bytes, take PowerDNS about as long to commit as each other.
-	smallZone = 16 << 10
 
 	// From the last message to the new answer, and for each MB of the zone commitPerMB more.
 	commitPatience = 3 * time.Second
@@ -134,19 +129,11 @@ func (a *applier) takeOnce(ctx context.Context, v *stagedVersion, proof transfer
 	if err := a.transferOnce(ctx, v); err != nil {
 		return err
 	}
-	if err := a.awaitCommit(ctx, v.zone, proof); err != nil {
+	if err := proof.Await(ctx, a.firstPause(), commitTime(v.zone)); err != nil {
 		return err
 	}
 	a.reached.Store(true)
 	return nil
-}
-
-// awaitCommit returns when the version that PowerDNS has got is what it answers.
-func (a *applier) awaitCommit(ctx context.Context, z *zone.Zone, proof transfer.Proof) error {
-	if a.crowd() > 1 || z.Size() > smallZone {
-		return proof.Await(ctx, a.firstPause(), commitTime(z))
-	}
-	return a.commits.Await(ctx, proof, firstPauseAlone, commitTime(z))
 }
 
 // crowd is how many zones PowerDNS is taking, by which everything takes longer.
