@@ -244,21 +244,21 @@ func TestZonesThatCannotBePutRight(t *testing.T) {
 func TestKeysAsRecords(t *testing.T) {
 	primary := roletest.StartPowerDNS(t, local.Options{Primary: true, Settings: map[string]string{"direct-dnskey": "yes"}})
 	api, err := primary.Client()
-	roletest.Must(t, err)
+	must.OK(t, err)
 	spec := roletest.NativeZone(zone.MustParseName("keys.example"))
 	digest := strings.Repeat("0123456789abcdef", 4)
 	spec.RRsets = []powerdns.RRset{
 		{Name: spec.Name, Type: "CDS", TTL: 60, Content: []string{"1 13 2 " + digest, "2 13 2 " + digest}},
 		{Name: spec.Name, Type: "CDNSKEY", TTL: 60, Content: []string{"257 3 13 MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI="}},
 	}
-	roletest.Must(t, api.CreateZoneWith(t.Context(), spec))
+	must.OK(t, api.CreateZoneWith(t.Context(), spec))
 	z, err := transfer.Fetch(t.Context(), transfer.FetchOptions{Address: primary.DNSAddr}, spec.Name)
-	roletest.Must(t, err)
+	must.OK(t, err)
 	if sets := z.Len(); sets != 5 { // SOA, NS, two CDS, CDNSKEY
 		t.Fatalf("the primary gives %d records", sets)
 	}
 	b := newBeside(t, local.SQLite, z)
-	roletest.Must(t, b.take(t.Context(), z))
+	must.OK(t, b.take(t.Context(), z))
 	b.wantServed(t, "records like keys", z)
 	b.request(t, http.MethodPatch, "/zones/"+z.Name().ID(), `{"rrsets":[{"name":"keys.example.","type":"CDS","changetype":"DELETE"}]}`)
 	if err := transfer.ProveAll(t.Context(), b.dns, z); !errors.Is(err, transfer.ErrNotServed) {
