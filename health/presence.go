@@ -1,6 +1,7 @@
 package health
 
 import (
+	"fmt"
 	"time"
 
 	"pdns-distribute/powerdns/zone"
@@ -113,6 +114,35 @@ type SecondaryReport struct {
 	ExtraFirst  zone.Name    `json:"extra_first,omitzero"`   // one of them
 	Checkpoint  *Checkpoint  `json:"checkpoint,omitempty"`   // nil without trusted keys
 	Refeed      time.Time    `json:"refeed,omitzero"`        // the feed created then has passed what the store lacks
+	Fill        *Fill        `json:"fill,omitempty"`         // nil: no more than a few zones are on their way
+}
+
+// Fill is how far a secondary is with many zones that it has to take: it is new, was away, or PowerDNS lost them.
+type Fill struct {
+	Done  int     `json:"done"`
+	Zones int     `json:"zones"` // in all
+	Rate  float64 `json:"rate"`  // zones a second, of late
+}
+
+// Left is how long the rest takes at that rate, 0 if that is not known.
+func (f Fill) Left() time.Duration {
+	seconds := float64(f.Zones-f.Done) / f.Rate
+	if f.Rate <= 0 || seconds > forever.Seconds() {
+		return 0
+	}
+	return time.Duration(seconds * float64(time.Second))
+}
+
+// forever is longer than anybody waits.
+const forever = 1000 * 24 * time.Hour
+
+// String says how far it is.
+func (f Fill) String() string {
+	text := fmt.Sprintf("%d of %d zones, %.0f a second", f.Done, f.Zones, f.Rate)
+	if left := f.Left(); left > 0 {
+		text += fmt.Sprintf(", %s left", left.Round(time.Second))
+	}
+	return text
 }
 
 // SignedUntil is the first end of signatures among all zones of a node.

@@ -110,9 +110,9 @@ type PrimaryConfig struct {
 	// any, a confirmation needs no signature.
 	ConfirmKeys []string `toml:"confirm_keys" env:"CONFIRM_KEYS"`
 
-	// ScrubRate is how many zones a minute are read anew from PowerDNS, to find changes that left the serial as it was.
-	// 0 is none.
-	ScrubRate int `toml:"scrub_rate" env:"SCRUB_RATE" envDefault:"60"`
+	// ScrubPeriod is the time within which each published zone is read anew from PowerDNS, to find changes that left
+	// the serial as it was. Where there is time, it is a zone a second. 0 is never.
+	ScrubPeriod time.Duration `toml:"scrub_period" env:"SCRUB_PERIOD" envDefault:"24h"`
 
 	// AliasInterval is how often zones are read anew whose ALIAS records PowerDNS expands as it transfers them
 	// (outgoing-axfr-expand-alias), so that their addresses follow the target: after the least TTL of these records,
@@ -167,7 +167,7 @@ func (c *PrimaryConfig) Validate() error {
 	}
 	return errors.Join(append(faults,
 		within("primary.workers", c.Workers, 1, 256),
-		within("primary.scrub_rate", c.ScrubRate, 0, 60_000),
+		atLeast("primary.scrub_period", c.ScrubPeriod, 0),
 		within("primary.max_delete_percent", c.MaxDeletePercent, 0, 100),
 		within("primary.max_ordered_deletes", c.MaxOrderedDeletes, 0, 10_000_000),
 		within("primary.max_ordered_delete_percent", c.MaxOrderedDeletePercent, 0, 100),
@@ -194,9 +194,9 @@ type SecondaryConfig struct {
 	// primary.
 	TakeOver bool `toml:"take_over" env:"TAKE_OVER" envDefault:"false"`
 
-	// ScrubRate is how many zones a minute are transferred out of PowerDNS and compared with what it was given, to find
-	// changes that left the serial as it was. 0 is none.
-	ScrubRate int `toml:"scrub_rate" env:"SCRUB_RATE" envDefault:"60"`
+	// ScrubPeriod is the time within which each zone is transferred out of PowerDNS and compared with what it was given,
+	// to find changes that left the serial as it was. Where there is time, it is a zone a second. 0 is never.
+	ScrubPeriod time.Duration `toml:"scrub_period" env:"SCRUB_PERIOD" envDefault:"24h"`
 
 	// TrustedKeys are the public keys (base64) of primaries whose states are applied, and no others. Without any the
 	// broker is trusted.
@@ -232,7 +232,7 @@ func (c *SecondaryConfig) Validate() error {
 		checkAddress("secondary.transfer_listen", c.TransferListen),
 		c.checkExtraZones(),
 		within("secondary.workers", c.Workers, 1, 256),
-		within("secondary.scrub_rate", c.ScrubRate, 0, 60_000),
+		atLeast("secondary.scrub_period", c.ScrubPeriod, 0),
 	)...)
 }
 

@@ -22,7 +22,7 @@ import (
 // unmended are settings with which nobody finds or mends what the broker does to zones, other than by checkpoints.
 func unmended() map[string]string {
 	return map[string]string{
-		"primary.scrub_rate": "0", "secondary.scrub_rate": "0", "primary.sweep_interval": "1h",
+		"primary.scrub_period": "0s", "secondary.scrub_period": "0s", "primary.sweep_interval": "1h",
 		"health.event_check_wait": "1h", "health.check_interval": "1h",
 	}
 }

@@ -18,7 +18,7 @@ import (
 func TestChangesPassAFill(t *testing.T) {
 	t.Parallel()
 	const zones = 400 // more than the queue and what is pulled ahead hold
-	i := start(t, fleet.Options{Set: map[string]string{"primary.sweep_interval": "1s", "primary.scrub_rate": "0"}})
+	i := start(t, fleet.Options{Set: map[string]string{"primary.sweep_interval": "1s", "primary.scrub_period": "0s"}})
 	must.OK(t, createMany(i.ctx, i.own, "fill", zones, 4)) // bypassing the proxy: nobody waits for these
 	i.eventually("before", i.allSame)
 	s := i.Secondaries[1]

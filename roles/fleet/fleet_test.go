@@ -226,7 +226,7 @@ func TestChangesBehindTheProxy(t *testing.T) {
 // A primary PowerDNS that lost its zones deletes nothing anywhere.
 func TestEmptiedPrimary(t *testing.T) {
 	t.Parallel()
-	i := start(t, fleet.Options{Set: map[string]string{"primary.sweep_interval": "1s", "primary.scrub_rate": "6000"}})
+	i := start(t, fleet.Options{Set: map[string]string{"primary.sweep_interval": "1s", "primary.scrub_period": "100ms"}})
 	must.OK(t, createMany(i.ctx, i.api, "kept", 30, 4))
 	i.eventually("created", i.allSame)
 	before := map[string]*zone.Zone{}

@@ -35,7 +35,7 @@ import (
 func quick(more map[string]string) map[string]string {
 	set := map[string]string{
 		"health.event_check_wait": "2s", "health.check_interval": "3s",
-		"primary.scrub_rate": "0", "secondary.scrub_rate": "0", "primary.sweep_interval": "1h",
+		"primary.scrub_period": "0s", "secondary.scrub_period": "0s", "primary.sweep_interval": "1h",
 	}
 	for key, value := range more {
 		set[key] = value
@@ -318,7 +318,7 @@ func (i *harness) read(id, path string) (string, error) {
 // Whatever the primary's API says wrongly, nothing is deleted for it, and afterwards all is well by itself.
 func TestPrimaryAPISaysWrong(t *testing.T) {
 	t.Parallel()
-	i := start(t, fleet.Options{Set: quick(map[string]string{"primary.sweep_interval": "1s", "primary.scrub_rate": "600"})})
+	i := start(t, fleet.Options{Set: quick(map[string]string{"primary.sweep_interval": "1s", "primary.scrub_period": "1s"})})
 	must.OK(t, createMany(i.ctx, i.api, "safe", 12, 4))
 	i.eventually("created", i.allSame)
 	api := newLiar(t, i.Primary.APIURL)

@@ -19,7 +19,7 @@ func TestTurnedToNSEC3(t *testing.T) {
 	t.Parallel()
 	for _, backend := range []local.Backend{local.SQLite, local.LMDB} {
 		t.Run(string(backend), func(t *testing.T) {
-			i := start(t, fleet.Options{Primary: backend, Set: map[string]string{"primary.scrub_rate": "0", "primary.sweep_interval": "1s"}})
+			i := start(t, fleet.Options{Primary: backend, Set: map[string]string{"primary.scrub_period": "0s", "primary.sweep_interval": "1s"}})
 			before, others, plain := numbered("nsec3", 0), numbered("nsec3", 1), numbered("nsec3", 2)
 			made, later, behind := numbered("nsec3", 3), numbered("nsec3", 4), numbered("nsec3", 5)
 			must.OK(t, i.api.CreateZoneWith(i.ctx, signed(spec(before, manyTypes(before)...), "")))
@@ -62,7 +62,7 @@ func TestTurnedToNSEC3(t *testing.T) {
 // A zone that cannot be turned shows with its reason, is published all the same, and is turned as soon as it can be.
 func TestZoneThatCannotBeTurned(t *testing.T) {
 	t.Parallel()
-	i := start(t, fleet.Options{Set: map[string]string{"dnssec.nsec3": "true", "primary.scrub_rate": "0"}})
+	i := start(t, fleet.Options{Set: map[string]string{"dnssec.nsec3": "true", "primary.scrub_period": "0s"}})
 	database(t, i.Primary, `CREATE TRIGGER stuck BEFORE INSERT ON domainmetadata WHEN NEW.kind='NSEC3PARAM'
 		AND NEW.domain_id=(SELECT id FROM domains WHERE name='stuck0.example') BEGIN SELECT RAISE(ABORT, 'stuck'); END`)
 	stuck, free := numbered("stuck", 0), numbered("stuck", 1)

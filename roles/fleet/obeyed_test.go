@@ -18,7 +18,7 @@ import (
 // those that somebody changes at a secondary.
 func TestAllThatIsObeyed(t *testing.T) {
 	t.Parallel()
-	i := start(t, fleet.Options{Set: map[string]string{"secondary.scrub_rate": "0"}})
+	i := start(t, fleet.Options{Set: map[string]string{"secondary.scrub_period": "0s"}})
 	t.Run("moved in", func(t *testing.T) { i.in(t).movedIn() })
 	t.Run("key", func(t *testing.T) {
 		i := i.in(t)

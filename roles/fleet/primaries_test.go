@@ -332,7 +332,7 @@ func (i *harness) equal(of *local.Server) {
 func TestPrimaryBesideAReplica(t *testing.T) {
 	for kind := range pairs {
 		t.Run(kind, func(t *testing.T) {
-			set := map[string]string{"primary.scrub_rate": "600", "primary.sweep_interval": "5s"}
+			set := map[string]string{"primary.scrub_period": "1s", "primary.sweep_interval": "5s"}
 			if os.Getenv("UNPROVEN") != "" { // as it was before there were heartbeats
 				set["primary.replicated"] = "false"
 			}

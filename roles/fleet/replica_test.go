@@ -91,7 +91,7 @@ func (i *harness) awaitActing(id string) {
 // settles nothing, and says by how much it lags. When the replica has caught up all is right without anybody's act.
 func TestReplicaThatLags(t *testing.T) {
 	t.Parallel()
-	i := startBesideReplica(t, map[string]string{"primary.sweep_interval": "1s", "primary.scrub_rate": "600"})
+	i := startBesideReplica(t, map[string]string{"primary.sweep_interval": "1s", "primary.scrub_period": "1s"})
 	i.awaitActing("primary1")
 	made, gone, changed := zone.MustParseName("made.example"), zone.MustParseName("gone.example"), zone.MustParseName("changed.example")
 	create := func(name zone.Name) answer {

@@ -16,7 +16,7 @@ import (
 // What was changed by hand, without a new serial, is found: in the primary's database, and in any secondary's PowerDNS.
 func TestChangesThatNoSerialShows(t *testing.T) {
 	t.Parallel()
-	i := start(t, fleet.Options{Set: map[string]string{"primary.scrub_rate": "6000", "secondary.scrub_rate": "6000"}})
+	i := start(t, fleet.Options{Set: map[string]string{"primary.scrub_period": "100ms", "secondary.scrub_period": "100ms"}})
 	must.OK(t, createMany(i.ctx, i.api, "scrubbed", 10, 4))
 	signed := numbered("scrubbed", 7)
 	must.OK(t, i.put(signed, `{"dnssec":true}`))
@@ -67,7 +67,7 @@ func TestChangesThatNoSerialShows(t *testing.T) {
 // A scrub that reads a zone while it changes takes nothing for somebody else's work.
 func TestScrubAmidChanges(t *testing.T) {
 	t.Parallel()
-	i := start(t, fleet.Options{Set: map[string]string{"secondary.scrub_rate": "60000"}})
+	i := start(t, fleet.Options{Set: map[string]string{"secondary.scrub_period": "10ms"}})
 	l := i.load("amid")
 	for range 20 {
 		l.goOn()

@@ -305,7 +305,7 @@ func TestMadeAgainAtOnce(t *testing.T) {
 // What no transfer shows is found by questions: rows that PowerDNS takes for glue are transferred, and not answered.
 func TestAnswersThatNoTransferShows(t *testing.T) {
 	t.Parallel()
-	i := start(t, fleet.Options{Secondaries: []local.Backend{local.SQLite}, Set: map[string]string{"secondary.scrub_rate": "6000"}})
+	i := start(t, fleet.Options{Secondaries: []local.Backend{local.SQLite}, Set: map[string]string{"secondary.scrub_period": "100ms"}})
 	name := zone.MustParseName("hidden.example")
 	for _, r := range plain {
 		i.send("wait=60", r, name)

@@ -24,7 +24,7 @@ const week = 7 * 24 * time.Hour
 // ends; and what ends all the same is shown.
 func TestSignaturesAreRenewed(t *testing.T) {
 	t.Parallel()
-	i := start(t, fleet.Options{Set: map[string]string{"dnssec.check_interval": "1s", "primary.scrub_rate": "0"}})
+	i := start(t, fleet.Options{Set: map[string]string{"dnssec.check_interval": "1s", "primary.scrub_period": "0s"}})
 	at := func(off time.Duration) {
 		t.Helper()
 		i.Primary.SetClock(off)
@@ -78,7 +78,7 @@ func TestSignaturesAreRenewed(t *testing.T) {
 func TestPresignedZonesAreWatched(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{
-		Set:       map[string]string{"dnssec.check_interval": "1s", "primary.scrub_rate": "0", "primary.sweep_interval": "1s", "primary.include_slaves": "true", "dnssec.nsec3": "true"},
+		Set:       map[string]string{"dnssec.check_interval": "1s", "primary.scrub_period": "0s", "primary.sweep_interval": "1s", "primary.include_slaves": "true", "dnssec.nsec3": "true"},
 		OfPrimary: map[string]string{"secondary": "yes"},
 	})
 	elsewhere, err := local.Start(i.ctx, local.Options{Dir: filepath.Join(i.Dir, "elsewhere"), Primary: true})

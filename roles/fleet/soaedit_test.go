@@ -23,7 +23,7 @@ var soaEdits = []string{"", "NONE", "INCEPTION-INCREMENT", "INCEPTION-EPOCH", "I
 // signatures of each week.
 func TestSOAEdit(t *testing.T) {
 	t.Parallel()
-	i := start(t, fleet.Options{Set: map[string]string{"dnssec.check_interval": "1s", "primary.sweep_interval": "1s", "primary.scrub_rate": "0"}})
+	i := start(t, fleet.Options{Set: map[string]string{"dnssec.check_interval": "1s", "primary.sweep_interval": "1s", "primary.scrub_period": "0s"}})
 	at := func(off time.Duration) {
 		t.Helper()
 		i.Primary.SetClock(off)
@@ -93,7 +93,7 @@ func (i *harness) untroubled() error {
 // A serial that is the time of day is no reason to publish a zone: sweeps and scrubs pass it by, until there is news.
 func TestSerialThatTicks(t *testing.T) {
 	t.Parallel()
-	i := start(t, fleet.Options{Set: map[string]string{"dnssec.check_interval": "1s", "primary.sweep_interval": "1s", "primary.scrub_rate": "6000"}})
+	i := start(t, fleet.Options{Set: map[string]string{"dnssec.check_interval": "1s", "primary.sweep_interval": "1s", "primary.scrub_period": "100ms"}})
 	names := []zone.Name{numbered("ticking", 0), numbered("ticking", 1)}
 	ticking, plain := spec(names[0], text(names[0], "1")), spec(names[1], text(names[1], "1"))
 	ticking.SOAEdit, plain.SOAEdit = "EPOCH", "EPOCH"
@@ -140,7 +140,7 @@ func (i *harness) pass(sweeps int) {
 // What changes the serial that is served, but not the one that is stored, is found by the regular sweep.
 func TestSettingsBehindTheProxy(t *testing.T) {
 	t.Parallel()
-	i := start(t, fleet.Options{Set: map[string]string{"primary.sweep_interval": "1s", "primary.scrub_rate": "0"}})
+	i := start(t, fleet.Options{Set: map[string]string{"primary.sweep_interval": "1s", "primary.scrub_period": "0s"}})
 	weeks, back, made := numbered("settings", 0), numbered("settings", 1), numbered("settings", 2)
 	must.OK(t, i.api.CreateZoneWith(i.ctx, signed(spec(weeks), "")))
 	increment := signed(spec(back), "")

@@ -41,7 +41,7 @@ func (i *harness) sync(options flags, args ...string) (string, error) {
 
 // What is wrong at secondaries is put right at the operator's word, and told.
 func TestSync(t *testing.T) {
-	i := start(t, fleet.Options{Set: map[string]string{"primary.scrub_rate": "0", "secondary.scrub_rate": "0"}})
+	i := start(t, fleet.Options{Set: map[string]string{"primary.scrub_period": "0s", "secondary.scrub_period": "0s"}})
 	must.OK(t, createMany(i.ctx, i.api, "synced", 10, 4))
 	i.eventually("created", i.allSame)
 	i.noAlarms() // and nothing is compared again so soon
@@ -146,7 +146,7 @@ func (i *harness) masterOf(s *fleet.Secondary, name zone.Name) []string {
 // How a zone stands is shown to the operator.
 func TestStatusOfAZone(t *testing.T) {
 	t.Parallel()
-	i := start(t, fleet.Options{Set: map[string]string{"secondary.scrub_rate": "0", "health.check_interval": "1h"}}) // what is shown is not repaired meanwhile
+	i := start(t, fleet.Options{Set: map[string]string{"secondary.scrub_period": "0s", "health.check_interval": "1h"}}) // what is shown is not repaired meanwhile
 	name := zone.MustParseName("shown.example")
 	must.OK(t, i.api.CreateZoneWith(i.ctx, spec(name, text(name, "1"))))
 	must.OK(t, i.put(name, `{"dnssec":true}`))

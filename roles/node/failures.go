@@ -24,7 +24,7 @@ func newFailures(reg prometheus.Registerer) *Failures {
 	f := &Failures{zones: map[zone.Name]health.Failure{}}
 	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "pdns_distribute_failing_zones", Help: "Zones that failed; they are retried with growing pauses.",
-	}, func() float64 { return float64(f.len()) }))
+	}, func() float64 { return float64(f.Count()) }))
 	return f
 }
 
@@ -75,7 +75,8 @@ func (f *Failures) Reset() {
 	clear(f.zones)
 }
 
-func (f *Failures) len() int {
+// Count is how many zones fail.
+func (f *Failures) Count() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.zones)

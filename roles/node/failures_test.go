@@ -20,8 +20,8 @@ func TestFailuresAreBounded(t *testing.T) {
 			t.Fatalf("zone %d: attempt %d", n, attempts)
 		}
 	}
-	if attempts := f.Add(roletest.Named("more"), long); attempts != attemptsUnknown || f.len() != maxFailing || f.Has(roletest.Named("more")) {
-		t.Errorf("one more: attempt %d, %d zones", attempts, f.len())
+	if attempts := f.Add(roletest.Named("more"), long); attempts != attemptsUnknown || f.Count() != maxFailing || f.Has(roletest.Named("more")) {
+		t.Errorf("one more: attempt %d, %d zones", attempts, f.Count())
 	}
 	if attempts := f.Add(roletest.ZoneOf(1), long); attempts != 2 {
 		t.Errorf("one that is known: attempt %d", attempts)
@@ -47,8 +47,8 @@ func TestFailures(t *testing.T) {
 	if list, _ := f.list(9); !slices.IsSortedFunc(list, byAge) || len(list) != 3 {
 		t.Errorf("not the oldest first: %+v", list)
 	}
-	if !f.Clear(roletest.Named("b")) || f.Clear(roletest.Named("b")) || f.len() != 2 {
-		t.Errorf("%d are left of 3 - 1", f.len())
+	if !f.Clear(roletest.Named("b")) || f.Clear(roletest.Named("b")) || f.Count() != 2 {
+		t.Errorf("%d are left of 3 - 1", f.Count())
 	}
 	if attempts := f.Add(roletest.Named("b"), errors.New("again")); attempts != 1 {
 		t.Errorf("%d attempts after it was over, want 1", attempts)

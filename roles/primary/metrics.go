@@ -13,6 +13,7 @@ type metrics struct {
 	took   prometheus.Histogram
 	ending prometheus.Gauge
 	lag    prometheus.Gauge
+	scrub  prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer, x *index.Index, held func() int) metrics {
@@ -33,8 +34,12 @@ func newMetrics(reg prometheus.Registerer, x *index.Index, held func() int) metr
 			Name: "pdns_distribute_primary_replication_lag_seconds",
 			Help: "How far what PowerDNS gives is behind what was written, with primary.replicated; else 0.",
 		}),
+		scrub: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pdns_distribute_primary_scrub_timestamp_seconds",
+			Help: "When the last round of the scrub ended, in which each published zone was read anew; 0: none has yet.",
+		}),
 	}
-	reg.MustRegister(m.jobs, m.took, m.ending, m.lag, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	reg.MustRegister(m.jobs, m.took, m.ending, m.lag, m.scrub, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "pdns_distribute_primary_zones", Help: "Zones that are published.",
 	}, func() float64 { return float64(x.Count()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "pdns_distribute_primary_held_deletions",
@@ -42,6 +47,8 @@ func newMetrics(reg prometheus.Registerer, x *index.Index, held func() int) metr
 	}, func() float64 { return float64(held()) }))
 	return m
 }
+
+func (m metrics) scrubEnded(at time.Time) { m.scrub.Set(float64(at.Unix())) }
 
 // observe counts what came of a job.
 func (m metrics) observe(result string, took time.Duration, err error) {

@@ -211,7 +211,8 @@ func (p *Primary) scrub(ctx context.Context) error {
 	if !p.index.AwaitComplete(ctx) {
 		return nil
 	}
-	return work.Scrub(ctx, p.cfg.Primary.ScrubRate, p.index.Names, func(ctx context.Context, name zone.Name) {
-		p.jobs.Add(ctx, name, scrubJob())
-	})
+	return work.Scrub{
+		Period: p.cfg.Primary.ScrubPeriod, Zones: p.index.Names, Ended: p.metrics.scrubEnded, Log: p.Log,
+		Look: func(ctx context.Context, name zone.Name) { p.jobs.Add(ctx, name, scrubJob()) },
+	}.Run(ctx)
 }

@@ -44,6 +44,7 @@ func (j job) message() work.Message {
 func (s *Secondary) follow(ctx context.Context) error {
 	return s.Conn.Feed(ctx, func(m broker.FeedMsg) {
 		j := s.jobOf(&m)
+		s.feed.delivered(m.NumPending)
 		s.news.bring(m, j)
 		s.jobs.Add(ctx, m.Zone, j)
 		s.news.queued(m)
@@ -262,4 +263,9 @@ func (m metrics) observe(result string, took time.Duration, err error) {
 }
 
 // done ends the zone's refills; the runner acknowledges the state.
-func (s *Secondary) done(name zone.Name, _ job) { s.refills.Done(name) }
+func (s *Secondary) done(name zone.Name, j job) {
+	s.refills.Done(name)
+	if j.priority == work.Background {
+		s.fill.taken()
+	}
+}

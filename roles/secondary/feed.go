@@ -17,12 +17,27 @@ type feedState struct {
 	created time.Time // when the feed was created
 	opened  time.Time // when this process began to receive from it, last
 	refeed  time.Time // see health.Presence; zero: nothing is asked for
+	pending uint64    // states that it has still to deliver
 }
 
 func (f *feedState) open(created, refeed time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.created, f.refeed, f.opened = created, refeed, time.Now()
+}
+
+// delivered notes how many states are still to come.
+func (f *feedState) delivered(pending uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.pending = pending
+}
+
+// waiting is how many states are still to come.
+func (f *feedState) waiting() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return int(f.pending)
 }
 
 // following returns since when states are received, now when they are not.

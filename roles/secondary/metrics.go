@@ -1,6 +1,10 @@
 package secondary
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 type metrics struct {
 	states    *prometheus.CounterVec
@@ -8,9 +12,10 @@ type metrics struct {
 	ahead     prometheus.Counter
 	overtaken prometheus.Counter
 	repaired  prometheus.Counter
+	scrub     prometheus.Gauge
 }
 
-func newMetrics(reg prometheus.Registerer, held *holdings) metrics {
+func newMetrics(reg prometheus.Registerer, held, waiting func() int) metrics {
 	m := metrics{
 		states: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pdns_distribute_secondary_states_total",
@@ -33,9 +38,18 @@ func newMetrics(reg prometheus.Registerer, held *holdings) metrics {
 			Name: "pdns_distribute_secondary_repaired_total",
 			Help: "Zones whose content in PowerDNS had been changed by others, and that it was given again.",
 		}),
+		scrub: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pdns_distribute_secondary_scrub_timestamp_seconds",
+			Help: "When the last round of the scrub ended, in which each zone was compared; 0: none has yet.",
+		}),
 	}
-	reg.MustRegister(m.states, m.took, m.ahead, m.overtaken, m.repaired, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	reg.MustRegister(m.states, m.took, m.ahead, m.overtaken, m.repaired, m.scrub, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "pdns_distribute_secondary_zones", Help: "Zones that PowerDNS is known to serve as published.",
-	}, func() float64 { return float64(held.count()) }))
+	}, func() float64 { return float64(held()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "pdns_distribute_secondary_waiting_zones",
+		Help: "Zones that are still to be taken and that nobody waits for, of a fill for example.",
+	}, func() float64 { return float64(waiting()) }))
 	return m
 }
+
+func (m metrics) scrubEnded(at time.Time) { m.scrub.Set(float64(at.Unix())) }

@@ -18,14 +18,17 @@ func (s *Secondary) scrub(ctx context.Context) error {
 		round++
 		return s.held.names()
 	}
-	return work.Scrub(ctx, s.cfg.ScrubRate, zones, func(ctx context.Context, name zone.Name) {
+	look := func(ctx context.Context, name zone.Name) {
 		if !s.powerdns.Wait(ctx) {
 			return
 		}
 		if err := s.compareContent(ctx, name, round); err != nil && ctx.Err() == nil {
 			s.Log.Debug().Err(err).Stringer("zone", name).Msg("the zone did not pass the scrub")
 		}
-	})
+	}
+	return work.Scrub{
+		Period: s.cfg.ScrubPeriod, Zones: zones, Look: look, Ended: s.metrics.scrubEnded, Log: s.Log,
+	}.Run(ctx)
 }
 
 // How many records of a zone are asked for in one round. The next round asks for the next ones, so that in time all

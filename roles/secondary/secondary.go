@@ -43,6 +43,7 @@ type Secondary struct {
 	reviewed *reviewed
 	refills  *work.Schedule    // zones that PowerDNS must be given again
 	judge    *checkpoint.Judge // of whether that is all; nil without trusted keys
+	fill     *fill
 }
 
 const condFeed = "feed"
@@ -87,8 +88,8 @@ func New(cfg config.Config, deps node.Deps) (*Secondary, error) {
 	s.applier.reasons = node.NewReasons(node.NewSettings(api, powerdns.Secondary, s.Ready, s.Log))
 	s.source.mayTake = s.applier.mayTake
 	s.powerdns = node.NewMonitor(api, s.Ready, s.Log, s.reviewAll)
-	s.metrics = newMetrics(s.Registry, s.held)
-	s.jobs = s.newRunner(s.cfg.Workers)
+	s.jobs, s.fill = s.newRunner(s.cfg.Workers), newFill(s.waiting)
+	s.metrics = newMetrics(s.Registry, s.held.count, s.waiting)
 	s.judgeByCheckpoints()
 	return s, nil
 }
@@ -124,7 +125,7 @@ func (s *Secondary) describe(p *health.Presence) {
 	p.Zones, p.PowerDNS = s.held.count(), s.powerdns.RunningVersion()
 	p.Secondary.LastApplied, p.Secondary.LastZone = s.held.last()
 	p.Warnings = append(s.applier.reasons.Warnings(), found.unanswered...)
-	p.Secondary.SignedUntil = found.signed
+	p.Secondary.SignedUntil, p.Secondary.Fill = found.signed, s.fill.report(time.Now())
 	if foreign := s.unclaimed(); len(foreign) > 0 && s.cfg.ExtraZones == config.ExtraReport {
 		p.Secondary.Extra, p.Secondary.ExtraFirst = len(foreign), foreign[0]
 	}

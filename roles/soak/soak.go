@@ -155,10 +155,10 @@ func (s *soak) set() map[string]string {
 		"health.min_disk_percent":     "0",
 		"health.max_delete_percent":   "100",
 		"primary.sweep_interval":      "15s",
-		"primary.scrub_rate":          "120",
+		"primary.scrub_period":        "20s",
 		"primary.max_delete_percent":  "100",
 		"primary.max_ordered_deletes": "100000",
-		"secondary.scrub_rate":        "120",
+		"secondary.scrub_period":      "20s",
 		"proxy.max_deletes_per_hour":  "1000000",
 	}
 }

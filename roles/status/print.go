@@ -73,8 +73,11 @@ func printConditions(out io.Writer, now time.Time, r health.Row, raised func(kin
 	}
 	if c := r.Secondary.Checkpoint; c != nil && c.Incomplete != "" && !raised(health.AlarmIncomplete, r.Node) {
 		fmt.Fprintf(out, "\n%s %s: %s\n", r.Role, r.Node, c.Incomplete)
-	} else if c != nil && c.Filling {
-		fmt.Fprintf(out, "\n%s %s is filling: %d of %d zones are there.\n", r.Role, r.Node, c.Here, c.Signed)
+	} else if c != nil && c.Filling && r.Secondary.Fill == nil {
+		fmt.Fprintf(out, "\n%s %s is being filled: %d of %d zones are there.\n", r.Role, r.Node, c.Here, c.Signed)
+	}
+	if fill := r.Secondary.Fill; fill != nil {
+		fmt.Fprintf(out, "\n%s %s is being filled: %s.\n", r.Role, r.Node, fill)
 	}
 	if !raised(health.AlarmSettings, r.Node) || len(r.Warnings) > 1 {
 		for _, warning := range r.Warnings {

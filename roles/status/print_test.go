@@ -17,7 +17,7 @@ func TestPrintedBoard(t *testing.T) {
 		}}}},
 		"proxy1": {At: roletest.Noon.Add(-1400 * time.Millisecond), Presence: health.Presence{Node: "proxy1", Role: "proxy", Process: process("1.2.3", "")}},
 		"ns1": {At: roletest.Noon, Presence: health.Presence{Node: "ns1", Role: "secondary", Process: process("1.2.3", "4.9.0"), Zones: 1200,
-			Secondary: health.SecondaryReport{LastApplied: roletest.Noon.Add(-3 * time.Minute)},
+			Secondary: health.SecondaryReport{LastApplied: roletest.Noon.Add(-3 * time.Minute), Fill: &health.Fill{Done: 200, Zones: 1400, Rate: 12.5}},
 			Condition: health.Condition{Warnings: []string{"PowerDNS runs with query-cache-ttl=20 (should be 0)"}}}},
 		"ns2": {At: roletest.Noon.Add(-time.Hour), Presence: health.Presence{Node: "ns2", Role: "secondary", Process: process("1.2.2", ""), Zones: 1190,
 			Condition: health.Condition{Problems: []string{"powerdns: connection refused"}}}},
@@ -34,6 +34,8 @@ secondary  ns3       inactive  0      1200    0        -             -       -  
 primary primary1: failing zones (61), retried automatically:
   bad.example. for 1m30s, 7 attempts: transfer: refused
   worse.example. for 1h0m0s, 20 attempts: no SOA
+
+secondary ns1 is being filled: 200 of 1400 zones, 12 a second, 1m36s left.
 
 secondary ns1: PowerDNS runs with query-cache-ttl=20 (should be 0)
 

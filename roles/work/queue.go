@@ -115,6 +115,13 @@ func (q *Queue[J]) Idle() bool {
 	return len(q.ready[Background]) == 0 && q.running[Background] == 0
 }
 
+// Waiting returns how many background jobs wait.
+func (q *Queue[J]) Waiting() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.ready[Background])
+}
+
 // Postponed reports whether a job of the zone waits behind all that somebody waits for.
 func (q *Queue[J]) Postponed(name zone.Name) bool {
 	q.mu.Lock()
