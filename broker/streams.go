@@ -59,7 +59,7 @@ func (c *Conn) ensureStreams(ctx context.Context, replicas int) (found Streams, 
 	var faults []error
 	for _, want := range wantedStreams(replicas) {
 		info, isNew, err := c.ensureStream(ctx, want)
-		if c.lostItsLeader(want.Name, err) {
+		if want.Name == statusStream && c.lostTheirLeader(err, errors.Join(faults...)) {
 			info, isNew, err = c.remakeStatuses(ctx, want)
 		}
 		if err != nil {
@@ -81,17 +81,15 @@ func (c *Conn) ensureStreams(ctx context.Context, replicas int) (found Streams, 
 // leaderless is how long nobody may answer for the statuses while others answer for the rest.
 const leaderless = 20 * time.Second
 
-// lostItsLeader reports whether nobody has answered for the statuses for a while. They are in memory: where two of
-// three brokers were started anew, nats-server (2.15) elects no leader before the third is back, be it gone for good, and
-// none at all where the third, too, was started anew before the two had caught up.
-func (c *Conn) lostItsLeader(stream string, err error) bool {
-	if stream != statusStream {
-		return false
-	}
+// lostTheirLeader reports whether nobody has answered for the statuses for a while, and somebody did for the other
+// streams: err and others are what was answered now. The statuses are in memory: where two of three brokers were started
+// anew, nats-server (2.15) elects no leader before the third is back, be it gone for good, and none at all where the
+// third, too, was started anew before the two had caught up.
+func (c *Conn) lostTheirLeader(err, others error) bool {
 	connected := c.Connected()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err == nil || !connected || !Silent(err) {
+	if err == nil || others != nil || !connected || !Silent(err) {
 		c.statusesMute = time.Time{}
 		return false
 	}
