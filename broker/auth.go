@@ -10,7 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"pdns-distribute/roles/private"
+	"pdns-distribute/private"
 )
 
 // security gives the options that encrypt the connection, check the broker, and authenticate this node.

@@ -35,27 +35,23 @@ type Options struct {
 // wait for each answer until ctx ends, or five seconds if ctx has no deadline. They fail at once with ErrDisconnected
 // while there is no connection, or when it is lost before the answer came; nothing is buffered to be sent later.
 type Conn struct {
-	nc        *nats.Conn
-	js        jetstream.JetStream
+	// Set before the Conn is given out.
 	self      Sender
 	apiPrefix string
 	nkeyFile  string // "" without
+	nc        *nats.Conn
+	js        jetstream.JetStream
 	log       zerolog.Logger
 	strange   zerolog.Logger // of messages that nobody of ours sends: whoever floods the broker with them must not fill logs
-	done      chan struct{}
-	connected signals
-	refusals  signals
-	prober    atomic.Pointer[jetstream.Consumer] // of proofs; nil without
 
-	mu      sync.Mutex
-	link    context.Context // ends, with ErrDisconnected as its cause, when the present connection is lost
-	unlink  context.CancelCauseFunc
-	lastErr error // why there is no connection
+	// Safe for concurrent use, each by itself. The callbacks of nats.go are the only ones to change link and refusals.
+	link     *link
+	refusals refusals
+	prober   atomic.Pointer[jetstream.Consumer] // of proofs; nil without
+	done     chan struct{}                      // closed with the connection for good
 
+	mu           sync.Mutex
 	statusesMute time.Time // since when nobody answers for the statuses, zero if somebody does
-
-	refused   error     // what the broker last did not permit ...
-	refusedAt time.Time // ... and when
 }
 
 // Connect tries each URL once and returns; while none answers, the Conn goes on trying for ever, see Wait. It fails
@@ -95,13 +91,10 @@ func newConn(cfg Config, opt Options) (*Conn, []nats.Option, error) {
 
 // unconnected is a Conn that has everything but a connection.
 func unconnected(self Sender, log zerolog.Logger) *Conn {
-	c := &Conn{
-		self: self, apiPrefix: defaultAPIPrefix, log: log,
+	return &Conn{
+		self: self, apiPrefix: defaultAPIPrefix, log: log, link: newLink(),
 		strange: log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Minute}), done: make(chan struct{}),
 	}
-	c.link, c.unlink = context.WithCancelCause(context.Background())
-	c.unlink(ErrDisconnected) // until there is a connection
-	return c
 }
 
 func (c *Conn) dial(urls string, options []nats.Option) error {
@@ -138,21 +131,14 @@ func (c *Conn) options(inbox string) []nats.Option {
 }
 
 func (c *Conn) onConnect(nc *nats.Conn) {
-	c.setError(nil)
-	c.mu.Lock()
-	c.unlink(ErrDisconnected)
-	c.link, c.unlink = context.WithCancelCause(context.Background())
-	c.mu.Unlock()
 	c.log.Info().Str("broker", nc.ConnectedUrlRedacted()).Msg("connected to broker")
-	c.connected.raise()
+	c.link.begin()
 }
 
 func (c *Conn) onDisconnect(_ *nats.Conn, err error) {
-	c.mu.Lock()
-	c.unlink(ErrDisconnected)
-	c.mu.Unlock()
+	c.link.end()
 	if err != nil { // nil when Close was called
-		c.setError(err)
+		c.link.fail(err)
 		c.log.Warn().Err(err).Msg("connection to broker lost, reconnecting")
 	}
 }
@@ -161,7 +147,7 @@ func (c *Conn) onDisconnect(_ *nats.Conn, err error) {
 // the log.
 func (c *Conn) onRetry(_ *nats.Conn, err error) {
 	level := zerolog.DebugLevel
-	if c.setError(err) {
+	if c.link.fail(err) {
 		level = zerolog.WarnLevel
 	}
 	c.log.WithLevel(level).Err(err).Msg("broker cannot be reached, trying again")
@@ -170,10 +156,7 @@ func (c *Conn) onRetry(_ *nats.Conn, err error) {
 // onError gets what has no caller to return to. Permission violations appear here only; the call just times out.
 func (c *Conn) onError(_ *nats.Conn, sub *nats.Subscription, err error) {
 	if errors.Is(err, nats.ErrPermissionViolation) {
-		c.mu.Lock()
-		c.refused, c.refusedAt = err, time.Now()
-		c.mu.Unlock()
-		c.refusals.raise()
+		c.refusals.note(err)
 	}
 	event := c.strange.Error().Err(err)
 	if sub != nil {
@@ -182,68 +165,11 @@ func (c *Conn) onError(_ *nats.Conn, sub *nats.Subscription, err error) {
 	event.Msg("broker reported an error")
 }
 
-// refusalAge is how long a refusal counts: what a role needs it tries again and again.
-const refusalAge = 30 * time.Second
-
-// Refused says what the broker did not permit this node lately, nil if nothing (ErrRefused).
-func (c *Conn) Refused() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.refused == nil || time.Since(c.refusedAt) > refusalAge {
-		return nil
-	}
-	return fmt.Errorf("%w: %w", ErrRefused, c.refused)
-}
-
-// UntilRefused returns a context that ends when ctx does, when stop is called, and as soon as the broker does not
-// permit something: its cause is then an ErrRefused. Commands need it, because nobody answers what was refused.
-func (c *Conn) UntilRefused(ctx context.Context) (until context.Context, stop context.CancelFunc) {
-	until, end := context.WithCancelCause(ctx)
-	refused, unlisten := c.refusals.listen()
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		select {
-		case <-refused:
-			end(c.Refused())
-		case <-until.Done():
-		}
-	}()
-	return until, func() {
-		end(nil)
-		<-ended
-		unlisten()
-	}
-}
-
-// setError keeps why there is no connection, and reports whether that is news.
-func (c *Conn) setError(err error) (news bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	news = err != nil && (c.lastErr == nil || c.lastErr.Error() != err.Error())
-	c.lastErr = err
-	return news
-}
-
 // Connected reports whether there is a connection at this moment.
-func (c *Conn) Connected() bool { return c.present().Err() == nil }
-
-// present is the present connection as a context.
-func (c *Conn) present() context.Context {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.link
-}
+func (c *Conn) Connected() bool { return c.link.now().Err() == nil }
 
 // Err says why there is no connection, as far as is known; nil while there is one.
-func (c *Conn) Err() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.lastErr == nil || c.link.Err() == nil {
-		return nil
-	}
-	return fmt.Errorf("%w: %w", ErrDisconnected, c.lastErr)
-}
+func (c *Conn) Err() error { return c.link.err() }
 
 // Wait returns when there is a connection. When ctx ends first, the error says what the last attempt failed with.
 func (c *Conn) Wait(ctx context.Context) error {
@@ -262,7 +188,7 @@ func (c *Conn) Wait(ctx context.Context) error {
 // Connections returns a channel that gets a value for the present connection, if there is one, and for each later
 // one; values not yet received collapse into one. Call stop when done; it doesn't close the channel.
 func (c *Conn) Connections() (connected <-chan struct{}, stop func()) {
-	ch, stop := c.connected.listen()
+	ch, stop := c.link.made.listen()
 	if c.Connected() {
 		raise(ch)
 	}
@@ -294,7 +220,7 @@ func (c *Conn) Close(ctx context.Context) error {
 func (c *Conn) ask(ctx context.Context, request func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	link := c.present()
+	link := c.link.now()
 	if err := c.lost(link); err != nil {
 		return err
 	}
@@ -366,41 +292,4 @@ func (c *Conn) call(ctx context.Context, subject string, question, answer any) e
 		return explain(refusal.Error)
 	}
 	return json.Unmarshal(reply.Data, answer)
-}
-
-// signals wakes any number of listeners.
-type signals struct {
-	mu        sync.Mutex
-	listeners map[chan struct{}]struct{}
-}
-
-func (s *signals) listen() (ch chan struct{}, stop func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.listeners == nil {
-		s.listeners = make(map[chan struct{}]struct{})
-	}
-	ch = make(chan struct{}, 1)
-	s.listeners[ch] = struct{}{}
-	return ch, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.listeners, ch)
-	}
-}
-
-func (s *signals) raise() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for ch := range s.listeners {
-		raise(ch)
-	}
-}
-
-// raise leaves a value in a channel of capacity one.
-func raise(ch chan struct{}) {
-	select {
-	case ch <- struct{}{}:
-	default:
-	}
 }

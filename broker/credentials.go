@@ -11,7 +11,7 @@ import (
 
 	"github.com/nats-io/nkeys"
 
-	"pdns-distribute/roles/private"
+	"pdns-distribute/private"
 )
 
 const (

@@ -38,7 +38,7 @@ func mustVisit(t *testing.T, b *brokertest.Broker, id string) *broker.Diagnosis 
 }
 
 // Each way of not getting in is told apart.
-func TestObstacles(t *testing.T) {
+func TestConnectErrors(t *testing.T) {
 	t.Parallel()
 	b := brokertest.Start(t, brokertest.Options{Primaries: []string{"primary1"}})
 	dir := t.TempDir()
@@ -105,7 +105,7 @@ func TestObstacles(t *testing.T) {
 }
 
 // What a node has too much is found by probes that change nothing, even where all of them are answered.
-func TestExcess(t *testing.T) {
+func TestExcessPermissions(t *testing.T) {
 	t.Parallel()
 	b, primary := start(t)
 	must.OK(t, primary.ProvisionFeed(t.Context(), "sec1"))

@@ -49,6 +49,9 @@ var (
 	ErrSubject = errors.New("not a subject of pdns-distribute")
 )
 
+// errNoLeader is what a stream's own report says where nats-server (2.15.3) lets any of its brokers give that report.
+var errNoLeader = errors.New("the stream has no leader: its brokers take and give nothing of it")
+
 // Codes of the JetStream API that nats.go has no error value for.
 const (
 	codeWrongLastSequence           jetstream.ErrorCode = 10071
@@ -91,7 +94,7 @@ func sentinel(err error) error {
 // up: they have no quorum, or their store has failed. Who may not ask gets another error (ErrNotPermitted).
 func Silent(err error) bool {
 	return !errors.Is(err, ErrNotPermitted) && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, jetstream.ErrNoStreamResponse) ||
-		hasCode(err, codeNoLeader) || hasCode(err, codeStreamOffline))
+		errors.Is(err, errNoLeader) || hasCode(err, codeNoLeader) || hasCode(err, codeStreamOffline))
 }
 
 // Answered reports whether an error is what the broker itself said, such as that a stream is not there: it listens and

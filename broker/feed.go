@@ -264,6 +264,8 @@ func (f FeedInfo) Behind() uint64 { return f.Pending + uint64(f.InHand) }
 
 // Feeds lists all provisioned feeds, which are also the secondaries that are expected. CORE account only.
 func (c *Conn) Feeds(ctx context.Context) (feeds []FeedInfo, err error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	err = c.ask(ctx, func(ctx context.Context) error {
 		feeds, err = c.feeds(ctx)
 		return err

@@ -31,7 +31,7 @@ type StreamCount struct {
 
 // ProveStreams returns what the streams fail to do, nil if nothing. Primaries.
 func (c *Conn) ProveStreams(ctx context.Context) error {
-	if err := c.lost(c.present()); err != nil {
+	if err := c.lost(c.link.now()); err != nil {
 		return err
 	}
 	faults, _ := c.proveStreams(ctx)

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"time"
+
+	"pdns-distribute/backoff"
 )
 
 // restarts remembers, from one process to the next, when a server ended itself to be started anew, so that it does not
@@ -40,7 +42,7 @@ func (r restarts) note(now time.Time, reason string) (again time.Time, err error
 		last = restartNote{}
 	}
 	if last.Count > 0 {
-		pause := min(firstRestartPause<<min(last.Count-1, 10), lastRestartPause)
+		pause := backoff.Doubled(firstRestartPause, last.Count-1, lastRestartPause)
 		if again = last.At.Add(pause); now.Before(again) {
 			return again, nil
 		}

@@ -14,7 +14,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/rs/zerolog"
 
-	"pdns-distribute/roles/private"
+	"pdns-distribute/private"
 )
 
 // readyTimeout is how long the server may take to read its store and listen. A million states take seconds.

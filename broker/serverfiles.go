@@ -14,7 +14,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/conf"
 
-	"pdns-distribute/roles/private"
+	"pdns-distribute/private"
 )
 
 // checkServerFiles refuses a nats-server configuration when others than its owner can write it, a file that it includes

@@ -9,7 +9,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/conf"
 
-	"pdns-distribute/roles/private"
+	"pdns-distribute/private"
 )
 
 func writeFile(t testing.TB, path, text string) {

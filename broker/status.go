@@ -70,6 +70,8 @@ func (c *Conn) readStatuses(ctx context.Context, subjects string) (statuses map[
 // Now is the broker's time, by which the times of statuses are to be read: this host's clock may be another one. CORE
 // account.
 func (c *Conn) Now(ctx context.Context) (now time.Time, err error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	err = c.ask(ctx, func(ctx context.Context) error {
 		stream, err := c.js.Stream(ctx, statusStream)
 		if err == nil {

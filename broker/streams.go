@@ -57,11 +57,13 @@ func (c *Conn) EnsureStreams(ctx context.Context, replicas int) (found Streams, 
 
 func (c *Conn) ensureStreams(ctx context.Context, replicas int) (found Streams, err error) {
 	var faults []error
+	heard := true // of the streams before
 	for _, want := range wantedStreams(replicas) {
 		info, isNew, err := c.ensureStream(ctx, want)
-		if c.lostItsLeader(want.Name, err) {
+		if want.Name == statusStream && c.lostTheirLeader(err, heard) {
 			info, isNew, err = c.remakeStatuses(ctx, want)
 		}
+		heard = heard && !Silent(err)
 		if err != nil {
 			faults = append(faults, err)
 			continue
@@ -81,15 +83,15 @@ func (c *Conn) ensureStreams(ctx context.Context, replicas int) (found Streams, 
 // leaderless is how long nobody may answer for the statuses while others answer for the rest.
 const leaderless = 20 * time.Second
 
-// lostItsLeader reports whether nobody has answered for the statuses for a while. They are in memory: where two of
-// three brokers were started anew, nats-server (2.15) elects no leader before the third is back, be it gone for good.
-func (c *Conn) lostItsLeader(stream string, err error) bool {
-	if stream != statusStream {
-		return false
-	}
+// lostTheirLeader reports whether nobody has answered for the statuses for a while (err is the answer now) while the
+// other streams were heard of. The statuses are in memory: where two of three brokers were started
+// anew, nats-server (2.15) elects no leader before the third is back, be it gone for good, and none at all where the
+// third, too, was started anew before the two had caught up.
+func (c *Conn) lostTheirLeader(err error, heard bool) bool {
+	connected := c.Connected()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err == nil || c.link.Err() != nil || !Silent(err) {
+	if err == nil || !heard || !connected || !Silent(err) {
 		c.statusesMute = time.Time{}
 		return false
 	}
@@ -129,6 +131,9 @@ func (c *Conn) ensureStream(ctx context.Context, want jetstream.StreamConfig) (*
 	if isNew {
 		c.log.Info().Str("stream", want.Name).Msg("created stream on broker")
 		return stream.CachedInfo(), isNew, nil
+	}
+	if leads := stream.CachedInfo().Cluster; leads != nil && leads.Leader == "" {
+		return nil, false, fmt.Errorf("ensure stream %s: %w", want.Name, errNoLeader)
 	}
 	info, err := c.resubject(ctx, stream.CachedInfo(), want.Subjects)
 	return info, isNew, err

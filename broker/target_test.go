@@ -170,7 +170,8 @@ func (g *target) picture(stolen string) map[string]string {
 	g.t.Helper()
 	ctx, js := g.t.Context(), g.core.JetStream()
 	p := map[string]string{}
-	for info := range js.ListStreams(ctx).Info() {
+	streams := js.ListStreams(ctx)
+	for info := range streams.Info() {
 		name := info.Config.Name
 		p["stream "+name] = text(g.t, info.Config) + info.Created.String()
 		adds := slices.Contains(addsTo[stolen], name)
@@ -185,13 +186,16 @@ func (g *target) picture(stolen string) map[string]string {
 				p[fmt.Sprintf("message %d of stream %s", seq, name)] = text(g.t, m)
 			}
 		}
-		for c := range stream.ListConsumers(ctx).Info() {
+		consumers := stream.ListConsumers(ctx)
+		for c := range consumers.Info() {
 			if c.Name != stolen && c.Name != "WATCH_"+stolen && !adds {
 				c.TimeStamp = time.Time{}
 				p["consumer "+c.Name+" of stream "+name] = text(g.t, c)
 			}
 		}
+		must.OK(g.t, consumers.Err())
 	}
+	must.OK(g.t, streams.Err())
 	return p
 }
 

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"pdns-distribute/backoff"
 	"pdns-distribute/powerdns/zone"
 )
 
@@ -168,7 +169,7 @@ func (e *Events) Due(now time.Time, active []Active) (o Orders) {
 			event.asked, event.due = true, now.Add(askAnswer)
 			o.Ask = append(o.Ask, name)
 		case event.asked:
-			event.asked, event.due = false, now.Add(min(e.wait<<min(event.attempts, 10), lastWait))
+			event.asked, event.due = false, now.Add(backoff.Doubled(e.wait, event.attempts, lastWait))
 			event.attempts++
 			o.Retake[name] = lost
 		}

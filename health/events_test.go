@@ -76,7 +76,7 @@ func TestServedEverywhere(t *testing.T) {
 }
 
 // A secondary that has not reported is asked, then the zone is published again, with growing pauses, and shown.
-func TestToldAgain(t *testing.T) {
+func TestPublishedAgain(t *testing.T) {
 	f := follow(t)
 	s := f.publish("a.example", "d1", 1)
 	f.applied(ns1, s)
@@ -173,7 +173,7 @@ func TestEachTimeAnother(t *testing.T) {
 }
 
 // Whoever may name secondaries may name many: those that report a state are remembered, up to a bound.
-func TestTellersAreBounded(t *testing.T) {
+func TestReportersAreBounded(t *testing.T) {
 	f := follow(t)
 	s := f.publish("a.example", "d", 1)
 	for n := range 2 * MaxNodes {

@@ -66,6 +66,12 @@ var causes = []Cause{
 		[]string{"database is locked", "lock wait timeout", "deadlock"},
 	},
 	{
+		"PowerDNS has lost the lock of its lmdb, which happens to release 4.9 (Debian 13) where zones are made while others " +
+			"are listed",
+		"restart it (systemctl restart pdns), unless it has ended by itself; docs/upgrade.md says how to keep it from that",
+		[]string{"unable to start rw transaction: invalid argument"},
+	},
+	{
 		"PowerDNS's database takes no writes",
 		"let PowerDNS's user write to its files and folder, or connect PowerDNS to a database that is no replica",
 		[]string{

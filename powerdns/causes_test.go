@@ -42,6 +42,7 @@ func TestCauses(t *testing.T) {
 		{powerdns.Secondary, "The MariaDB server is running with the --read-only option so it cannot execute this statement", "no writes", "replica"},
 		{powerdns.Secondary, "database or disk is full (13)", "disk", "free space"},
 		{powerdns.Secondary, "mdb_put: MDB_MAP_FULL: Environment mapsize limit reached", "no more zones", "lmdb-map-size"},
+		{powerdns.Secondary, "answered 500: Unable to start RW transaction: Invalid argument", "lost the lock", "systemctl restart"},
 		{powerdns.Secondary, "MySQL server has gone away", "lost its database", "start the database"},
 		{powerdns.Secondary, "zone tsig.example.: not what is answered", "", ""},
 	} {

@@ -72,18 +72,21 @@ func NewClient(cfg Config) (*Client, error) {
 }
 
 // newHTTPClient makes a client that follows no redirects and uses no proxy of the environment, so that the API key
-// goes to the configured address only. PowerDNS closes the connection after each answer; saying so ahead spares the
-// transport the bookkeeping of connections that never come back. Where the API is behind TLS something stands before
-// PowerDNS, and connections, which cost a handshake each, are kept.
+// goes to the configured address only. Where the API is behind TLS something stands before PowerDNS, and connections,
+// which cost a handshake each, are kept.
 func newHTTPClient(e Endpoint, connections int, config *tls.Config) *http.Client {
-	return &http.Client{
-		Transport: &http.Transport{
-			DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return e.Dial(ctx) },
-			DisableKeepAlives: !e.Secure(), MaxIdleConnsPerHost: connections, IdleConnTimeout: 30 * time.Second,
-			DisableCompression: true, TLSClientConfig: config,
-		},
+	client := &http.Client{
+		Transport:     oneShot{e},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+	if e.Secure() {
+		client.Transport = &http.Transport{
+			DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return e.Dial(ctx) },
+			MaxIdleConnsPerHost: connections, IdleConnTimeout: 30 * time.Second,
+			DisableCompression: true, TLSClientConfig: config,
+		}
+	}
+	return client
 }
 
 // where is the server within the API, for errors.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"pdns-distribute/roles/private"
+	"pdns-distribute/private"
 )
 
 // Config says how to reach the PowerDNS server that a role runs beside. Primaries and secondaries need one of APIKey and

@@ -70,10 +70,11 @@ func (e Endpoint) Hostname() string {
 	return e.url.Hostname()
 }
 
-// Dial connects, without TLS.
+// Dial connects, without TLS. Whoever dials bounds how long the other end may be silent.
 func (e Endpoint) Dial(ctx context.Context) (net.Conn, error) {
+	dialer := net.Dialer{KeepAlive: -1}
 	if e.socket != "" {
-		return new(net.Dialer).DialContext(ctx, "unix", e.socket)
+		return dialer.DialContext(ctx, "unix", e.socket)
 	}
 	port := e.url.Port()
 	switch {
@@ -83,5 +84,5 @@ func (e Endpoint) Dial(ctx context.Context) (net.Conn, error) {
 	default:
 		port = "80"
 	}
-	return new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(e.url.Hostname(), port))
+	return dialer.DialContext(ctx, "tcp", net.JoinHostPort(e.url.Hostname(), port))
 }

@@ -2,11 +2,12 @@ package powerdns
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
+
+	"pdns-distribute/powerdns/host"
 )
 
 // on are the values of a switch that PowerDNS takes for yes, off the others.
@@ -90,17 +91,15 @@ func coversLoopback(list string) bool {
 var cannotAsk = Rule{"no IPv4 address, or only addresses of other hosts", func(v string, _ map[string]string) bool {
 	return !slices.ContainsFunc(items(v), func(item string) bool {
 		a, err := netip.ParseAddr(item)
-		return err == nil && a.Is4() && (a.IsUnspecified() || a.IsLoopback() || isOwn(a))
+		return err == nil && a.Is4() && (a.IsUnspecified() || a.IsLoopback() || mayBeOurs(a))
 	})
 }}
 
-// isOwn reports whether the address is one of this host, where PowerDNS runs, too.
-func isOwn(a netip.Addr) bool {
-	own, err := net.InterfaceAddrs()
-	return err != nil || slices.ContainsFunc(own, func(n net.Addr) bool {
-		network, is := n.(*net.IPNet)
-		return is && network.IP.Equal(a.AsSlice())
-	})
+// mayBeOurs reports whether PowerDNS can have the address: it runs on this host, too. A host that cannot be asked proves
+// nothing wrong.
+func mayBeOurs(a netip.Addr) bool {
+	has, err := host.Has(a)
+	return has || err != nil
 }
 
 // tried are the backends that this program is tested with.

@@ -44,13 +44,13 @@ func (p *testProxy) creates(t *testing.T, key string, from, count int) (created 
 				return
 			}
 			res.Body.Close()
-			id, queued, again := res.Header.Get(HeaderChange), res.Header.Get(HeaderQueued), res.Header.Get("Retry-After")
+			id, touch, again := res.Header.Get(HeaderChange), res.Header.Get(HeaderTouch), res.Header.Get("Retry-After")
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
 			case res.StatusCode == http.StatusCreated && id != "":
 				created++
-			case res.StatusCode != http.StatusServiceUnavailable || id != "" || queued != "" || again == "":
+			case res.StatusCode != http.StatusServiceUnavailable || id != "" || touch != "" || again == "":
 				t.Errorf("%d: %s %v", n, res.Status, res.Header)
 			}
 		})

@@ -22,7 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
-	"pdns-distribute/roles/private"
+	"pdns-distribute/private"
 )
 
 const (

@@ -48,8 +48,9 @@ type Config struct {
 
 	// MaxUpstream is how many connections to PowerDNS there may be at once; further requests wait in order, for up to
 	// StallTimeout, and then get 503. PowerDNS 5.1 drops what comes beyond webserver-max-concurrent-connections, 100 by
-	// default, of which the primary role needs some. A sixth of them is for clients that have
-	// not shown a good key yet; of the rest one address has at most two thirds.
+	// default, of which the primary role needs some: a proxy takes four fifths of that number at most, and knows of no
+	// other proxy. Where several stand before one PowerDNS, give each its share: 30 for each of two. A sixth of them is
+	// for clients that have not shown a good key yet; of the rest one address has at most two thirds.
 	MaxUpstream int `toml:"max_upstream" env:"MAX_UPSTREAM" envDefault:"60"`
 
 	// StorePatience is how long an answer waits for its touch to be stored before it goes out with the touch pending

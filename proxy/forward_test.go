@@ -267,8 +267,8 @@ func TestLifeOfAZoneThroughTheProxy(t *testing.T) {
 		{"DELETE", "", "", 204, "delete life.example."},
 	} {
 		a := p.proxied(t, p.call(step.method, zonesPath+"/life.example."+step.path, step.body))
-		if a.status != step.status || a.header.Get(HeaderQueued) != "" {
-			t.Errorf("%s %s: %d %s, queued %q", step.method, step.path, a.status, a.body, a.header.Get(HeaderQueued))
+		if a.status != step.status || a.header.Get(HeaderTouch) != "" {
+			t.Errorf("%s %s: %d %s, touch %q", step.method, step.path, a.status, a.body, a.header.Get(HeaderTouch))
 		}
 		p.queue.want(t, step.stored)
 	}
@@ -278,14 +278,14 @@ func TestBrokerAway(t *testing.T) {
 	p := startPowerDNS(t)
 	p.queue.setAway(true)
 	a := p.proxied(t, p.call("POST", zonesPath, `{"name":"away.example.","kind":"Native","nameservers":[]}`))
-	if a.status != http.StatusCreated || a.header.Get(HeaderQueued) != "1" {
-		t.Errorf("%d, queued %q", a.status, a.header.Get(HeaderQueued))
+	if a.status != http.StatusCreated || a.header.Get(HeaderTouch) != TouchPending {
+		t.Errorf("%d, touch %q", a.status, a.header.Get(HeaderTouch))
 	}
 	if p.queue.want(t); p.proxy.Waiting() != 1 {
 		t.Errorf("%d zones wait", p.proxy.Waiting())
 	}
-	if a := p.proxied(t, p.call("GET", zonesPath+"/away.example.", "")); a.status != http.StatusOK || a.header.Get(HeaderQueued) != "" {
-		t.Errorf("a question is answered %d, queued %q", a.status, a.header.Get(HeaderQueued))
+	if a := p.proxied(t, p.call("GET", zonesPath+"/away.example.", "")); a.status != http.StatusOK || a.header.Get(HeaderTouch) != "" {
+		t.Errorf("a question is answered %d, touch %q", a.status, a.header.Get(HeaderTouch))
 	}
 	for len(p.queue.more) > 0 {
 		<-p.queue.more
@@ -309,12 +309,12 @@ func TestPowerDNSDown(t *testing.T) {
 		t.Errorf("%d %v %s", a.status, a.header, a.body)
 	}
 	if slices.Contains(q.take(), "change example.org.") || a.header.Get(HeaderChange) != "" {
-		t.Error("the write was marked, though nothing of it can have reached PowerDNS")
+		t.Error("the write was touched, though nothing of it can have reached PowerDNS")
 	}
 }
 
-// Whatever may have changed something is marked; what PowerDNS refused is not.
-func TestWhichAnswersAreMarked(t *testing.T) {
+// Whatever may have changed something is touched; what PowerDNS refused is not.
+func TestWhichAnswersTouch(t *testing.T) {
 	status := make(chan int, 1)
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)

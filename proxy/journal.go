@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"pdns-distribute/powerdns/zone"
-	"pdns-distribute/roles/private"
+	"pdns-distribute/private"
 )
 
 // journal keeps the pending touches of answers that went out while the broker was down: a line each, synced to disk
@@ -35,7 +35,7 @@ func openJournal(dir string) (*journal, error) {
 	if err := private.Folder(dir); err != nil {
 		return nil, fmt.Errorf("proxy.state_dir: %w", err)
 	}
-	j := &journal{path: filepath.Join(dir, "queued"), limit: maxPending}
+	j := &journal{path: filepath.Join(dir, "pending"), limit: maxPending}
 	if err := private.Tighten(j.path); err != nil {
 		return nil, fmt.Errorf("proxy.state_dir: %w", err)
 	}

@@ -20,8 +20,8 @@ func newJournal(t *testing.T) *journal {
 	return j
 }
 
-// What an answer went out for while the broker was away is marked again by the next process.
-func TestQueuedTouchesOutliveTheProcess(t *testing.T) {
+// What an answer went out for while the broker was down is touched again by the next process.
+func TestPendingTouchesOutliveTheProcess(t *testing.T) {
 	dir, q := t.TempDir(), &queue{away: true}
 	open := func() *pendingTouches {
 		j, err := openJournal(dir)
@@ -67,7 +67,7 @@ func TestJournalFile(t *testing.T) {
 	}
 	must.OK(t, j.clear())
 	must.OK(t, j.add(deleted))
-	again, err := openJournal(strings.TrimSuffix(j.path, "/queued"))
+	again, err := openJournal(strings.TrimSuffix(j.path, "/pending"))
 	must.OK(t, err)
 	if got, foreign := again.read(); !slices.Equal(got, []Touch{deleted}) || foreign > 0 {
 		t.Errorf("found %v", got)
@@ -91,7 +91,7 @@ func TestJournalTornAndForeign(t *testing.T) {
 // Lines that an earlier version wrote, or nobody, become a request for a sweep, and one line of the log.
 func TestForeignJournalAsksForASweep(t *testing.T) {
 	dir := t.TempDir()
-	must.OK(t, os.WriteFile(dir+"/queued", []byte("retrieve example.org.\n"), 0o600))
+	must.OK(t, os.WriteFile(dir+"/pending", []byte("retrieve example.org.\n"), 0o600))
 	j, err := openJournal(dir)
 	must.OK(t, err)
 	log, q := newLines(), &queue{}
@@ -111,7 +111,7 @@ func TestJournalKeepsTheOrder(t *testing.T) {
 	for _, touch := range []Touch{example, deleted, deleted, example} {
 		must.OK(t, j.add(touch))
 	}
-	again, err := openJournal(strings.TrimSuffix(j.path, "/queued"))
+	again, err := openJournal(strings.TrimSuffix(j.path, "/pending"))
 	must.OK(t, err)
 	if got, _ := again.read(); !slices.Equal(got, []Touch{example}) {
 		t.Errorf("found %v", got)

@@ -13,7 +13,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
-	"pdns-distribute/roles/private"
+	"pdns-distribute/private"
 )
 
 // ReadKeysFile reads a TOML file that holds [[proxy.key]] tables and nothing else, readable by its owner alone. One

@@ -20,15 +20,15 @@ func TestOpenModes(t *testing.T) {
 	cfg := newConfig(t)
 	_, err := newProxy(cfg, nowhere, &queue{})
 	must.OK(t, err)
-	queued, key := filepath.Join(cfg.StateDir, "queued"), filepath.Join(cfg.StateDir, "proxy.key")
-	must.OK(t, os.WriteFile(queued, []byte("\nchange example.org.\n"), 0o600))
-	must.OK(t, os.Chmod(queued, 0o644))
+	pending, key := filepath.Join(cfg.StateDir, "pending"), filepath.Join(cfg.StateDir, "proxy.key")
+	must.OK(t, os.WriteFile(pending, []byte("\nchange example.org.\n"), 0o600))
+	must.OK(t, os.Chmod(pending, 0o644))
 	p, err := newProxy(cfg, nowhere, &queue{})
 	must.OK(t, err)
 	if p.Waiting() != 1 {
 		t.Errorf("%d zones wait", p.Waiting())
 	}
-	wantMode(t, queued, 0o600)
+	wantMode(t, pending, 0o600)
 	must.OK(t, os.Chmod(key, 0o640))
 	if _, err := newProxy(cfg, nowhere, &queue{}); err == nil || !strings.Contains(err.Error(), "chmod 600 "+key) {
 		t.Errorf("an open key: %v", err)

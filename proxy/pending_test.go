@@ -92,7 +92,7 @@ func (d *pendingTouches) forgetLater() {
 	d.later = nil
 }
 
-// running runs a dirty set on q in a bubble of synctest.
+// running runs the pending touches of a proxy on q in a bubble of synctest.
 func running(t *testing.T, q *queue) *pendingTouches {
 	ctx, cancel := context.WithCancel(context.Background())
 	d := newPendingTouches(q, newJournal(t), zerolog.Nop(), func(float64) {})
@@ -119,7 +119,7 @@ func TestSweepIsAskedForUntilItIsStored(t *testing.T) {
 	})
 }
 
-func TestQueuedTouchIsStoredWhenTheBrokerIsBack(t *testing.T) {
+func TestPendingTouchIsStoredWhenTheBrokerIsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{}
 		d := running(t, q)
@@ -144,7 +144,7 @@ func TestQueuedTouchIsStoredWhenTheBrokerIsBack(t *testing.T) {
 	})
 }
 
-func TestTouchStoredMeanwhileIsNotQueuedAnyMore(t *testing.T) {
+func TestTouchStoredMeanwhileIsPendingNoMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{away: true}
 		d := newPendingTouches(q, newJournal(t), zerolog.Nop(), func(float64) {})
@@ -156,8 +156,8 @@ func TestTouchStoredMeanwhileIsNotQueuedAnyMore(t *testing.T) {
 	})
 }
 
-// The broker takes a touch while a later write marks the zone again: the later touch is the one that must come.
-func TestZoneMarkedAgainWhileItsTouchIsBeingStored(t *testing.T) {
+// The broker takes a touch while a later write touches the zone again: the later touch is the one that must come.
+func TestZoneTouchedAgainWhileItsTouchIsBeingStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{}
 		d := newPendingTouches(q, newJournal(t), zerolog.Nop(), func(float64) {})
@@ -171,7 +171,7 @@ func TestZoneMarkedAgainWhileItsTouchIsBeingStored(t *testing.T) {
 			t.Error("not stored")
 		}
 		if q.want(t, "change example.org."); d.Len() != 1 {
-			t.Fatalf("%d zones wait, want the one that was marked again", d.Len())
+			t.Fatalf("%d zones wait, want the one that was touched again", d.Len())
 		}
 		if !d.flush(t.Context()) {
 			t.Error("something still waits")
@@ -180,7 +180,7 @@ func TestZoneMarkedAgainWhileItsTouchIsBeingStored(t *testing.T) {
 	})
 }
 
-func TestSweepForAnUnknownZoneIsQueued(t *testing.T) {
+func TestSweepForAnUnknownZoneIsPending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{}
 		d := running(t, q)
@@ -212,7 +212,7 @@ func TestBrokerThatHangsKeepsAnAnswerForTheSetPatience(t *testing.T) {
 	})
 }
 
-func TestManyZonesQueuedAtOnce(t *testing.T) {
+func TestManyZonesPendingAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{away: true}
 		var gauge float64

@@ -10,8 +10,8 @@ import (
 	"pdns-distribute/powerdns/zone"
 )
 
-// A change that was queued has a place once its touch is stored, and none before, nor at a proxy that did not queue it.
-func TestPlaceOfAQueuedChange(t *testing.T) {
+// A pending change has a place once its touch is stored, and none before, nor at another proxy.
+func TestPlaceOfAPendingChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{}
 		d := running(t, q)

@@ -17,31 +17,35 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Proxy is the HTTPS server. New binds its listener; Run serves.
+// Proxy is the HTTPS server. New binds its listener; Run serves. Its parts are safe for concurrent use; nothing here is
+// set after New.
 type Proxy struct {
-	server  *http.Server
-	places  *places
-	gate    *gate
-	limits  *limits
-	crowd   *crowd
-	pending *pendingTouches
-	metrics *metrics
-	log     zerolog.Logger
-
-	// Lines about single requests, sampled: who makes up many must not fill logs, and strangers hide none of the
-	// others.
-	each, strangers zerolog.Logger
-
 	cfg     Config
+	metrics *metrics
+	logs
+
+	// A connection gets a place, a request passes the gate and the limits of its key, then goes upstream.
+	server       *http.Server
+	certificates *certificates
+	places       *places
+	gate         *gate
+	limits       *limits
+	crowd        *crowd
+	upstream     *upstream
+
+	// What a write leads to.
+	pending *pendingTouches
 	tracker *Tracker
 
 	// stopping ends when nobody is to be kept waiting any more.
 	stopping context.Context
 	stop     context.CancelFunc
+}
 
-	upstream *upstream
-
-	certificates *certificates
+// logs are the proxy's log, and two for lines about single requests, sampled: who makes up many must not fill logs, and
+// strangers hide none of the others.
+type logs struct {
+	log, each, strangers zerolog.Logger
 }
 
 type metrics struct {
@@ -118,8 +122,8 @@ func New(cfg Config, o Options) (*Proxy, error) {
 	}
 	p := &Proxy{
 		places: newPlaces(listener, cfg.MaxConnections, cfg.MaxConnectionsPerSource), crowd: newCrowd(),
-		certificates: certificates,
-		metrics:      newMetrics(o.Registry), log: log, each: sampled(log), strangers: sampled(log), cfg: cfg, tracker: o.Tracker,
+		certificates: certificates, metrics: newMetrics(o.Registry), cfg: cfg, tracker: o.Tracker,
+		logs:     logs{log: log, each: sampled(log), strangers: sampled(log)},
 		upstream: newUpstream(o.Upstream, o.TLS, cfg.UpstreamTimeout, cfg.StallTimeout),
 	}
 	p.stopping, p.stop = context.WithCancel(context.Background())

@@ -176,7 +176,7 @@ func TestScopedKeyReachesNothingElse(t *testing.T) {
 			if want := []string{strings.TrimSpace(c.method + " " + c.want + " " + c.body)}; !slices.Equal(arrived, want) {
 				t.Errorf("%s %s: %q arrived", c.method, c.target, arrived)
 			}
-		case len(arrived) > 0 || len(touched) > 0 || a.header.Get(HeaderChange) != "" || a.header.Get(HeaderQueued) != "":
+		case len(arrived) > 0 || len(touched) > 0 || a.header.Get(HeaderChange) != "" || a.header.Get(HeaderTouch) != "":
 			t.Errorf("%s %s: %q arrived, %q is touched", c.method, c.target, arrived, touched)
 		case a.status != 403 && a.status != 404 && a.status != 400:
 			t.Errorf("%s %s: answered %d %s", c.method, c.target, a.status, a.body)

@@ -44,7 +44,7 @@ func (p *testProxy) wantNoTrace(t *testing.T, q *queue) {
 	if stored := q.take(); len(stored) > 0 || p.Waiting() > 0 || len(p.touches(t)) > 0 {
 		t.Errorf("stored %q, %d zones wait, the metric says %v", stored, p.Waiting(), p.touches(t))
 	}
-	if _, err := os.Stat(filepath.Join(p.cfg.StateDir, "queued")); err == nil {
+	if _, err := os.Stat(filepath.Join(p.cfg.StateDir, "pending")); err == nil {
 		t.Error("there is a journal")
 	}
 	p.wantFreePlaces(t)
@@ -211,7 +211,7 @@ func (p *testProxy) offend(t *testing.T, what, text string, reset bool) (answere
 		t.Logf("%s: %v", what, err)
 		return false
 	}
-	if res.StatusCode < 400 || res.Header.Get(HeaderChange) != "" || res.Header.Get(HeaderQueued) != "" {
+	if res.StatusCode < 400 || res.Header.Get(HeaderChange) != "" || res.Header.Get(HeaderTouch) != "" {
 		t.Errorf("%s: %s %v", what, res.Status, res.Header)
 	}
 	return true

@@ -106,7 +106,7 @@ func TestWhatWritesAnyZone(t *testing.T) {
 }
 
 // Only a deletion that PowerDNS accepted is told as one.
-func TestWhatIsTold(t *testing.T) {
+func TestOrderOfATouch(t *testing.T) {
 	for _, test := range []struct {
 		order    order
 		accepted bool

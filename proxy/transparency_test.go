@@ -423,7 +423,7 @@ func (x question) writes() bool {
 	return strings.HasPrefix(line[1], zonesPath) && !strings.HasSuffix(line[1], "/notify")
 }
 
-// Whatever is asked through the proxy is answered as it is directly, and each write that PowerDNS accepts is marked
+// Whatever is asked through the proxy is answered as it is directly, and each write that PowerDNS accepts is touched
 // once.
 func TestTransparency(t *testing.T) {
 	both := startTwins(t)
@@ -443,15 +443,15 @@ func TestTransparency(t *testing.T) {
 			both.behind.queue.take()
 			continue
 		}
-		marks := 0
+		touches := 0
 		if want.status[0] == '2' && x.writes() {
-			marks = 1
+			touches = 1
 		}
 		const again = "change secondary.example." // of a zone that PowerDNS was to transfer it is told again, up to a minute later
 		touched := slices.DeleteFunc(both.behind.queue.take(), func(said string) bool {
 			return said == again && !strings.Contains(x.request, "secondary.example.")
 		})
-		if len(touched) != marks {
+		if len(touched) != touches {
 			t.Errorf("%d: %s\nanswered %s, stored %q", i, x.name, want.status, touched)
 		}
 		if got.status != want.status || got.body != want.body || !maps.EqualFunc(got.header, want.header, slices.Equal) {

@@ -358,7 +358,7 @@ func TestBrokenAnswer(t *testing.T) {
 	}
 }
 
-// Where no answer comes, the client is told, and what may have been written is marked: PowerDNS had the whole request.
+// Where no answer comes, the client is told, and what may have been written is touched: PowerDNS had the whole request.
 func TestNoAnswer(t *testing.T) {
 	swallow := func(conn net.Conn) { // and answer nothing
 		r, err := http.ReadRequest(bufio.NewReader(conn))
@@ -398,11 +398,11 @@ func TestNoAnswer(t *testing.T) {
 				}
 				if name != "closed at once" {
 					if status := <-f.written; status != test.status {
-						t.Errorf("marked as %d", status)
+						t.Errorf("touched as %d", status)
 					}
 				}
 				if len(f.written) > 0 {
-					t.Errorf("marked as %d, with %d bytes of body", <-f.written, len(body))
+					t.Errorf("touched as %d, with %d bytes of body", <-f.written, len(body))
 				}
 				if err := <-f.failed; errors.As(err, new(clientError)) {
 					t.Errorf("the client is blamed: %v", err)
@@ -422,7 +422,7 @@ func TestDeafServer(t *testing.T) {
 	must.OK(t, err)
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusGatewayTimeout || len(f.written) > 0 {
-		t.Errorf("%s, marked %d times", res.Status, len(f.written))
+		t.Errorf("%s, touched %d times", res.Status, len(f.written))
 	}
 }
 
@@ -449,7 +449,7 @@ func TestWholeBodyThenLost(t *testing.T) {
 	}
 }
 
-// What could not be sent at all is not marked.
+// What could not be sent at all is not touched.
 func TestNotReached(t *testing.T) {
 	f := startFront(t, "http://127.0.0.1:1", nil, patience, patience)
 	for _, test := range []struct {
@@ -465,7 +465,7 @@ func TestNotReached(t *testing.T) {
 		must.OK(t, err)
 		res.Body.Close()
 		if res.StatusCode != http.StatusBadGateway || len(f.written) > 0 {
-			t.Errorf("%s, marked %d times", res.Status, len(f.written))
+			t.Errorf("%s, touched %d times", res.Status, len(f.written))
 		}
 	}
 }
@@ -585,7 +585,7 @@ func TestHalfARequest(t *testing.T) {
 				t.Errorf("the client is not blamed: %v", err)
 			}
 			if len(f.written) > 0 || len(ends) > 0 {
-				t.Errorf("marked %d times, and PowerDNS saw %d more", len(f.written), len(ends))
+				t.Errorf("touched %d times, and PowerDNS saw %d more", len(f.written), len(ends))
 			}
 		})
 	}

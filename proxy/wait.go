@@ -11,9 +11,10 @@ import (
 
 // What the proxy adds to the answers to writes.
 const (
-	// HeaderQueued says that the touch could not be stored yet: the write happened, and its distribution begins when
-	// the broker is back.
-	HeaderQueued = "Pdns-Distribute-Queued"
+	// HeaderTouch is TouchPending where the touch could not be stored yet: the write happened, and its distribution begins
+	// when the broker is back. Other answers do not have it.
+	HeaderTouch  = "Pdns-Distribute-Touch"
+	TouchPending = "pending"
 
 	// HeaderChange is the change's id, to be looked up below /distribute/v1/changes/.
 	HeaderChange = "Pdns-Distribute-Change"
@@ -100,7 +101,7 @@ func (p *Proxy) written(r *http.Request, of *pending, status int) http.Header {
 		}
 	}
 	if !stored {
-		header.Set(HeaderQueued, "1")
+		header.Set(HeaderTouch, TouchPending)
 	}
 	if known {
 		header.Set(HeaderChange, change{zone: t.Zone, touch: seq, at: begin}.id())
@@ -108,8 +109,8 @@ func (p *Proxy) written(r *http.Request, of *pending, status int) http.Header {
 	return header
 }
 
-// retrieveLooks is when a zone is looked at that PowerDNS was ordered to transfer: its answer only says that this is
-// queued.
+// retrieveLooks is when a zone is looked at that PowerDNS was ordered to transfer: its answer only says that the transfer
+// is queued.
 var retrieveLooks = []time.Duration{2 * time.Second, 15 * time.Second, time.Minute}
 
 // hold waits until the change is served everywhere, or ctx ends, and says how it stands.

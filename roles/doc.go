@@ -12,6 +12,7 @@
 //   - broker: NATS: the server, streams and subjects, feeds, leases, rights
 //   - proxy: the HTTPS proxy before the API of the primary's PowerDNS, and the tracker of changes
 //   - dnssec: when signatures end, NSEC3
+//   - private: who can read and write a file; backoff: pauses that double
 //   - health: presences, comparisons, alarms, deletion limits: what is known of an installation, without any network
 //
 // The roles, and what never imports each other:
@@ -29,8 +30,7 @@
 //   - roles/index: what is published, as it is known here; roles/follow: notices about changes
 //   - roles/status: the status document, and what the leading health role answers
 //   - roles/work: keyed queue, schedule, pauses
-//   - roles/config: the sections of the configuration; roles/settings: how one is read; roles/private: who can read a
-//     file
+//   - roles/config: the sections of the configuration; roles/settings: how one is read
 //   - roles/command: what a command is given; roles/observe: log, metrics, readiness
 //   - roles/checkpoint: signed checkpoints judged; roles/heartbeat: how far a replicated database is
 //

@@ -9,11 +9,11 @@ import (
 
 	"pdns-distribute/broker"
 	"pdns-distribute/health"
+	"pdns-distribute/private"
 	"pdns-distribute/proxy"
 	"pdns-distribute/roles/config"
 	"pdns-distribute/roles/follow"
 	"pdns-distribute/roles/node"
-	"pdns-distribute/roles/private"
 )
 
 // Proxy is the role in front of the primary PowerDNS's API.

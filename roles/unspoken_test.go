@@ -23,7 +23,6 @@ import (
 	"pdns-distribute/roles/health"
 	"pdns-distribute/roles/node"
 	"pdns-distribute/roles/primary"
-	"pdns-distribute/roles/roletest"
 	"pdns-distribute/roles/secondary"
 	"pdns-distribute/roles/settings"
 	"pdns-distribute/roles/status"
@@ -68,11 +67,11 @@ func TestSecretsAreNotSpoken(t *testing.T) {
 	scoped, hash := proxy.NewSecret()
 	unknown, _ := proxy.NewSecret()
 	nkey, err := broker.NewUserKey()
-	roletest.Must(t, err)
+	must.OK(t, err)
 	dir := t.TempDir()
 	file := func(name, text string) string {
 		path := filepath.Join(dir, name)
-		roletest.Must(t, os.WriteFile(path, []byte(text), 0o600))
+		must.OK(t, os.WriteFile(path, []byte(text), 0o600))
 		return path
 	}
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -121,10 +120,10 @@ func TestSecretsAreNotSpoken(t *testing.T) {
 					}
 				}
 				cfg, err := config.ForRole(settings.Sources{Flags: flags, Env: environment}, role)
-				roletest.Must(t, err)
+				must.OK(t, err)
 				log := &spoken{}
 				r, err := c.make(cfg, node.Deps{Version: "1", Log: log})
-				roletest.Must(t, err)
+				must.OK(t, err)
 				ctx, cancel := context.WithCancel(context.Background())
 				ended := make(chan error, 1)
 				go func() { ended <- r.Run(ctx) }()
@@ -194,13 +193,13 @@ func awaitRefusal(t *testing.T, n *node.Node) {
 func ask(t *testing.T, url, key string) string {
 	t.Helper()
 	req, err := http.NewRequest(http.MethodGet, url, nil)
-	roletest.Must(t, err)
+	must.OK(t, err)
 	req.Header.Set("X-API-Key", key)
 	client := http.Client{Timeout: must.Patience, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	resp, err := client.Do(req)
-	roletest.Must(t, err)
+	must.OK(t, err)
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
-	roletest.Must(t, err)
+	must.OK(t, err)
 	return string(text)
 }

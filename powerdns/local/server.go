@@ -173,6 +173,13 @@ func (s *Server) Signal(signal os.Signal) error {
 	return s.process.cmd.Process.Signal(signal)
 }
 
+// PID is the process id of a server that runs.
+func (s *Server) PID() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.process.cmd.Process.Pid
+}
+
 // Restart stops the server, where it is running, and starts it on the same ports and data.
 func (s *Server) Restart(ctx context.Context) error {
 	s.mu.Lock()

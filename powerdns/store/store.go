@@ -22,7 +22,7 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"pdns-distribute/powerdns/zone"
-	"pdns-distribute/roles/private"
+	"pdns-distribute/private"
 )
 
 // ErrNotFound is returned for zones and chunks that are not held.

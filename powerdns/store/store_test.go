@@ -494,7 +494,7 @@ func TestRedate(t *testing.T) {
 }
 
 // OnChange reports what the store keeps: a state that comes late, with the content of a newer one, is as new.
-func TestLateStateIsToldAsKept(t *testing.T) {
+func TestLateStateIsReportedAsKept(t *testing.T) {
 	z := version(t, zone.MustParseName("late.example"), 1, 3, 1)
 	older, _ := zone.NewState(z, z.Serial(), time.Unix(1000, 0))
 	newer, _ := zone.NewState(z, z.Serial(), time.Unix(2000, 0))

@@ -133,7 +133,7 @@ func (q *inquiry) receive(conn net.Conn) (Answer, error) {
 }
 
 func (q *inquiry) overTCP(ctx context.Context, addr string) (Answer, error) {
-	dialer := net.Dialer{Timeout: askTries * askPatience}
+	dialer := net.Dialer{Timeout: askTries * askPatience, KeepAlive: -1}
 	conn, err := dialer.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return Answer{}, err

@@ -47,7 +47,7 @@ func (l *Line) PassBarrier(ctx context.Context, t Threads) error {
 	if !asked || !l.hearTCP(ctx) {
 		// PowerDNS closes a connection that was silent for a while; it is made anew. Where it takes none, or none in
 		// time because strangers hold all, what was being looked up before has had that time.
-		dialer := net.Dialer{Timeout: askTries * askPatience}
+		dialer := net.Dialer{Timeout: askTries * askPatience, KeepAlive: -1}
 		if l.tcp, _ = dialer.DialContext(ctx, "tcp", l.address); l.askTCP() {
 			l.hearTCP(ctx)
 		}

@@ -90,7 +90,7 @@ func Fetch(ctx context.Context, o FetchOptions, name zone.Name) (*zone.Zone, err
 }
 
 func fetch(ctx context.Context, o FetchOptions, name zone.Name) (*zone.Zone, error) {
-	dialer := net.Dialer{Timeout: o.Connect}
+	dialer := net.Dialer{Timeout: o.Connect, KeepAlive: -1} // Idle bounds silence
 	conn, err := dialer.DialContext(ctx, "tcp", o.Address)
 	if err != nil {
 		return nil, err

@@ -41,7 +41,7 @@ func TestServerUnderSlowClients(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			// Long enough for a good client on a machine that does much else.
-			server := serve(t, transfer.Config{Idle: 2 * time.Second, Write: 3 * time.Second, Connections: 4}, newZones(large))
+			server := serve(t, transfer.Config{Idle: 2 * time.Second, Write: 6 * time.Second, Connections: 4}, newZones(large))
 			ended := make(chan struct{}, 8)
 			for range 8 {
 				conn := dial(t, server)

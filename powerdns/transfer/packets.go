@@ -8,29 +8,26 @@ import (
 	"slices"
 
 	"github.com/miekg/dns"
+
+	"pdns-distribute/powerdns/host"
 )
 
-// loopback is who may ask when nothing else was said.
+// loopback may ask when nothing else was said, as every address of this host may.
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 
 func allowed(from []netip.Prefix, addr netip.Addr) bool {
 	if len(from) > 0 {
 		return within(from, addr)
 	}
-	return within(loopback, addr) || isOwn(addr)
+	if within(loopback, addr) {
+		return true
+	}
+	has, err := host.Has(addr)
+	return has && err == nil
 }
 
 func within(networks []netip.Prefix, addr netip.Addr) bool {
 	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(addr) })
-}
-
-// isOwn reports whether addr is one of this host: PowerDNS asks from it where query-local-address says so.
-func isOwn(addr netip.Addr) bool {
-	own, err := net.InterfaceAddrs()
-	return err == nil && slices.ContainsFunc(own, func(a net.Addr) bool {
-		network, is := a.(*net.IPNet)
-		return is && network.IP.Equal(addr.AsSlice())
-	})
 }
 
 // drop stands in place of an error code where a message is not worth an answer.

@@ -194,11 +194,41 @@ func proveTransfer(ctx context.Context, address string, z *zone.Zone, leaveOut f
 	}
 	removed, added := z.Diff(is)
 	removed, added = slices.DeleteFunc(removed, leaveOut), slices.DeleteFunc(added, leaveOut)
+	added, untransferred := splitUntransferred(z, added)
 	if sameRecords(removed, added) { // but for letters
-		return nil
+		return proveSets(ctx, address, z, untransferred)
 	}
 	first := append(removed, added...)[0]
 	return fmt.Errorf("%w: the content is another one, for example %s at %s", ErrNotServed, dns.Type(first.Type()), first.Owner())
+}
+
+// splitUntransferred takes out of what a transfer lacks the records that PowerDNS answers and, without direct-dnskey, leaves
+// out of its transfers, and returns questions for them.
+func splitUntransferred(z *zone.Zone, lacking []zone.Record) (others []zone.Record, answered []zone.Question) {
+	for _, r := range lacking {
+		q := zone.Question{Name: r.Owner(), Type: r.Type()}
+		switch {
+		case z.Signed() || q.Type != dns.TypeCDS && q.Type != dns.TypeCDNSKEY && q.Type != dns.TypeDNSKEY:
+			others = append(others, r)
+		case !slices.Contains(answered, q):
+			answered = append(answered, q)
+		}
+	}
+	return others, answered
+}
+
+// proveSets asks for sets of the zone (ErrNotServed).
+func proveSets(ctx context.Context, address string, z *zone.Zone, sets []zone.Question) error {
+	answers, err := askMany(ctx, address, sets, AskOptions{Unique: true})
+	if err != nil {
+		return err
+	}
+	for i, q := range sets {
+		if want, _ := z.RRset(q.Name, q.Type); !sameRecords(of(answers[i].Answer, q.Name, q.Type), want) {
+			return fmt.Errorf("%w: the answer to %s %s is another one", ErrNotServed, q.Name, dns.Type(q.Type))
+		}
+	}
+	return nil
 }
 
 // checkDenial asks for what does not exist: PowerDNS caches for 60 s how a zone denies (4.7.3), and API flushes do not

@@ -113,13 +113,12 @@ func NewServer(c Config, source Source) (*Server, error) {
 }
 
 func (s *Server) bind() error {
-	addr, err := net.ResolveTCPAddr("tcp", s.config.Listen)
+	listening := net.ListenConfig{KeepAlive: -1} // Idle and Write bound silence
+	tcp, err := listening.Listen(context.Background(), "tcp", s.config.Listen)
 	if err != nil {
 		return err
 	}
-	if s.tcp, err = net.ListenTCP("tcp", addr); err != nil {
-		return err
-	}
+	s.tcp = tcp.(*net.TCPListener)
 	if s.udp, err = listenUDP(s.tcp.Addr().String()); err != nil {
 		s.tcp.Close()
 	}

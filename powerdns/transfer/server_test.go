@@ -49,7 +49,7 @@ func TestServerLargeZone(t *testing.T) {
 	if testing.Short() {
 		t.Skip("500,000 records")
 	}
-	z := hosts(t, "example", 500_000)
+	z := largeZone(t)
 	server := serve(t, transfer.Config{}, newZones(z))
 	if got := fetch(t, server.Addr().String(), z.Name()); got.Digest() != z.Digest() {
 		t.Error("zone changed")
@@ -331,7 +331,7 @@ func TestServerWritesSmallZoneAtOnce(t *testing.T) {
 
 func TestServerReports(t *testing.T) {
 	sent := make(chan transfer.Sent, 1)
-	large := hosts(t, "example", 500_000) // more than sockets buffer
+	large := largeZone(t)
 	c := transfer.Config{OnTransfer: func(s transfer.Sent) { sent <- s }}
 	server := serve(t, c, newZones(large))
 	c.Idle, c.Write = 500*time.Millisecond, 500*time.Millisecond
@@ -379,7 +379,7 @@ func TestServerClosesSlowConnections(t *testing.T) {
 }
 
 func TestServerEndsInOrder(t *testing.T) {
-	large := hosts(t, "example", 500_000)
+	large := largeZone(t)
 	sent := make(chan transfer.Sent, 1)
 	server, err := transfer.NewServer(transfer.Config{Listen: "127.0.0.1:0", OnTransfer: func(s transfer.Sent) { sent <- s }}, newZones(large))
 	if err != nil {

@@ -45,7 +45,8 @@ func parse(t testing.TB, origin, text string) *zone.Zone {
 // hosts is a zone with n A records besides the apex.
 func hosts(t testing.TB, origin string, n int) *zone.Zone {
 	t.Helper()
-	b := zone.NewBuilder(zone.MustParseName(origin), 0)
+	name := zone.MustParseName(origin)
+	b := zone.NewBuilder(name, 0)
 	for r := range parse(t, origin, apex).Records() {
 		if err := b.Add(r); err != nil {
 			t.Fatal(err)
@@ -54,7 +55,7 @@ func hosts(t testing.TB, origin string, n int) *zone.Zone {
 	for i := range n {
 		label := fmt.Sprintf("host-%07d", i)
 		wire := append([]byte{byte(len(label))}, label...)
-		wire = append(wire, zone.MustParseName(origin)...)
+		wire = append(wire, name...)
 		wire = append(wire, 0, byte(dns.TypeA), 0, dns.ClassINET, 0, 0, 0, 60, 0, 4, 10, byte(i>>16), byte(i>>8), byte(i))
 		if err := b.Add(wire); err != nil {
 			t.Fatal(err)
@@ -65,6 +66,18 @@ func hosts(t testing.TB, origin string, n int) *zone.Zone {
 		t.Fatal(err)
 	}
 	return z
+}
+
+var large struct {
+	once sync.Once
+	zone *zone.Zone
+}
+
+// largeZone is more than sockets buffer. All tests share it: it takes seconds to make.
+func largeZone(t testing.TB) *zone.Zone {
+	t.Helper()
+	large.once.Do(func() { large.zone = hosts(t, "example", 500_000) })
+	return large.zone
 }
 
 // zones is a source in memory.

@@ -20,7 +20,7 @@ const (
 // checkInterval is what differs from the defaults: checks else are every 15 minutes.
 const checkInterval = "30s"
 
-// faults: what is wrong at a secondary, put there by hand, and how long it takes until it is found and mended without
+// faults: what is wrong at a secondary, put there by hand, and how long it takes until it is found and repaired without
 // anybody.
 func faults(ctx context.Context, b *bench) error {
 	fmt.Printf("Faults put in by hand at %s: until they are repaired, s; %d zones, checks every %s\n", b.backends(), faultZones, checkInterval)
@@ -67,7 +67,7 @@ func faults(ctx context.Context, b *bench) error {
 		if err := f.do(); err != nil {
 			return fmt.Errorf("%s: %w", f.what, err)
 		}
-		took, err := b.mended(ctx, edge, names, extra)
+		took, err := b.repaired(ctx, edge, names, extra)
 		if err != nil {
 			return fmt.Errorf("%s: %w", f.what, err)
 		}
@@ -82,8 +82,8 @@ func faults(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// mended waits until the first secondary has the zones as the primary has them, and not the extra one.
-func (b *bench) mended(ctx context.Context, edge *powerdns.Client, names []zone.Name, extra zone.Name) (time.Duration, error) {
+// repaired waits until the first secondary has the zones as the primary has them, and not the extra one.
+func (b *bench) repaired(ctx context.Context, edge *powerdns.Client, names []zone.Name, extra zone.Name) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, faultTimeout)
 	defer cancel()
 	begin := time.Now()

@@ -35,7 +35,7 @@ func guards(ctx context.Context, b *bench) error {
 	}
 	defer log.Close()
 	bare, err := fleet.Start(ctx, fleet.Options{
-		Dir: filepath.Join(dir, "fleet"), Primary: local.SQLite, Secondaries: []local.Backend{b.Secondaries[0].Backend}, Healths: 2,
+		Dir: filepath.Join(dir, "fleet"), Primary: local.SQLite, Secondaries: []local.Backend{b.Secondaries[0].Backend}, Counts: fleet.Counts{Healths: 2},
 		Program: b.program, Log: log,
 		Set: map[string]string{
 			"log.level": "warn", "health.check_interval": checkInterval, "primary.sign_key_file": "", "secondary.trusted_keys": "",

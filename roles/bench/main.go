@@ -22,7 +22,7 @@ import (
 
 func main() {
 	program := flag.String("program", "", "the program to measure, each role as a process of its own; without it all roles run in this process")
-	only := flag.String("only", "", "measure one thing: latency, served, bulk, large, proxy, guards, renew, fill, faults or check")
+	only := flag.String("only", "", "measure one thing: latency, served, cpu, bulk, large, proxy, guards, renew, fill, faults or check")
 	zones := flag.Int("zones", 2000, "renew, fill: how many zones have their signatures renewed, or are there")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -51,6 +51,9 @@ func run(ctx context.Context, program, only string, zones int) error {
 
 		{"served", []local.Backend{local.SQLite}, served},
 		{"served", []local.Backend{local.LMDB}, served},
+
+		{"cpu", []local.Backend{local.SQLite}, cpu},
+		{"cpu", []local.Backend{local.LMDB}, cpu},
 
 		{"bulk", []local.Backend{local.SQLite}, bulk},
 		{"bulk", []local.Backend{local.LMDB}, bulk},
@@ -98,7 +101,7 @@ func measure(ctx context.Context, dir, program string, backends []local.Backend,
 	}
 	defer log.Close()
 	f, err := fleet.Start(ctx, fleet.Options{
-		Dir: filepath.Join(dir, "fleet"), Primary: local.SQLite, Secondaries: backends, Healths: 2, Program: program, Log: log,
+		Dir: filepath.Join(dir, "fleet"), Primary: local.SQLite, Secondaries: backends, Counts: fleet.Counts{Healths: 2}, Program: program, Log: log,
 		Set: map[string]string{
 			"log.level":             "warn",
 			"dnssec.alarm_before":   "1s", // a role that shows an alarm is not ready, and never started

@@ -8,8 +8,8 @@ import (
 // What else than the broker may be the reason that something is missing. Times are by the judge's clock; host is the
 // time by the host's own.
 
-// effort is how busy this node is with giving verified states to PowerDNS: while that takes long, it is not the
-// broker that is slow.
+// effort is how busy this node is with states that it has whole, verifying their content and giving it to PowerDNS:
+// while that takes long, it is not the broker that is slow.
 type effort struct {
 	most    int               // tasks at a time with which this node is busy
 	tasks   map[int]time.Time // since when they are under way, by the host's clock
@@ -56,9 +56,9 @@ func (e *effort) count(host, now time.Time) {
 
 // inflow is what came in while something was missing.
 type inflow struct {
-	moved  time.Time // when a state was last stored that the oldest difference may be for
-	late   time.Time // when another state was last stored that should have come before
-	gained fading    // states that moved, each 64 KB of a large one counted as one
+	moved  time.Time // when a state, or a piece of one, last came that the oldest difference may be for
+	late   time.Time // when another one last came that should have come before
+	gained fading    // what moved, each 64 KB of a large state counted as one
 }
 
 func (f *inflow) add(now time.Time, size uint32) {

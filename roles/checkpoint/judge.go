@@ -70,6 +70,22 @@ func (j *Judge) Stored(state *zone.State) {
 	if !j.ledger.Note(state.Version(), time.Now().Add(j.ahead)) {
 		return
 	}
+	j.came(state, state.Size)
+}
+
+// Fetched takes a piece of a verified state's content, of so many bytes, that has come from the broker: a large zone comes
+// in long before it is stored. The nil Judge takes nothing.
+func (j *Judge) Fetched(state *zone.State, size uint32) {
+	if j == nil {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.came(state, size)
+}
+
+// came notes what a difference may be for.
+func (j *Judge) came(state *zone.State, size uint32) {
 	now := j.clock.now()
 	for _, w := range j.witnesses {
 		switch _, asOf := w.first(); {
@@ -77,13 +93,13 @@ func (j *Judge) Stored(state *zone.State) {
 		case state.Published.After(asOf):
 			j.inflow.late = now
 		default:
-			j.inflow.add(now, state.Size)
+			j.inflow.add(now, size)
 		}
 	}
 }
 
-// Working notes that this node gives a verified state to PowerDNS, until the returned function is called: while that
-// takes long, it is not the broker that is slow. The nil Judge notes nothing.
+// Working notes that this node works on a verified state whose content it has, until the returned function is called:
+// while that takes long, it is not the broker that is slow. The nil Judge notes nothing.
 func (j *Judge) Working() (done func()) {
 	if j == nil {
 		return func() {}

@@ -16,29 +16,39 @@ import (
 type world struct {
 	t      *testing.T
 	random *rand.Rand
+	tasks  []func()
+	publisher
+	delivering
+	consumer
+}
 
-	key     zone.SignKey
-	ledger  *zone.Ledger
-	serials map[zone.Name]uint32
-	dates   map[zone.Name]time.Time
-	skew    time.Duration // of the primary's clock
-	partial bool          // the primary has not compared everything
+type publisher struct {
+	key      zone.SignKey
+	ledger   *zone.Ledger
+	serials  map[zone.Name]uint32
+	dates    map[zone.Name]time.Time
+	skew     time.Duration // of the primary's clock
+	partial  bool          // the primary has not compared everything
+	lastSign time.Time
+}
 
+type delivering struct {
 	sent     []delivery
 	feed     map[zone.Name]*zone.State // the newest state of each zone that has arrived and was not taken
 	order    []zone.Name               // of taking them
 	lag      time.Duration
 	hold     time.Duration                     // the broker delivers this often only
 	held     time.Time                         // when it last did
-	capacity int                               // states a second that the secondary takes
 	withhold func(*zone.State) (withheld bool) // by the broker
 	quiet    bool                              // the broker withholds checkpoints
-	stock    map[zone.Name]*zone.State         // the secondary's store
+}
+
+type consumer struct {
+	capacity int                       // states a second that the secondary takes
+	credit   float64                   // of these
+	stock    map[zone.Name]*zone.State // the secondary's store
 	judge    *Judge
-	tasks    []func()
 	local    Local
-	credit   float64
-	lastSign time.Time
 	lastLook time.Time
 }
 
@@ -55,9 +65,12 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w := &world{
-		t: t, random: rand.New(rand.NewPCG(1, 1)), key: key, ledger: zone.NewLedger(time.Now().Add(-time.Hour)),
-		serials: map[zone.Name]uint32{}, dates: map[zone.Name]time.Time{}, feed: map[zone.Name]*zone.State{},
-		lag: 50 * time.Millisecond, capacity: 1000, local: Local{Connected: true, PowerDNS: true},
+		t: t, random: rand.New(rand.NewPCG(1, 1)),
+		publisher: publisher{
+			key: key, ledger: zone.NewLedger(time.Now().Add(-time.Hour)), serials: map[zone.Name]uint32{}, dates: map[zone.Name]time.Time{},
+		},
+		delivering: delivering{feed: map[zone.Name]*zone.State{}, lag: 50 * time.Millisecond},
+		consumer:   consumer{capacity: 1000, local: Local{Connected: true, PowerDNS: true}},
 	}
 	w.newSecondary()
 	return w
@@ -468,6 +481,42 @@ func TestOwnFault(t *testing.T) {
 				w.run(time.Minute, 0, 1, w.good("meanwhile"))
 				over()
 				w.raised(time.Minute, 0, 1)
+			})
+		})
+	}
+}
+
+// A large zone whose content comes in, however slowly, is on its way: it is not stored before it is whole. The broker
+// gains nothing by what it gives of other zones, or gives no more of.
+func TestLargeZoneComesIn(t *testing.T) {
+	for name, c := range map[string]struct {
+		of    int // the zone whose content comes in
+		fault bool
+	}{
+		"its own content": {0, false}, "that of a zone that is here": {1, true}, "nothing": {-1, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				for n := range 2 {
+					w.publish(n, false)
+				}
+				w.run(30*time.Second, 0, 1, w.good("before"))
+				w.withhold = func(s *zone.State) bool { return s.Name == named(0) }
+				w.publish(0, false)
+				is := false
+				for end := time.Now().Add(2 * time.Minute); time.Now().Before(end) && !is; {
+					if c.of >= 0 {
+						w.judge.Fetched(&zone.State{Name: named(c.of), Published: w.dates[named(c.of)]}, 64<<10)
+					}
+					w.run(5*time.Second, 0, 1, func(v Verdict) { is = v.Incomplete != "" })
+				}
+				if is != c.fault {
+					t.Errorf("it is said to be incomplete: %v", is)
+				}
+				if c.of == 0 {
+					w.raised(time.Minute, 0, 1)
+				}
 			})
 		})
 	}

@@ -22,12 +22,17 @@ type witness struct {
 // difference is that a bucket is not as it was signed. The zero value: it is.
 type difference struct {
 	since  time.Time
+	shown  time.Time // by the last checkpoint that was compared
 	began  time.Time // the same by the host's clock
 	asOf   time.Time // of the first checkpoint that showed it
 	raised bool
 }
 
 func (d difference) is() bool { return !d.since.IsZero() }
+
+// stands reports whether a later checkpoint showed the difference, too: of a primary that signs no more, since another one
+// acts, nobody knows whether it is over.
+func (d difference) stands() bool { return d.shown.Sub(d.since) >= patience }
 
 // compare notes which buckets differ from what the store holds. Where another primary's clock is ahead, so that the
 // ledger is past this checkpoint, what is equal is equal, and what is not may have changed since.
@@ -39,7 +44,9 @@ func (w *witness) compare(now time.Time, c zone.Checkpoint, ledger *zone.Ledger)
 		case sums[i] == c.Sums[i]:
 			*d = difference{}
 		case !d.is() && asOf.Equal(c.AsOf()):
-			*d = difference{since: now, began: time.Now(), asOf: asOf}
+			*d = difference{since: now, shown: now, began: time.Now(), asOf: asOf}
+		case d.is():
+			d.shown = now
 		}
 	}
 }
@@ -52,7 +59,7 @@ func (w *witness) raise(excused func(difference) bool) (differing, raised int) {
 			continue
 		}
 		differing++
-		if d.raised = d.raised || !w.partial && !excused(*d); d.raised {
+		if d.raised = d.raised || !w.partial && d.stands() && !excused(*d); d.raised {
 			raised++
 		}
 	}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"pdns-distribute/roles/private"
+	"pdns-distribute/private"
 	"pdns-distribute/roles/settings"
 )
 

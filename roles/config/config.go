@@ -198,6 +198,10 @@ type SecondaryConfig struct {
 	// to find changes that left the serial as it was. Where there is time, it is a zone a second. 0 is never.
 	ScrubPeriod time.Duration `toml:"scrub_period" env:"SCRUB_PERIOD" envDefault:"24h"`
 
+	// ReviewInterval is how often all zones that PowerDNS lists here are compared with the role's own copy, but for no
+	// more than a fiftieth of the time. Zones that nobody published are shown after three times that.
+	ReviewInterval time.Duration `toml:"review_interval" env:"REVIEW_INTERVAL" envDefault:"1m"`
+
 	// TrustedKeys are the public keys (base64) of primaries whose states are applied, and no others. Without any the
 	// broker is trusted.
 	TrustedKeys []string `toml:"trusted_keys" env:"TRUSTED_KEYS"`
@@ -233,6 +237,7 @@ func (c *SecondaryConfig) Validate() error {
 		c.checkExtraZones(),
 		within("secondary.workers", c.Workers, 1, 256),
 		atLeast("secondary.scrub_period", c.ScrubPeriod, 0),
+		atLeast("secondary.review_interval", c.ReviewInterval, time.Second),
 	)...)
 }
 

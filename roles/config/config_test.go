@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"pdns-distribute/roles/roletest"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/roles/settings"
 )
 
@@ -62,9 +62,9 @@ func TestAllFaultsAreShownAtOnce(t *testing.T) {
 
 func TestNodeIsNamedAfterItsHost(t *testing.T) {
 	host, err := os.Hostname()
-	roletest.Must(t, err)
+	must.OK(t, err)
 	cfg, err := Load(settings.Sources{})
-	roletest.Must(t, err)
+	must.OK(t, err)
 	if want, _, _ := strings.Cut(strings.ToLower(host), "."); cfg.Node.ID != want {
 		t.Errorf("node id is %q, want %q", cfg.Node.ID, want)
 	}
@@ -73,7 +73,7 @@ func TestNodeIsNamedAfterItsHost(t *testing.T) {
 func TestRelativePathsCountFromTheConfiguration(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "config.toml")
-	roletest.Must(t, os.WriteFile(file, []byte(`
+	must.OK(t, os.WriteFile(file, []byte(`
 [broker]
 urls = ["tls://broker:4222"]
 ca_file = "ca.crt"
@@ -86,7 +86,7 @@ tls_cert = "/etc/ssl/proxy.crt"
 tls_key = "tls/proxy.key"
 `), 0o600))
 	cfg, err := Load(settings.Sources{File: file}, "broker", "server", "proxy")
-	roletest.Must(t, err)
+	must.OK(t, err)
 	for what, test := range map[string]struct{ got, want string }{
 		"beside it":    {cfg.Broker.CAFile, filepath.Join(dir, "ca.crt")},
 		"elsewhere":    {cfg.Broker.NKeyFile, filepath.Join(filepath.Dir(dir), "keys", "node.nkey")},

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"pdns-distribute/health"
-	"pdns-distribute/roles/roletest"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/roles/settings"
 )
 
@@ -24,8 +24,8 @@ func TestSecretInAnOpenFile(t *testing.T) {
 		{"api_key", 0o600, true}, {"api_key", 0o640, false}, {"api_key", 0o604, false}, {"api_key_file", 0o644, true},
 	} {
 		text := "[powerdns]\n" + c.key + " = \"" + secret + "\"\n[broker]\nurls = [\"tls://a\"]\nnkey_file = \"n\"\n"
-		roletest.Must(t, os.WriteFile(file, []byte(text), 0o600))
-		roletest.Must(t, os.Chmod(file, c.mode))
+		must.OK(t, os.WriteFile(file, []byte(text), 0o600))
+		must.OK(t, os.Chmod(file, c.mode))
 		_, err := ForRole(settings.Sources{File: file}, health.RoleSecondary)
 		switch {
 		case c.good && err != nil:
@@ -36,8 +36,8 @@ func TestSecretInAnOpenFile(t *testing.T) {
 			t.Errorf("%s, mode %04o: %v", c.key, c.mode, err)
 		}
 	}
-	roletest.Must(t, os.WriteFile(file, []byte("[broker]\nurls = [\"tls://a\"]\nnkey_file = \"n\"\n"), 0o600))
-	roletest.Must(t, os.Chmod(file, 0o644))
+	must.OK(t, os.WriteFile(file, []byte("[broker]\nurls = [\"tls://a\"]\nnkey_file = \"n\"\n"), 0o600))
+	must.OK(t, os.Chmod(file, 0o644))
 	if _, err := ForRole(settings.Sources{File: file, Env: []string{"PDNS_DISTRIBUTE_POWERDNS_API_KEY=" + secret}}, health.RoleSecondary); err != nil {
 		t.Error("a key in the environment: ", err)
 	}

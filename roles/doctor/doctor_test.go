@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"pdns-distribute/broker"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/roles/command"
 	"pdns-distribute/roles/settings"
 )
@@ -26,13 +27,6 @@ func (o options) Bool(string) bool          { return o.json }
 func (o options) String(string) string      { return o.role }
 func (options) StringSlice(string) []string { return nil }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestWhichRole(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "config.toml")
 	for _, c := range []struct{ content, option, want, fault string }{
@@ -43,7 +37,7 @@ func TestWhichRole(t *testing.T) {
 		{"[node]\n", "", "", "--role"},
 		{"[node]\n", "secondery", "", `did you mean "secondary"?`},
 	} {
-		must(t, os.WriteFile(file, []byte(c.content), 0o600))
+		must.OK(t, os.WriteFile(file, []byte(c.content), 0o600))
 		role, err := whichRole(command.Invocation{Settings: settings.Sources{File: file}, Options: options{role: c.option}})
 		if role != c.want || (err != nil) != (c.fault != "") || err != nil && (!errors.Is(err, command.ErrUsage) || !strings.Contains(err.Error(), c.fault)) {
 			t.Errorf("%q, --role %q: %q, %v", c.content, c.option, role, err)
@@ -57,7 +51,7 @@ func TestWhichRole(t *testing.T) {
 // Faults of the configuration are findings like others, and exit as they do for the role.
 func TestFaultyConfiguration(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "config.toml")
-	must(t, os.WriteFile(file, []byte("[health]\ninactive_after = \"1s\"\n[broker]\nurls = [\"nats://a\"]\nnkey_file = \"n\"\n"), 0o600))
+	must.OK(t, os.WriteFile(file, []byte("[health]\ninactive_after = \"1s\"\n[broker]\nurls = [\"nats://a\"]\nnkey_file = \"n\"\n"), 0o600))
 	var out bytes.Buffer
 	in := command.Invocation{Settings: settings.Sources{File: file}, Options: options{}, Stdout: &out}
 	err := Run(t.Context(), in)
@@ -76,7 +70,7 @@ func TestFaultyConfiguration(t *testing.T) {
 	if err := Run(t.Context(), in); !errors.As(err, &faults) {
 		t.Error(err)
 	}
-	must(t, json.Unmarshal(out.Bytes(), &r))
+	must.OK(t, json.Unmarshal(out.Bytes(), &r))
 	if r.OK || len(r.Checks) != 1 || !strings.Contains(r.Checks[0].Found, "no such file") {
 		t.Errorf("%+v", r)
 	}
@@ -89,7 +83,7 @@ func TestPrinted(t *testing.T) {
 	f.fail("powerdns.api", "http://b", "it refuses the API key", "use the right one")
 	f.fail("powerdns.dns", "b:53", "no answer", "start it")
 	var out bytes.Buffer
-	must(t, newReport("secondary", "ns1", f).print(&out, false))
+	must.OK(t, newReport("secondary", "ns1", f).print(&out, false))
 	const want = `ok    broker tls://a:4222: connected as ns1
 warn  disk /var: 500 MB are free
       make room
@@ -103,7 +97,7 @@ FAIL  powerdns b:53: no answer
 		t.Errorf("got:\n%s\nwant:\n%s", out.String(), want)
 	}
 	out.Reset()
-	must(t, newReport("secondary", "ns1", f[:2]).print(&out, true))
+	must.OK(t, newReport("secondary", "ns1", f[:2]).print(&out, true))
 	const wantJSON = `{"ok":true,"role":"secondary","node":"ns1","checks":[` +
 		`{"check":"broker.login","object":"tls://a:4222","result":"ok","found":"connected as ns1"},` +
 		`{"check":"disk.space","object":"/var","result":"warn","found":"500 MB are free","remedy":"make room"}]}` + "\n"
@@ -168,9 +162,9 @@ func TestClockSaysWhichWay(t *testing.T) {
 func TestAuthorities(t *testing.T) {
 	now := time.Now()
 	ended, err := broker.NewCA("ended", now.AddDate(-11, 0, 0))
-	must(t, err)
+	must.OK(t, err)
 	good, err := broker.NewCA("good", now)
-	must(t, err)
+	must.OK(t, err)
 	path := filepath.Join(t.TempDir(), "ca.crt")
 	for name, c := range map[string]struct {
 		content []byte
@@ -183,7 +177,7 @@ func TestAuthorities(t *testing.T) {
 		"cut":      {good.CertPEM[:200], fail},
 		"nonsense": {[]byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), fail},
 	} {
-		must(t, os.WriteFile(path, c.content, 0o600))
+		must.OK(t, os.WriteFile(path, c.content, 0o600))
 		if got := judged(t, func(f *findings) { f.authorities("broker.ca", named{"broker.ca_file", path}, now) }); got != c.want {
 			t.Errorf("%s: %s", name, got)
 		}

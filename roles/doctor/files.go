@@ -12,9 +12,9 @@ import (
 
 	"pdns-distribute/broker"
 	"pdns-distribute/health"
+	"pdns-distribute/private"
 	"pdns-distribute/proxy"
 	"pdns-distribute/roles/primary"
-	"pdns-distribute/roles/private"
 )
 
 // endsSoon is when the end of a certificate is a warning.

@@ -16,8 +16,8 @@ import (
 	"syscall"
 
 	"pdns-distribute/health"
+	"pdns-distribute/private"
 	"pdns-distribute/roles/observe"
-	"pdns-distribute/roles/private"
 )
 
 // host looks at the disk and the ports.

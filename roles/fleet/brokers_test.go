@@ -85,7 +85,7 @@ func (i *harness) readyz(ctx context.Context, id string) (text string, err error
 // that an operator asks.
 func TestBrokersAreNodes(t *testing.T) {
 	t.Parallel()
-	i := start(t, fleet.Options{Brokers: 3, Secondaries: []local.Backend{local.LMDB}, Set: map[string]string{"health.inactive_after": "10s"}})
+	i := start(t, fleet.Options{Counts: fleet.Counts{Brokers: 3}, Secondaries: []local.Backend{local.LMDB}, Set: map[string]string{"health.inactive_after": "10s"}})
 	i.eventually("three brokers are in order", func(ctx context.Context) error {
 		d, err := i.reported(ctx)
 		for n := range 3 {

@@ -19,8 +19,8 @@ import (
 	"pdns-distribute/roles/fleet"
 )
 
-// unmended are settings with which nobody finds or mends what the broker does to zones, other than by checkpoints.
-func unmended() map[string]string {
+// unrepaired are settings with which nobody finds or repairs what the broker does to zones, other than by checkpoints.
+func unrepaired() map[string]string {
 	return map[string]string{
 		"primary.scrub_period": "0s", "secondary.scrub_period": "0s", "primary.sweep_interval": "1h",
 		"health.event_check_wait": "1h", "health.check_interval": "1h",
@@ -91,7 +91,7 @@ func (f *forger) stateStream() jetstream.Stream {
 // deleted. The secondary knows by itself, within seconds; and one that has everything does, too.
 func TestNewSecondaryIsGivenLess(t *testing.T) {
 	t.Parallel()
-	i := start(t, fleet.Options{Set: unmended()})
+	i := start(t, fleet.Options{Set: unrepaired()})
 	f := newForger(i)
 	withheld, gone := zone.MustParseName("withheld.example"), zone.MustParseName("gone.example")
 	rolled := zone.MustParseName("rolled.example")
@@ -149,7 +149,7 @@ func TestNewSecondaryIsGivenLess(t *testing.T) {
 // starts anew nor checkpoints that are played back or forged hide it.
 func TestChangeIsWithheld(t *testing.T) {
 	t.Parallel()
-	i := start(t, fleet.Options{Set: unmended()})
+	i := start(t, fleet.Options{Set: unrepaired()})
 	f := newForger(i)
 	noise := zone.MustParseName("noise.example")
 	must.OK(t, i.api.CreateZoneWith(i.ctx, spec(noise)))

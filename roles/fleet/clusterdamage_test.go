@@ -22,7 +22,7 @@ import (
 // The disk of one of three brokers is full for a moment: nats-server shuts JetStream down there, and nobody would notice before the
 // next broker fails.
 func TestClusterWithAFullDisk(t *testing.T) {
-	i := start(t, fleet.Options{Brokers: 3})
+	i := start(t, fleet.Options{Counts: fleet.Counts{Brokers: 3}})
 	l := i.load("full")
 	must.OK(t, i.StopRole("broker2"))
 	store := filepath.Join(i.Install(), "broker2", "store")
@@ -69,7 +69,7 @@ func TestClusterWithAFullDisk(t *testing.T) {
 
 // A broker of three whose files are damaged puts its store aside, and is filled by the others.
 func TestClusterWithDamagedFiles(t *testing.T) {
-	i := start(t, fleet.Options{Brokers: 3, Secondaries: []local.Backend{local.LMDB}})
+	i := start(t, fleet.Options{Counts: fleet.Counts{Brokers: 3}, Secondaries: []local.Backend{local.LMDB}})
 	i.spoiled = true
 	must.OK(t, createMany(i.ctx, i.api, "clustered", damagedZones, 4))
 	i.eventually("created", i.allSame)

@@ -25,7 +25,7 @@ var (
 		{"ns1", "state/zones.db", "cut half"}, {fleet.Broker, "store/jetstream/CORE/streams/PDNS_ZONE/msgs/*.blk", "flipped bit"},
 	}
 	damagedFiles = map[string][]string{
-		"ns1": {"state/zones.db"}, fleet.Proxy: {"state/queued"},
+		"ns1": {"state/zones.db"}, fleet.Proxy: {"state/pending"},
 		fleet.Broker: {
 			"store/jetstream/CORE/streams/PDNS_ZONE/msgs/*.blk", "store/jetstream/CORE/streams/PDNS_TOUCH/msgs/*.blk",
 			"store/jetstream/CORE/streams/PDNS_BLOB/msgs/*.blk", "store/jetstream/CORE/streams/PDNS_ZONE/msgs/index.db",
@@ -50,7 +50,7 @@ var (
 
 const damagedZones = 20
 
-// Each damaged file is found when its role is started, and mended: everything is as in PowerDNS, all zones can be changed, and
+// Each damaged file is found when its role is started, and repaired: everything is as in PowerDNS, all zones can be changed, and
 // nothing but the warning is left.
 func TestDamagedCopies(t *testing.T) {
 	t.Parallel()

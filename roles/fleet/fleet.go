@@ -39,11 +39,7 @@ type Options struct {
 
 	// Program is the path of the program: each role then is a process of its own. "" runs all in this process.
 	Program string
-	Brokers int // how many, broker1 and so on, as a cluster; 0 is one
-	Healths int // how many health roles, health1 and so on; 0 is one
-
-	Primaries int // how many primary roles, all beside the one primary PowerDNS, primary1 and so on; 0 is one
-	Proxies   int // how many proxies, proxy1 and so on; 0 is one
+	Counts  Counts
 
 	// Between, if set, is told of each address (host:port) that a role connects to, by the id of the role and by what is there
 	// (a broker's id, "api" or "dns"), and returns the address to use in its place.
@@ -53,6 +49,14 @@ type Options struct {
 	Set     map[string]string // keys for all roles, as --set would
 	Log     io.Writer         // gets the roles' log lines
 	Version string
+}
+
+// Counts say how many there are of each role; 0 is one.
+type Counts struct {
+	Brokers   int // broker1 and so on, as a cluster
+	Primaries int // primary1 and so on, all beside the one primary PowerDNS
+	Proxies   int // proxy1 and so on
+	Healths   int // health1 and so on
 }
 
 // Server is what one PowerDNS server of a fleet has of its own.
@@ -106,13 +110,13 @@ func Start(ctx context.Context, o Options) (f *Fleet, err error) {
 	if err := f.install(); err != nil {
 		return f, err
 	}
-	for _, id := range f.order[:max(o.Brokers, 1)] { // none of a cluster is ready alone
+	for _, id := range f.order[:max(o.Counts.Brokers, 1)] { // none of a cluster is ready alone
 		if err := f.Launch(id); err != nil {
 			return f, err
 		}
 	}
 	for i, id := range f.order {
-		if i < max(o.Brokers, 1) {
+		if i < max(o.Counts.Brokers, 1) {
 			err = f.AwaitReady(ctx, id)
 		} else {
 			err = f.StartRole(ctx, id)
@@ -183,9 +187,9 @@ func (o Options) of(id string, server local.Options) local.Options {
 
 // install writes the roles' files and notes what differs from them here: ports, and the PowerDNS servers.
 func (f *Fleet) install() error {
-	brokers, healths := max(f.options.Brokers, 1), max(f.options.Healths, 1)
+	brokers, healths := max(f.options.Counts.Brokers, 1), max(f.options.Counts.Healths, 1)
 	servers := append([]*local.Server{f.Primary}, f.Replicas...)
-	primaries, proxies := numberedIDs("primary", max(f.options.Primaries, len(servers))), numberedIDs("proxy", max(f.options.Proxies, len(servers)))
+	primaries, proxies := numberedIDs("primary", max(f.options.Counts.Primaries, len(servers))), numberedIDs("proxy", max(f.options.Counts.Proxies, len(servers)))
 	ports, err := freePorts(len(primaries) + 2*len(proxies) + 2*brokers + healths + 2*len(f.Secondaries))
 	if err != nil {
 		return err
@@ -380,6 +384,9 @@ func (f *Fleet) KillRole(id string) error { return f.members[id].kill() }
 
 // Signal sends a signal to a role that is a process of its own.
 func (f *Fleet) Signal(id string, s os.Signal) error { return f.members[id].signal(s) }
+
+// PID is the process id of a role that is a process of its own and runs, 0 of any other.
+func (f *Fleet) PID(id string) int { return f.members[id].pid() }
 
 // BrokerStore is the folder that the broker keeps everything in.
 func (f *Fleet) BrokerStore() string { return filepath.Join(f.Dir, "roles", Broker, "store") }

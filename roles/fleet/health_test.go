@@ -94,9 +94,9 @@ func (i *harness) noAlarms() {
 	})
 }
 
-// What is wrong at a secondary is found and mended by itself: zones that are missing, extra, or known to be other than
+// What is wrong at a secondary is found and repaired by itself: zones that are missing, extra, or known to be other than
 // they should.
-func TestCheckFindsAndMends(t *testing.T) {
+func TestCheckFindsAndRepairs(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Set: quick(nil)})
 	must.OK(t, createMany(i.ctx, i.api, "checked", 20, 4))
@@ -124,7 +124,7 @@ func TestCheckFindsAndMends(t *testing.T) {
 }
 
 // More zones there in vain than allowed wait for the operator's word.
-func TestOrphansWaitForAWord(t *testing.T) {
+func TestOrphansWaitForConfirmation(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Set: quick(nil)})
 	must.OK(t, createMany(i.ctx, i.api, "published", 5, 4))
@@ -157,6 +157,40 @@ func TestOrphansWaitForAWord(t *testing.T) {
 	if _, err = i.sync(flags{"confirm-deletes": true}, "ns7"); err == nil || !strings.Contains(err.Error(), `"ns7"`) {
 		t.Errorf("a word for nobody: %v", err)
 	}
+}
+
+// Zones at a secondary that others made and nobody published are a warning, and what it advises ends it.
+func TestZonesOfOthers(t *testing.T) {
+	t.Parallel()
+	i := start(t, fleet.Options{Set: quick(map[string]string{"secondary.review_interval": "1s"})})
+	must.OK(t, createMany(i.ctx, i.api, "published", 2, 2))
+	ns1 := i.Secondaries[0]
+	edge, err := ns1.Client()
+	must.OK(t, err)
+	moved, vain, left := numbered("others", 1), numbered("others", 2), numbered("others", 3)
+	must.OK(t, edge.CreateZone(i.ctx, moved, powerdns.Slave, []string{"192.0.2.1"}))
+	must.OK(t, edge.CreateZoneWith(i.ctx, spec(vain)))
+	must.OK(t, edge.CreateZoneWith(i.ctx, spec(left)))
+	warned := func(of string) {
+		t.Helper()
+		i.eventually("zones of others: "+of, func(context.Context) error {
+			if a := i.alarm("extra", ns1.ID); !strings.Contains(a.What, of) {
+				return errors.New(a.What)
+			}
+			return nil
+		})
+	}
+	warned("(3), the first is " + moved.String())
+	must.OK(t, i.api.CreateZoneWith(i.ctx, spec(moved)))
+	i.eventually("it is taken over", func(ctx context.Context) error { return i.same(ctx, moved) })
+	must.OK(t, edge.DeleteZone(i.ctx, vain))
+	warned("(1), the first is " + left.String())
+	_, set := i.Config(ns1.ID)
+	set["secondary.extra_zones"] = "delete"
+	must.OK(t, i.StopRole(ns1.ID))
+	must.OK(t, i.StartRole(i.ctx, ns1.ID))
+	i.eventually("it is deleted", i.allSame)
+	i.noAlarms()
 }
 
 // A state that was acknowledged and never applied is told again.
@@ -405,7 +439,7 @@ func (l *liar) lie(how string) <-chan struct{} {
 }
 
 // Two processes with the id of one node are told of. Clocks of PowerDNS servers that are off by ten minutes matter to nobody.
-func TestTwinsAndClocks(t *testing.T) {
+func TestDuplicateNodeIDsAndClocks(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Set: quick(nil)})
 	for n, s := range []*local.Server{i.Primary, i.Secondaries[0].Server, i.Secondaries[1].Server} {
@@ -423,7 +457,7 @@ func TestTwinsAndClocks(t *testing.T) {
 	set = maps.Clone(set)
 	listen, err := local.FreeAddress()
 	must.OK(t, err)
-	set["secondary.state_dir"], set["secondary.transfer_listen"], set["observe.listen"] = filepath.Join(t.TempDir(), "twin"), listen, ""
+	set["secondary.state_dir"], set["secondary.transfer_listen"], set["observe.listen"] = filepath.Join(t.TempDir(), "duplicate"), listen, ""
 	ctx, stop := context.WithCancel(i.ctx)
 	ended := make(chan error, 1)
 	go func() {

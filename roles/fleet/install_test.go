@@ -52,6 +52,9 @@ func (i *harness) load(prefix string) *load {
 	return l
 }
 
+// changePause is the least time between two changes of a client. Without it clients use up a quick machine, too.
+const changePause = 200 * time.Millisecond
+
 // change changes a zone again and again. It rests for longer than a change took, so that the roles have the machine, too.
 func (l *load) change(ctx context.Context, name zone.Name) {
 	for n := 0; ctx.Err() == nil; n++ {
@@ -67,7 +70,7 @@ func (l *load) change(ctx context.Context, name zone.Name) {
 		l.changes.Add(1)
 		select {
 		case <-ctx.Done():
-		case <-time.After(3 * time.Since(begin)):
+		case <-time.After(max(changePause, 3*time.Since(begin))):
 		}
 	}
 }
@@ -115,7 +118,7 @@ func (i *harness) restart(ids ...string) {
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	path := program(t)
-	i := start(t, fleet.Options{Program: path, Brokers: 3})
+	i := start(t, fleet.Options{Program: path, Counts: fleet.Counts{Brokers: 3}})
 	l := i.load("clustered")
 	for n := range 3 {
 		id := fmt.Sprintf("broker%d", n+1)

@@ -46,7 +46,7 @@ func (i *harness) leader(not string) (id string) {
 func TestLeaderIsStopped(t *testing.T) {
 	t.Parallel()
 	path := program(t)
-	i := start(t, fleet.Options{Program: path, Healths: 2, Set: quick(map[string]string{"health.check_interval": "1h"})})
+	i := start(t, fleet.Options{Program: path, Counts: fleet.Counts{Healths: 2}, Set: quick(map[string]string{"health.check_interval": "1h"})})
 	must.OK(t, createMany(i.ctx, i.api, "led", 3, 1))
 	i.eventually("created", i.allSame)
 	old := i.leader("")
@@ -103,7 +103,7 @@ func (i *harness) untouched(conn *broker.Conn, name zone.Name) func(context.Cont
 func TestLeaderIsCutOff(t *testing.T) {
 	t.Parallel()
 	path := program(t)
-	i := start(t, fleet.Options{Program: path, Healths: 2, Set: quick(nil)})
+	i := start(t, fleet.Options{Program: path, Counts: fleet.Counts{Healths: 2}, Set: quick(nil)})
 	cable := newCable(t, i.broker())
 	for _, id := range []string{"health1", "health2"} {
 		must.OK(t, i.StopRole(id))
@@ -125,7 +125,7 @@ func TestLeaderIsCutOff(t *testing.T) {
 	if i.leads("health1") {
 		t.Error("two lead")
 	}
-	cable.mend()
+	cable.repair()
 	i.noAlarms()
 	if i.leads("health1") == i.leads("health2") {
 		t.Error("both lead, or none")
@@ -155,7 +155,7 @@ func newCable(t *testing.T, to string) *cable {
 	must.OK(t, err)
 	c := &cable{listener: l, to: to, open: make(chan struct{})}
 	close(c.open)
-	t.Cleanup(func() { l.Close(); c.mend() })
+	t.Cleanup(func() { l.Close(); c.repair() })
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -182,7 +182,7 @@ func (c *cable) cut() {
 	c.open = make(chan struct{})
 }
 
-func (c *cable) mend() {
+func (c *cable) repair() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	select {

@@ -46,17 +46,25 @@ func (r release) numbers(t *testing.T) []int {
 	return []int{major, minor, patch}
 }
 
-// mixed has the primary be of one release, and each other release have a secondary, with lmdb and gsqlite3 in turns.
+// mixed has the primary be of one release, and each other release have a secondary, with gsqlite3 and lmdb in turns.
 func mixed(list []release, primary int) (o fleet.Options) {
 	o.Servers = map[string]fleet.Server{fleet.Primary: {Programs: list[primary].programs}}
 	for n, r := range list {
 		if n != primary {
-			// 4.9.18, the second one, has ended by itself with lmdb on a loaded machine: see docs/upgrade.md.
-			o.Secondaries = append(o.Secondaries, []local.Backend{local.LMDB, local.SQLite}[n%2])
-			o.Servers[fmt.Sprintf("ns%d", len(o.Secondaries))] = fleet.Server{Programs: r.programs}
+			backend := []local.Backend{local.SQLite, local.LMDB}[n%2]
+			o.Secondaries = append(o.Secondaries, backend)
+			o.Servers[fmt.Sprintf("ns%d", len(o.Secondaries))] = fleet.Server{Programs: r.programs, Settings: r.settings(backend)}
 		}
 	}
 	return o
+}
+
+// settings has 4.9 keep all zones in one file of lmdb: with many it ends by itself at times, see docs/upgrade.md.
+func (r release) settings(backend local.Backend) map[string]string {
+	if backend == local.LMDB && strings.HasPrefix(r.version, "4.9.") {
+		return map[string]string{"lmdb-shards": "1"}
+	}
+	return nil
 }
 
 // eachPrimary runs a test with a primary of each release.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -58,12 +59,23 @@ func (m *member) start() error {
 	m.cmd = exec.Command(m.program, args...)
 	m.cmd.Stdout, m.cmd.Stderr = m.log, m.log
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true} // Ctrl-C is for whoever runs the fleet
-	if err := m.cmd.Start(); err != nil {
+	if err := startLate(m.cmd); err != nil {
 		return err
 	}
 	m.done = done
 	go func() { done <- m.cmd.Wait() }()
 	return nil
+}
+
+// startLate starts a process that the kernel may wake late by what the units of an installation allow
+// (TimerSlackNSec): a process has that from the thread that makes it.
+func startLate(cmd *exec.Cmd) error {
+	const prSetTimerSlack = 29 // prctl(2)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	_, _, _ = syscall.RawSyscall(syscall.SYS_PRCTL, prSetTimerSlack, uintptr(500*time.Microsecond), 0)
+	defer func() { _, _, _ = syscall.RawSyscall(syscall.SYS_PRCTL, prSetTimerSlack, 0, 0) }()
+	return cmd.Start()
 }
 
 // passBetween puts other addresses in place of those that the member connects to.
@@ -142,6 +154,13 @@ func (m *member) signal(s os.Signal) error {
 		return errors.New("only processes that run get signals")
 	}
 	return m.cmd.Process.Signal(s)
+}
+
+func (m *member) pid() int {
+	if m.cmd == nil || m.done == nil {
+		return 0
+	}
+	return m.cmd.Process.Pid
 }
 
 // awaitReady asks /readyz until it says yes. A member that ended meanwhile is an error.

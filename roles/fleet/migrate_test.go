@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -266,7 +267,7 @@ func (i *harness) refuses(s *fleet.Secondary, options flags, want string) {
 	}
 }
 
-// moveOut has a secondary leave: with what is refused, with zones that cannot go, interrupted and run again.
+// moveOut has a secondary leave: with what is refused, with zones that cannot go, interrupted, killed and run again.
 func (i *harness) moveOut(s *fleet.Secondary) {
 	i.t.Helper()
 	confirm := flags{"confirm": true}
@@ -288,18 +289,28 @@ func (i *harness) moveOut(s *fleet.Secondary) {
 	absent, newer := zone.MustParseName("absent.example"), numbered("new", 3)
 	edge, err := s.Client()
 	must.OK(i.t, err)
-	must.OK(i.t, edge.CreateZone(i.ctx, absent, powerdns.Slave, []string{i.roleOf(s)}))
-	must.OK(i.t, edge.Patch(i.ctx, newer, []powerdns.RRset{{Name: newer, Type: "SOA", TTL: 3600, Content: []string{
-		"ns1.example.net. hostmaster.example.net. 1000000000 10800 3600 604800 300"}}}))
+	i.eventually("absent.example. is there", func(ctx context.Context) error { // its database may be locked
+		err := edge.CreateZone(ctx, absent, powerdns.Slave, []string{i.roleOf(s)})
+		if errors.Is(err, powerdns.ErrExists) {
+			return nil
+		}
+		return err
+	})
+	i.eventually("new3.example. is newer", func(ctx context.Context) error {
+		return edge.Patch(ctx, newer, []powerdns.RRset{{Name: newer, Type: "SOA", TTL: 3600, Content: []string{
+			"ns1.example.net. hostmaster.example.net. 1000000000 10800 3600 604800 300"}}})
+	})
 	i.interrupt(s, edge)
+	i.kill(s, edge)
 	out, err := i.leave(i.ctx, s, confirm)
 	if !errors.Is(err, command.ErrNotInOrder) || !strings.Contains(out, "12 of 14 zones") ||
 		!strings.Contains(out, "absent.example.: ") || !strings.Contains(out, "older than 1000000000 here") {
 		i.t.Errorf("zones that cannot leave: %v\n%s", err, out)
 	}
 	must.OK(i.t, i.followsAlone(s, i.Primary.DNSAddr))
-	must.OK(i.t, edge.DeleteZone(i.ctx, absent))
-	must.OK(i.t, edge.DeleteZone(i.ctx, newer))
+	for _, name := range []zone.Name{absent, newer} {
+		i.tell(s.Server, http.MethodDelete, "/zones/"+name.ID(), "")
+	}
 	for _, want := range []string{"new3.example. is published, and PowerDNS here does not have it", "No zone of PowerDNS is of this role"} { // and once more
 		if out, err := i.leave(i.ctx, s, confirm); err != nil || !strings.Contains(out, want) || !strings.Contains(out, "pdns-distribute forget "+s.ID) {
 			i.t.Errorf("%v\n%s\nwant %q", err, out, want)
@@ -321,15 +332,42 @@ func (i *harness) interrupt(s *fleet.Secondary, edge *powerdns.Client) {
 		}
 		return nil
 	})
-	i.eventually("the first has left", func(ctx context.Context) error {
-		zones, err := edge.Zones(ctx)
-		for _, z := range zones {
-			if z.TransferredOnlyFrom(i.Primary.DNSAddr) {
-				return nil
-			}
-		}
-		return errors.Join(err, errors.New("none has left"))
-	})
+	i.haveLeft(edge, 1)
 	cancel()
 	must.OK(i.t, g.Wait())
+}
+
+// kill runs the command as a process of its own, and kills it when another zone has left.
+func (i *harness) kill(s *fleet.Secondary, edge *powerdns.Client) {
+	i.t.Helper()
+	file, set := i.Config(s.ID)
+	args := []string{"leave", "--config", file, "--confirm", "--master", i.Primary.DNSAddr, "--tsig-key", "transfer"}
+	for key, value := range set {
+		args = append(args, "--set", key+"="+value)
+	}
+	before := i.haveLeft(edge, 1)
+	cmd := exec.CommandContext(i.ctx, program(i.t), args...)
+	must.OK(i.t, cmd.Start())
+	i.haveLeft(edge, before+1)
+	_ = cmd.Process.Kill() // it may have been quicker
+	_ = cmd.Wait()
+}
+
+// haveLeft waits until so many zones have left, and returns how many have.
+func (i *harness) haveLeft(edge *powerdns.Client, want int) (left int) {
+	i.t.Helper()
+	i.eventually(fmt.Sprintf("%d have left", want), func(ctx context.Context) error {
+		zones, err := edge.Zones(ctx)
+		left = 0
+		for _, z := range zones {
+			if z.TransferredOnlyFrom(i.Primary.DNSAddr) {
+				left++
+			}
+		}
+		if err == nil && left < want {
+			err = fmt.Errorf("%d have left", left)
+		}
+		return err
+	})
+	return left
 }

@@ -15,7 +15,7 @@ import (
 
 // Zones that PowerDNS signs with NSEC are turned to NSEC3: those that were there before it was wanted, and those that are
 // made or signed later, through the proxy or behind it. What somebody chose otherwise stays.
-func TestTurnedToNSEC3(t *testing.T) {
+func TestConvertedToNSEC3(t *testing.T) {
 	t.Parallel()
 	for _, backend := range []local.Backend{local.SQLite, local.LMDB} {
 		t.Run(string(backend), func(t *testing.T) {
@@ -60,7 +60,7 @@ func TestTurnedToNSEC3(t *testing.T) {
 }
 
 // A zone that cannot be turned shows with its reason, is published all the same, and is turned as soon as it can be.
-func TestZoneThatCannotBeTurned(t *testing.T) {
+func TestZoneThatCannotBeConverted(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Set: map[string]string{"dnssec.nsec3": "true", "primary.scrub_period": "0s"}})
 	database(t, i.Primary, `CREATE TRIGGER stuck BEFORE INSERT ON domainmetadata WHEN NEW.kind='NSEC3PARAM'

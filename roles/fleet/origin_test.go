@@ -197,7 +197,7 @@ func TestMappedViewIsNotPublished(t *testing.T) {
 		inSync(kept)
 		server := i.ProxyURL
 		if n > 0 {
-			server = i.Primary.APIURL // behind the proxy
+			server = i.Primary.APIURL // bypassing the proxy
 		}
 		i.mapNetwork(server, path, "int")
 		a := i.prefer("wait=1", "PATCH", zonesPath+"/"+zoneID, patchText(name, fmt.Sprint("edit ", n)))

@@ -55,7 +55,7 @@ func TestSOAEdit(t *testing.T) {
 			sql(t, i.Primary, fmt.Sprintf(`UPDATE records SET content='"%s"' WHERE type='TXT' AND name='%s'`, value, id))
 			pdnsutil(t, i.Primary, "increase-serial", id)
 		}
-		i.eventually("behind the proxy", func(ctx context.Context) error { return i.saying(ctx, value, names...) })
+		i.eventually("bypassing the proxy", func(ctx context.Context) error { return i.saying(ctx, value, names...) })
 	}
 	for _, name := range names {
 		i.verify(name)
@@ -138,7 +138,7 @@ func (i *harness) pass(sweeps int) {
 }
 
 // What changes the serial that is served, but not the one that is stored, is found by the regular sweep.
-func TestSettingsBehindTheProxy(t *testing.T) {
+func TestSettingsBypassingTheProxy(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Set: map[string]string{"primary.sweep_interval": "1s", "primary.scrub_period": "0s"}})
 	weeks, back, made := numbered("settings", 0), numbered("settings", 1), numbered("settings", 2)

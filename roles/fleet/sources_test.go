@@ -89,7 +89,7 @@ func TestSources(t *testing.T) {
 	i.compared("ns2: 10 zones, as published")
 	must.OK(t, i.allSame(i.ctx))
 
-	t.Log("zones were made behind the proxy, and no touch tells of them")
+	t.Log("zones were made bypassing the proxy, without a touch")
 	must.OK(t, createMany(i.ctx, i.own, "behind", 3, 1))
 	out, err := i.sync(flags{"all": true})
 	if err != nil || !strings.Contains(out, "13 zones, 13 served everywhere") || !strings.Contains(out, "PowerDNS, listed") {

@@ -20,7 +20,7 @@ import (
 
 // The tests here hold the files of a stolen node, and say with them whatever its key lets them say.
 
-// lost creates zones and takes the first gone of them away behind the proxy, which the deletion limit holds.
+// lost creates zones and takes the first gone of them away bypassing the proxy, which the deletion limit holds.
 func (i *harness) lost(prefix string, n, gone int) (held []zone.Name) {
 	i.t.Helper()
 	must.OK(i.t, createMany(i.ctx, i.api, prefix, n, 4))
@@ -47,7 +47,7 @@ func (i *harness) served(names []zone.Name) error {
 }
 
 // What the deletion limit holds nobody but an operator lets pass, whatever a stolen proxy, or a stolen health node, says.
-func TestNoWordReleasesHeldDeletions(t *testing.T) {
+func TestOnlyAnOperatorReleasesHeldDeletions(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Set: quick(nil)})
 	held := i.lost("held", 11, 7)
@@ -88,7 +88,7 @@ func TestNoWordReleasesHeldDeletions(t *testing.T) {
 }
 
 // A restart of the primary role forgets neither that they are held nor whose order did not count.
-func TestNoWordReleasesHeldDeletionsOverRestart(t *testing.T) {
+func TestHeldDeletionsOutliveARestart(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Set: quick(nil)})
 	held := i.lost("held", 11, 7)

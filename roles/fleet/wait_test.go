@@ -198,8 +198,8 @@ func TestHeldInVain(t *testing.T) {
 	must.OK(t, i.StopRole(fleet.Broker))
 	a = i.prefer("wait=1", "PATCH", path, patchText(name, "2"))
 	a.held(t, 204, proxy.StatusPending, "0/2")
-	if a.header.Get(proxy.HeaderQueued) != "1" {
-		t.Error("not queued, though the broker is away")
+	if a.header.Get(proxy.HeaderTouch) != proxy.TouchPending {
+		t.Error("the touch is not said to be pending, though the broker is away")
 	}
 	must.OK(t, i.Launch(fleet.Broker))
 	if c := i.change("wait=60", a.header.Get(proxy.HeaderChange)); c.Status != proxy.StatusInSync {

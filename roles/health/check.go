@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"pdns-distribute/backoff"
 	"pdns-distribute/broker"
 	"pdns-distribute/health"
 	"pdns-distribute/powerdns/zone"
@@ -31,13 +32,14 @@ type checker struct {
 	turn chan struct{} // full while a check runs; who holds it has the next two
 
 	seen    map[string]*health.Standing // by node: the differences that its checks have seen
+	paces   map[string]*pacing          // by node: when repairs of these are ordered again
 	samples map[string]int              // by node: where the next sample of its DNS answers begins
 }
 
 func newChecker(h *Health, r *repairer) *checker {
 	return &checker{
 		h: h, asker: newAsker(h.Conn), repairer: r, limits: newLimits(h.cfg), outcomes: newOutcomes(),
-		turn: make(chan struct{}, 1), seen: map[string]*health.Standing{}, samples: map[string]int{},
+		turn: make(chan struct{}, 1), seen: map[string]*health.Standing{}, paces: map[string]*pacing{}, samples: map[string]int{},
 	}
 }
 
@@ -119,7 +121,7 @@ func (c *checker) pause(r status.NodeReport) time.Duration {
 	if r.Ordered == 0 && r.OnWay == 0 && len(r.Faults()) == 0 && !r.More {
 		return c.h.cfg.CheckInterval
 	}
-	return min(min(c.h.cfg.EventCheckWait, repairPause)<<min(c.outcomes.differed(r.Node), 10), c.h.cfg.CheckInterval)
+	return backoff.Doubled(min(c.h.cfg.EventCheckWait, repairPause), c.outcomes.differed(r.Node), c.h.cfg.CheckInterval)
 }
 
 // one checks one node, after any other check.
@@ -151,6 +153,9 @@ func (c *checker) check(ctx context.Context, n checked, f freshness) status.Node
 		fmt.Errorf("the comparison took longer than %s", checkPatience))
 	defer cancel()
 	report := status.NodeReport{Node: n.node, Role: n.role}
+	if f == countedSince { // somebody asks for it
+		delete(c.paces, n.node)
+	}
 	seen, begin := c.beginRound(n.node), time.Now()
 	if c.outcomes.differed(n.node) > 0 {
 		f = countedSince
@@ -186,7 +191,7 @@ func maxAge(begin time.Time, f freshness) time.Duration {
 	return max(time.Since(begin), time.Millisecond)
 }
 
-// beginRound begins a round of noting which differences stand at a node.
+// beginRound begins a round of noting which differences stand at a node, and which of these are ordered to be repaired.
 func (c *checker) beginRound(node string) *health.Standing {
 	seen := c.seen[node]
 	if seen == nil {
@@ -194,7 +199,17 @@ func (c *checker) beginRound(node string) *health.Standing {
 		c.seen[node] = seen
 	}
 	seen.Begin()
+	c.pacesOf(node).begin()
 	return seen
+}
+
+func (c *checker) pacesOf(node string) *pacing {
+	paces := c.paces[node]
+	if paces == nil {
+		paces = newPacing()
+		c.paces[node] = paces
+	}
+	return paces
 }
 
 // standing leaves out the differences that are on their way, and those that may be because they were not seen before.
@@ -286,8 +301,12 @@ func (c *checker) orderAtPrimary(real []difference, report *status.NodeReport) {
 	}
 }
 
+// order has the zone taken again, unless that was ordered a moment ago and does not help.
 func (c *checker) order(d health.Difference, to string, report *status.NodeReport) {
 	report.Ordered++
+	if !c.pacesOf(report.Node).due(time.Now(), d.Zone) {
+		return
+	}
 	c.h.metrics.repairs.WithLabelValues(d.Kind()).Inc()
 	c.repairer.add(d.Zone, to)
 }

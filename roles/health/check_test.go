@@ -13,6 +13,7 @@ import (
 
 	"pdns-distribute/broker"
 	"pdns-distribute/health"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/roles/node"
 	"pdns-distribute/roles/roletest"
 	"pdns-distribute/roles/status"
@@ -27,7 +28,7 @@ func newTestChecker(published int) *checker {
 	h.nodes.noteFeeds(time.Now(), []broker.FeedInfo{{Node: "ns1", Delivered: 1 << 40, AckFloor: 1 << 40}}, 0)
 	h.metrics = newMetrics(prometheus.NewRegistry(), func() bool { return true }, h.published.events)
 	for n := range published {
-		h.published.index.Set(roletest.ZoneOf(n), uint64(n+1), broker.StateHeader{Kind: broker.KindZone, Digest: fmt.Sprintf("%096x", n), Stable: fmt.Sprintf("%064x", n)})
+		h.published.index.Set(roletest.Numbered(n), uint64(n+1), broker.StateHeader{Kind: broker.KindZone, Digest: fmt.Sprintf("%096x", n), Stable: fmt.Sprintf("%064x", n)})
 	}
 	return newChecker(h, newRepairer(nil, nil))
 }
@@ -37,7 +38,7 @@ func (c *checker) compareWith(t *testing.T, has *health.Inventory) status.NodeRe
 	t.Helper()
 	want := c.h.published.index.Desired()
 	found, err := health.Compare(t.Context(), health.Question{Check: "a check"}, want, askOf(has))
-	roletest.Must(t, err)
+	must.OK(t, err)
 	r := status.NodeReport{Node: "ns1"}
 	real := c.standing(checked{"ns1", health.RoleSecondary}, c.beginRound("ns1"), health.Served, found, &r)
 	c.orderAtSecondary(union(found, real), want.Sum().Zones, &r)
@@ -51,7 +52,7 @@ func TestNothingIsPublished(t *testing.T) {
 			c := newTestChecker(published)
 			has := &health.Inventory{}
 			for n := range zones {
-				has.Add(health.Entry{Zone: roletest.ZoneOf(n), Version: c.h.published.index.Get(roletest.ZoneOf(n)).Version(roletest.ZoneOf(n))})
+				has.Add(health.Entry{Zone: roletest.Numbered(n), Version: c.h.published.index.Get(roletest.Numbered(n)).Version(roletest.Numbered(n))})
 			}
 			if r := c.compareWith(t, has); r.Held == "" || r.Ordered != 0 || len(c.repairer.orders) != 0 {
 				t.Errorf("%d of %d zones are published: %+v", published, zones, r)
@@ -69,11 +70,11 @@ func TestOrdersWhatDiffers(t *testing.T) {
 	c := newTestChecker(100)
 	has := &health.Inventory{}
 	for n := 5; n < 100; n++ {
-		has.Add(health.Entry{Zone: roletest.ZoneOf(n), Version: c.h.published.index.Get(roletest.ZoneOf(n)).Version(roletest.ZoneOf(n))})
+		has.Add(health.Entry{Zone: roletest.Numbered(n), Version: c.h.published.index.Get(roletest.Numbered(n)).Version(roletest.Numbered(n))})
 	}
 	has.Add(health.Entry{Zone: roletest.Named("orphan")})
-	c.h.published.index.Set(roletest.ZoneOf(0), 1<<41, c.h.published.index.Get(roletest.ZoneOf(0)).Header) // has still to be delivered
-	c.h.published.events.Published(time.Now(), 2, health.Settled{Zone: roletest.ZoneOf(1)})
+	c.h.published.index.Set(roletest.Numbered(0), 1<<41, c.h.published.index.Get(roletest.Numbered(0)).Header) // has still to be delivered
+	c.h.published.events.Published(time.Now(), 2, health.Settled{Zone: roletest.Numbered(1)})
 	r := c.compareWith(t, has)
 	if r.OnWay != 2 || r.Ordered != 4 || r.Held != "" || strings.Join(r.Found, ", ") != "1 orphan, 3 missing" || c.repairer.orders[roletest.Named("orphan")] != "ns1" {
 		t.Errorf("%+v, orders %v", r, c.repairer.orders)
@@ -83,13 +84,13 @@ func TestOrdersWhatDiffers(t *testing.T) {
 // A zone that several are to take again is published once.
 func TestOrdersAreMerged(t *testing.T) {
 	c := newTestChecker(1)
-	c.repairer.add(roletest.ZoneOf(0), "ns1")
-	c.repairer.add(roletest.ZoneOf(0), "ns1")
-	if got := c.repairer.orders[roletest.ZoneOf(0)]; got != "ns1" {
+	c.repairer.add(roletest.Numbered(0), "ns1")
+	c.repairer.add(roletest.Numbered(0), "ns1")
+	if got := c.repairer.orders[roletest.Numbered(0)]; got != "ns1" {
 		t.Errorf("to %q", got)
 	}
-	c.repairer.add(roletest.ZoneOf(0), "ns2")
-	if name, to, ok := c.repairer.next(); !ok || name != roletest.ZoneOf(0) || to != broker.ToAll {
+	c.repairer.add(roletest.Numbered(0), "ns2")
+	if name, to, ok := c.repairer.next(); !ok || name != roletest.Numbered(0) || to != broker.ToAll {
 		t.Errorf("%s to %q", name, to)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"pdns-distribute/broker"
 	"pdns-distribute/health"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/roles/index"
 	"pdns-distribute/roles/roletest"
 	"pdns-distribute/roles/status"
@@ -23,11 +24,11 @@ func differsIsAnAlarm(t *testing.T) {
 	n := checked{"ns1", health.RoleSecondary}
 	has := &health.Inventory{}
 	for i := range 2 {
-		has.Add(health.BySerial(roletest.ZoneOf(i), 0))
+		has.Add(health.BySerial(roletest.Numbered(i), 0))
 	}
 	look := func(has *health.Inventory) (raised []string) {
 		found, err := health.Compare(t.Context(), health.Question{Check: "c"}, c.h.published.index.StockOf(index.ByServedSerial), askOf(has))
-		roletest.Must(t, err)
+		must.OK(t, err)
 		r := status.NodeReport{Node: n.node, Role: n.role}
 		real := c.standing(n, c.beginRound(n.node), health.PowerDNS, found, &r)
 		c.orderAtSecondary(union(health.Comparison{}, real), 3, &r)
@@ -53,7 +54,7 @@ func differsIsAnAlarm(t *testing.T) {
 		t.Errorf("orders %v, and %+v", c.repairer.orders, c.h.compared.Load())
 	}
 	c.h.nodes.seen = map[string]health.Sighting{"ns1": {At: time.Now(), Presence: health.Presence{
-		Node: "ns1", Role: health.RoleSecondary, Condition: health.Condition{Failures: 1, Failing: []health.Failure{{Zone: roletest.ZoneOf(2)}}},
+		Node: "ns1", Role: health.RoleSecondary, Condition: health.Condition{Failures: 1, Failing: []health.Failure{{Zone: roletest.Numbered(2)}}},
 	}}}
 	if raised := look(has); raised != nil {
 		t.Errorf("it is failing there: %q", raised)
@@ -71,12 +72,12 @@ func TestStaleIndexIsReadAnew(t *testing.T) {
 	n := checked{"primary1", health.RolePrimary}
 	has := &health.Inventory{}
 	for i := range 4 { // one more
-		name := roletest.ZoneOf(i)
+		name := roletest.Numbered(i)
 		has.Add(health.Entry{Zone: name, Version: c.h.published.index.Get(name).Version(name), Serial: 1})
 	}
 	look := func() (r status.NodeReport) {
 		found, err := health.Compare(t.Context(), health.Question{Check: "c"}, c.h.published.index.Desired(), askOf(has))
-		roletest.Must(t, err)
+		must.OK(t, err)
 		real := c.standing(n, c.beginRound(n.node), health.Stream, found, &r)
 		c.orderAtPrimary(real, &r)
 		return r
@@ -84,7 +85,7 @@ func TestStaleIndexIsReadAnew(t *testing.T) {
 	if r := look(); r.OnWay != 1 || len(c.h.published.again) != 0 {
 		t.Errorf("at first it may be on its way: %+v", r)
 	}
-	if r := look(); r.Ordered != 1 || len(c.h.published.again) != 1 || c.repairer.orders[roletest.ZoneOf(3)] != broker.ToAll {
+	if r := look(); r.Ordered != 1 || len(c.h.published.again) != 1 || c.repairer.orders[roletest.Numbered(3)] != broker.ToAll {
 		t.Errorf("%+v, orders %v", r, c.repairer.orders)
 	}
 }

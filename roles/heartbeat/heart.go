@@ -48,10 +48,12 @@ type Options struct {
 // Heart writes beats and looks for them. The nil Heart is that of a node whose database is the only one: what PowerDNS
 // gives is the truth.
 type Heart struct {
+	// Set by New.
 	Options
 	started time.Time
+	wake    chan struct{}
 
-	mu       sync.Mutex
+	mu       sync.Mutex // guards all below
 	count    uint64
 	sent     []sent    // written and not seen yet, oldest first
 	last     time.Time // when the last one was begun, whatever came of it
@@ -59,12 +61,16 @@ type Heart struct {
 	wanted   time.Time // the newest moment that somebody wants to have proven
 	progress chan struct{}
 	beats    map[string]Beat // of all nodes, as last seen
-	failed   int             // writes to the own PowerDNS in a row
-	tried    bool            // a write to the own PowerDNS has ended
-	ownTried time.Time       // when the last one began
-	writing  error           // why no beat can be written, if none can
-	reading  error           // why none can be read
-	wake     chan struct{}
+	access
+}
+
+// access is what became of the last attempts to write and read beats.
+type access struct {
+	failed   int       // writes to the own PowerDNS in a row
+	tried    bool      // a write to the own PowerDNS has ended
+	ownTried time.Time // when the last one began
+	writing  error     // why no beat can be written, if none can
+	reading  error     // why none can be read
 }
 
 type sent struct {
@@ -74,7 +80,10 @@ type sent struct {
 
 // New makes a heart, which beats while Run runs.
 func New(o Options) *Heart {
-	return &Heart{Options: o, started: time.Now(), progress: make(chan struct{}), beats: map[string]Beat{}, wake: make(chan struct{}, 1), failed: doubts}
+	return &Heart{
+		Options: o, started: time.Now(), wake: make(chan struct{}, 1),
+		progress: make(chan struct{}), beats: map[string]Beat{}, access: access{failed: doubts},
+	}
 }
 
 // Stamp is what stands for a moment of this process in beats: it never goes back, whatever is done to the clock.

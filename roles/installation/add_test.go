@@ -15,11 +15,11 @@ import (
 	"testing"
 
 	"pdns-distribute/broker"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/command"
 	"pdns-distribute/roles/config"
 	"pdns-distribute/roles/host"
-	"pdns-distribute/roles/roletest"
 	"pdns-distribute/roles/settings"
 )
 
@@ -27,7 +27,7 @@ import (
 func written(t *testing.T, brokers string) installation {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "installation")
-	roletest.Must(t, initAs(dir, "/var/lib/pdns-distribute", brokers, io.Discard, "ns1", "ns2"))
+	must.OK(t, initAs(dir, "/var/lib/pdns-distribute", brokers, io.Discard, "ns1", "ns2"))
 	return installation{Installation{Dir: dir}, t}
 }
 
@@ -47,14 +47,14 @@ func (i installation) contents() map[string]string {
 func (i installation) wantPacked() {
 	i.t.Helper()
 	r, err := readRegister(i.Dir)
-	roletest.Must(i.t, err)
+	must.OK(i.t, err)
 	folders, archives := map[string]fs.FileMode{}, map[string]fs.FileMode{}
 	for name, mode := range tree(i.t, i.Dir) {
 		switch folder, _, below := strings.Cut(name, "/"); {
 		case strings.HasSuffix(name, ".tar.gz"):
 			out := filepath.Join(i.t.TempDir(), "unpacked")
-			roletest.Must(i.t, os.MkdirAll(out, 0o700))
-			roletest.Must(i.t, exec.CommandContext(i.t.Context(), "tar", "-xpzf", filepath.Join(i.Dir, name), "-C", out).Run())
+			must.OK(i.t, os.MkdirAll(out, 0o700))
+			must.OK(i.t, exec.CommandContext(i.t.Context(), "tar", "-xpzf", filepath.Join(i.Dir, name), "-C", out).Run())
 			for file, mode := range tree(i.t, out) {
 				archives[file] = mode
 				if content, err := os.ReadFile(filepath.Join(out, file)); err != nil || string(content) != i.read(file) {
@@ -73,7 +73,7 @@ func (i installation) wantPacked() {
 func (i installation) read(name string) string {
 	i.t.Helper()
 	text, err := os.ReadFile(filepath.Join(i.Dir, name))
-	roletest.Must(i.t, err)
+	must.OK(i.t, err)
 	return string(text)
 }
 
@@ -113,7 +113,7 @@ func TestInitAgain(t *testing.T) {
 	i := written(t, "a,b,c")
 	before := i.contents()
 	var out strings.Builder
-	roletest.Must(t, initAs(i.Dir, "/var/lib/pdns-distribute/", "a:4222,b,c", &out, "ns2,ns1"))
+	must.OK(t, initAs(i.Dir, "/var/lib/pdns-distribute/", "a:4222,b,c", &out, "ns2,ns1"))
 	if want := i.Dir + " holds this installation already; nothing was changed.\n"; out.String() != want {
 		t.Errorf("got %q", out.String())
 	}
@@ -137,7 +137,7 @@ func TestInitAgain(t *testing.T) {
 func TestUpdateBringsTheAccountsOfThisVersion(t *testing.T) {
 	i := written(t, "a,b,c")
 	before := i.contents()
-	roletest.Must(t, os.WriteFile(filepath.Join(i.Dir, "broker2", broker.AccountsFile), []byte("# older"), 0o644))
+	must.OK(t, os.WriteFile(filepath.Join(i.Dir, "broker2", broker.AccountsFile), []byte("# older"), 0o644))
 	if out := i.mustRun("update"); !strings.Contains(out, "systemctl reload pdns-distribute-broker@broker2") {
 		t.Error(out)
 	}
@@ -166,7 +166,7 @@ func TestSecretsAreTheOwnersAlone(t *testing.T) {
 func TestAddTouchesNothingElse(t *testing.T) {
 	i := written(t, "a,b,c")
 	for _, name := range []string{"ns1/config.toml", "broker1/nats.conf"} { // as an operator does
-		roletest.Must(t, os.WriteFile(filepath.Join(i.Dir, name), []byte("# edited\n"+i.read(name)), public))
+		must.OK(t, os.WriteFile(filepath.Join(i.Dir, name), []byte("# edited\n"+i.read(name)), public))
 	}
 	before := i.contents()
 	out := i.mustRun("add", "secondary", "ns3,ns4")
@@ -203,11 +203,11 @@ func TestAddTouchesNothingElse(t *testing.T) {
 func TestUpdateOfAProxyWithAKey(t *testing.T) {
 	i := written(t, "a")
 	for _, name := range []string{apiKeyFile, "pdns.conf"} {
-		roletest.Must(t, os.WriteFile(filepath.Join(i.Dir, "proxy1", name), []byte("key\n"), secret))
+		must.OK(t, os.WriteFile(filepath.Join(i.Dir, "proxy1", name), []byte("key\n"), secret))
 	}
 	tlsConfig := filepath.Join(i.Dir, "proxy1", nodeFile)
 	had := strings.Replace(i.read("proxy1/"+nodeFile), "\n[proxy]", "api_key_file = \"powerdns-api-key\" # see pdns.conf\n\n[proxy]", 1)
-	roletest.Must(t, os.WriteFile(tlsConfig, []byte(had), public))
+	must.OK(t, os.WriteFile(tlsConfig, []byte(had), public))
 	before := i.contents()
 	out := i.mustRun("update")
 	i.wantChanged(before)
@@ -236,13 +236,13 @@ func trusted(i installation, id string) string {
 	i.t.Helper()
 	text := i.read(id + "/" + nodeFile)
 	list, err := settings.FindList([]byte(text), trustedList.section, trustedList.key)
-	roletest.Must(i.t, err)
+	must.OK(i.t, err)
 	return text[list.Begin:list.End]
 }
 
 func TestAddRefuses(t *testing.T) {
 	i := written(t, "a")
-	roletest.Must(t, os.Mkdir(filepath.Join(i.Dir, "stray"), 0o700))
+	must.OK(t, os.Mkdir(filepath.Join(i.Dir, "stray"), 0o700))
 	before := i.contents()
 	for want, args := range map[string][]string{
 		"brokers cannot be added":                  {"broker", "broker2"},
@@ -278,7 +278,7 @@ func TestWithinTheFolder(t *testing.T) {
 		}
 	}
 	r, err := readRegister(i.Dir)
-	roletest.Must(t, err)
+	must.OK(t, err)
 	if r.find("ns3") != nil || r.find("ns4") != nil || r.find("ns5") == nil {
 		t.Error(i.read(config.RegisterFile))
 	}
@@ -290,11 +290,11 @@ func TestRemove(t *testing.T) {
 	before := i.contents()
 	out := i.mustRun("remove", "ns2")
 	moved, err := filepath.Glob(filepath.Join(i.Dir, "ns2.removed-*"))
-	roletest.Must(t, err)
+	must.OK(t, err)
 	if len(moved) != 1 || !strings.Contains(out, moved[0]) || !strings.Contains(out, "pdns-distribute forget --config /var/lib/pdns-distribute/health1/config.toml ns2\n") {
 		t.Errorf("folders %v, and the word:\n%s", moved, out)
 	}
-	roletest.Must(t, os.Rename(moved[0], filepath.Join(i.Dir, "ns2")))
+	must.OK(t, os.Rename(moved[0], filepath.Join(i.Dir, "ns2")))
 	i.wantChanged(before, config.RegisterFile, "broker1/accounts.conf")
 	if accounts := i.read("broker1/accounts.conf"); strings.Contains(accounts, "# ns2") || !strings.Contains(accounts, "# ns1") {
 		t.Error(accounts)
@@ -315,10 +315,10 @@ func TestPrimariesComeAndGoWithTheirSigningKeys(t *testing.T) {
 	i := written(t, "a")
 	before := i.contents()
 	own, err := zone.NewSignKey()
-	roletest.Must(t, err)
+	must.OK(t, err)
 	edited := strings.Replace(i.read("ns1/config.toml"), "trusted_keys = [", "  trusted_keys=[\n  '"+own.Public().String()+"',\n  ", 1) + "# edited\n"
-	roletest.Must(t, os.WriteFile(filepath.Join(i.Dir, "ns1/config.toml"), []byte(edited), 0o600))
-	roletest.Must(t, os.Chmod(filepath.Join(i.Dir, "ns1/config.toml"), 0o600))
+	must.OK(t, os.WriteFile(filepath.Join(i.Dir, "ns1/config.toml"), []byte(edited), 0o600))
+	must.OK(t, os.Chmod(filepath.Join(i.Dir, "ns1/config.toml"), 0o600))
 
 	out := i.mustRun("add", "primary", "primary2")
 	first, second := publicOf(i, "primary1"), publicOf(i, "primary2")
@@ -343,7 +343,7 @@ func TestPrimariesComeAndGoWithTheirSigningKeys(t *testing.T) {
 func publicOf(i installation, id string) string {
 	i.t.Helper()
 	key, err := zone.ParseSignKey([]byte(i.read(id + "/" + signFile)))
-	roletest.Must(i.t, err)
+	must.OK(i.t, err)
 	return key.Public().String()
 }
 
@@ -358,9 +358,9 @@ func TestRotationOfNKeys(t *testing.T) {
 	_, err = i.run("rotate", "nkey", "ns1")
 	wantMisuse(t, err, "has begun already: bring it to an end first, by pdns-distribute init rotate --finish "+i.Dir+" nkey ns1")
 	old, err := broker.ReadUserKey([]byte(before["ns1/node.nkey"]))
-	roletest.Must(t, err)
+	must.OK(t, err)
 	renewed, err := broker.ReadUserKey([]byte(begun["ns1/node.nkey"]))
-	roletest.Must(t, err)
+	must.OK(t, err)
 	if a := begun["broker1/accounts.conf"]; !strings.Contains(a, old.PublicKey) || !strings.Contains(a, renewed.PublicKey) {
 		t.Error(a)
 	}
@@ -390,7 +390,7 @@ func TestRotationOfSigningKeys(t *testing.T) {
 
 func TestRotateRefuses(t *testing.T) {
 	i := written(t, "a")
-	roletest.Must(t, os.Remove(filepath.Join(i.Dir, caKeyFile)))
+	must.OK(t, os.Remove(filepath.Join(i.Dir, caKeyFile)))
 	before := i.contents()
 	for want, args := range map[string][]string{
 		"name the folder, what to rotate, and whose":                              {},
@@ -418,11 +418,11 @@ func TestCommandsDoNotMeet(t *testing.T) {
 	i := written(t, "a")
 	before := i.contents()
 	unlock, err := lock(i.Dir)
-	roletest.Must(t, err)
+	must.OK(t, err)
 	if _, err := i.run("add", "secondary", "ns3"); err == nil || !strings.Contains(err.Error(), "is being changed by another command") {
 		t.Errorf("two at once: %v", err)
 	}
-	roletest.Must(t, unlock())
+	must.OK(t, unlock())
 	i.wantChanged(before)
 	i.mustRun("add", "secondary", "ns3")
 }
@@ -431,7 +431,7 @@ func TestInterruptedChanges(t *testing.T) {
 	i := written(t, "a")
 	before := i.contents()
 	for _, stage := range []string{prepared, decided} { // the command was killed before, and after its decision
-		roletest.Must(t, writeAll(filepath.Join(i.Dir, stage), []initFile{{"ns9/node.nkey", []byte("seed"), secret}, {"ca.crt", []byte("new"), public}}))
+		must.OK(t, writeAll(filepath.Join(i.Dir, stage), []initFile{{"ns9/node.nkey", []byte("seed"), secret}, {"ca.crt", []byte("new"), public}}))
 		i.mustRun("update")
 		if stage == prepared {
 			i.wantChanged(before)
@@ -443,11 +443,11 @@ func TestInterruptedChanges(t *testing.T) {
 func TestFailedChangeLeavesNothing(t *testing.T) {
 	i := written(t, "a")
 	before := i.contents()
-	roletest.Must(t, os.Remove(filepath.Join(i.Dir, caFile)))
+	must.OK(t, os.Remove(filepath.Join(i.Dir, caFile)))
 	if _, err := i.run("add", "secondary", "ns3"); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), caFile) {
 		t.Errorf("without ca.crt: %v", err)
 	}
-	roletest.Must(t, os.WriteFile(filepath.Join(i.Dir, config.RegisterFile), []byte("home = 1\n"), 0o600))
+	must.OK(t, os.WriteFile(filepath.Join(i.Dir, config.RegisterFile), []byte("home = 1\n"), 0o600))
 	if _, err := i.run("add", "secondary", "ns3"); err == nil || !strings.Contains(err.Error(), config.RegisterFile) {
 		t.Errorf("with a broken register: %v", err)
 	}

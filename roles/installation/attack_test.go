@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"pdns-distribute/broker"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/roletest"
 )
@@ -25,30 +26,30 @@ func TestStolenNodesInACluster(t *testing.T) {
 	c.wantReplicated()
 	primary, ns2 := c.at("primary1", 0), c.at("ns2", 1)
 	js, err := jetstream.New(c.mustDial("primary1", c.Brokers[0]))
-	roletest.Must(t, err)
+	must.OK(t, err)
 	roletest.PublishState(t, primary, roletest.Named("a"))
 	for _, id := range []string{"ns1", "ns2"} {
-		roletest.Must(t, primary.ProvisionFeed(t.Context(), id))
+		must.OK(t, primary.ProvisionFeed(t.Context(), id))
 	}
-	roletest.Must(t, primary.ProvisionWatch(t.Context(), "health1"))
+	must.OK(t, primary.ProvisionWatch(t.Context(), "health1"))
 	for _, id := range []string{"primary1", "ns2", "proxy1", "health1"} {
-		roletest.Must(t, c.at(id, 1).PublishStatus(t.Context(), []byte(`{}`)))
+		must.OK(t, c.at(id, 1).PublishStatus(t.Context(), []byte(`{}`)))
 	}
 	heard := make(chan string, 1000)
 	hear := func(kind string) func(string, []byte) {
 		return func(node string, notice []byte) { heard <- fmt.Sprintf("%s of %s: %.80s", kind, node, notice) }
 	}
 	stop, err := c.at("health1", 1).SubscribeApplied(t.Context(), hear("applied"))
-	roletest.Must(t, err)
+	must.OK(t, err)
 	defer stop()
 	stop, err = c.at("proxy1", 1).SubscribeSettled(t.Context(), func(notice []byte) { heard <- "settled: " + string(notice) })
-	roletest.Must(t, err)
+	must.OK(t, err)
 	defer stop()
 	stop, err = ns2.SubscribeCheckpoint(t.Context(), hear("checkpoint"))
-	roletest.Must(t, err)
+	must.OK(t, err)
 	defer stop()
 	stop, err = ns2.SubscribeComing(t.Context(), func(name zone.Name) { heard <- "coming: " + name.String() })
-	roletest.Must(t, err)
+	must.OK(t, err)
 	defer stop()
 
 	before := picture(t, js)
@@ -73,23 +74,23 @@ func (c cluster) at(id string, n int) *broker.Conn {
 	cfg := c.config(c.node(*c.found(id)))
 	cfg.Broker.URLs = []string{"tls://" + c.Brokers[n]}
 	conn := c.connect(cfg)
-	ctx, cancel := context.WithTimeout(c.t.Context(), roletest.Patience)
+	ctx, cancel := context.WithTimeout(c.t.Context(), must.Patience)
 	defer cancel()
-	roletest.Must(c.t, conn.Wait(ctx))
+	must.OK(c.t, conn.Wait(ctx))
 	return conn
 }
 
 func (c cluster) found(id string) *member {
 	c.t.Helper()
 	r, err := readRegister(c.Dir)
-	roletest.Must(c.t, err)
+	must.OK(c.t, err)
 	return r.find(id)
 }
 
 func (c cluster) node(m member) initNode {
 	c.t.Helper()
 	r, err := readRegister(c.Dir)
-	roletest.Must(c.t, err)
+	must.OK(c.t, err)
 	return r.node(m)
 }
 
@@ -113,14 +114,14 @@ func (c cluster) attack(id, address string) {
 		"health1": {"P.API.STREAM.INFO.PDNS_ZONE", "P.API.CONSUMER.LIST.PDNS_ZONE", "P.API.DIRECT.GET.PDNS_STATUS"},
 	}
 	for _, subject := range forbidden {
-		roletest.Must(c.t, nc.PublishMsg(&nats.Msg{Subject: subject, Reply: "_INBOX_" + id + ".loot", Data: []byte(`{"filter_subject":"none"}`)}))
-		roletest.Must(c.t, nc.PublishMsg(&nats.Msg{Subject: subject, Header: nats.Header{"Pdns-Notice": {"1"}}, Data: []byte("+NXT")}))
+		must.OK(c.t, nc.PublishMsg(&nats.Msg{Subject: subject, Reply: "_INBOX_" + id + ".loot", Data: []byte(`{"filter_subject":"none"}`)}))
+		must.OK(c.t, nc.PublishMsg(&nats.Msg{Subject: subject, Header: nats.Header{"Pdns-Notice": {"1"}}, Data: []byte("+NXT")}))
 		for _, request := range allowed[id] {
-			roletest.Must(c.t, nc.PublishMsg(&nats.Msg{Subject: request, Reply: subject}))
+			must.OK(c.t, nc.PublishMsg(&nats.Msg{Subject: request, Reply: subject}))
 		}
 	}
 	// The last of what it may do is answered when all before it was looked at.
-	if _, err := nc.Request(allowed[id][0], nil, roletest.Patience); err != nil {
+	if _, err := nc.Request(allowed[id][0], nil, must.Patience); err != nil {
 		c.t.Fatalf("%s: %v", id, err)
 	}
 }
@@ -132,15 +133,15 @@ func picture(t *testing.T, js jetstream.JetStream) string {
 	var all strings.Builder
 	for _, name := range []string{"PDNS_TOUCH", "PDNS_ZONE", "PDNS_BLOB", "PDNS_STATUS"} {
 		stream, err := js.Stream(t.Context(), name)
-		roletest.Must(t, err)
+		must.OK(t, err)
 		info, err := stream.Info(t.Context(), jetstream.WithSubjectFilter(">"))
-		roletest.Must(t, err)
+		must.OK(t, err)
 		if state := info.State; name == "PDNS_TOUCH" || name == "PDNS_ZONE" { // where no proof leaves anything
 			fmt.Fprintf(&all, "%s: %d to %d, %d messages\n", name, state.FirstSeq, state.LastSeq, state.Msgs)
 		}
 		for _, subject := range slices.Sorted(maps.Keys(info.State.Subjects)) {
 			last, err := stream.GetLastMsgForSubject(t.Context(), subject)
-			roletest.Must(t, err)
+			must.OK(t, err)
 			if !strings.HasPrefix(subject, "pdns.status.broker.") && !strings.HasSuffix(string(last.Data), "proves itself") {
 				fmt.Fprintf(&all, "%s: %s, %d messages, the last is %d: %.40q\n", name, subject, info.State.Subjects[subject], last.Sequence, last.Data)
 			}
@@ -150,7 +151,7 @@ func picture(t *testing.T, js jetstream.JetStream) string {
 				continue
 			}
 			config, err := json.Marshal(consumer.Config)
-			roletest.Must(t, err)
+			must.OK(t, err)
 			fmt.Fprintf(&all, "  %s, made %s, at %d: %s\n", consumer.Name, consumer.Created.Format(time.RFC3339Nano), consumer.AckFloor.Stream, config)
 		}
 	}

@@ -11,9 +11,9 @@ import (
 	"syscall"
 	"time"
 
+	"pdns-distribute/private"
 	"pdns-distribute/roles/command"
 	"pdns-distribute/roles/config"
-	"pdns-distribute/roles/private"
 )
 
 // Write makes the folder with all files, or nothing.

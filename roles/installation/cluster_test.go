@@ -15,8 +15,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"pdns-distribute/broker"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/roles/command"
-	"pdns-distribute/roles/roletest"
 )
 
 // cluster is a running one of three brokers, as init writes it.
@@ -65,7 +65,7 @@ func (i installation) run(cmd string, args ...string) (out string, err error) {
 func (i installation) mustRun(command string, args ...string) (out string) {
 	i.t.Helper()
 	out, err := i.run(command, args...)
-	roletest.Must(i.t, err)
+	must.OK(i.t, err)
 	return out
 }
 
@@ -80,8 +80,8 @@ func TestInitRefusesOpenFiles(t *testing.T) {
 		i.Dir: {0o777, "run: chmod go-w " + i.Dir}, key: {0o644, "run: chmod 600 " + key},
 	} {
 		info, err := os.Stat(path)
-		roletest.Must(t, err)
-		roletest.Must(t, os.Chmod(path, c.mode))
+		must.OK(t, err)
+		must.OK(t, os.Chmod(path, c.mode))
 		before := i.pair()
 		if _, err := i.run("rotate", "certificate", "broker1"); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s with mode %04o: %v", path, c.mode, err)
@@ -89,7 +89,7 @@ func TestInitRefusesOpenFiles(t *testing.T) {
 		if after := i.pair(); after != before {
 			t.Error("something was changed")
 		}
-		roletest.Must(t, os.Chmod(path, info.Mode().Perm()))
+		must.OK(t, os.Chmod(path, info.Mode().Perm()))
 	}
 	i.mustRun("rotate", "certificate", "broker1")
 }
@@ -106,16 +106,16 @@ func (i installation) dial(id, address string) (*nats.Conn, error) {
 func (i installation) copied(id, name string) (file string) {
 	i.t.Helper()
 	text, err := os.ReadFile(filepath.Join(i.Dir, id, name))
-	roletest.Must(i.t, err)
+	must.OK(i.t, err)
 	file = filepath.Join(i.t.TempDir(), name)
-	roletest.Must(i.t, os.WriteFile(file, text, 0o600))
+	must.OK(i.t, os.WriteFile(file, text, 0o600))
 	return file
 }
 
 func (i installation) dialWith(id, address, seed, ca string) (*nats.Conn, error) {
 	i.t.Helper()
 	key, err := nats.NkeyOptionFromSeed(seed)
-	roletest.Must(i.t, err)
+	must.OK(i.t, err)
 	conn, err := nats.Connect("tls://"+address, key, nats.RootCAs(ca), nats.TLSHandshakeFirst(), nats.CustomInboxPrefix("_INBOX_"+id),
 		nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.IgnoreAuthErrorAbort())
 	if err == nil {
@@ -145,7 +145,7 @@ func wantStayed(t *testing.T, what string, conns ...*nats.Conn) {
 
 func wantCutOff(t *testing.T, what string, conn *nats.Conn) {
 	t.Helper()
-	for deadline := time.Now().Add(roletest.Patience); conn.IsConnected(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(must.Patience); conn.IsConnected(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Errorf("%s: the connection is still there", what)
 			return
@@ -172,15 +172,15 @@ func (c cluster) wantReplicated() {
 	}
 	conn := c.connect(cfg)
 	js, err := jetstream.New(c.mustDial(primary.ID, c.Brokers[0]))
-	roletest.Must(c.t, err)
+	must.OK(c.t, err)
 	var found string
-	for deadline := time.Now().Add(roletest.Patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(must.Patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if _, err := conn.EnsureStreams(c.t.Context(), cfg.Primary.Replicas); err != nil {
 			found = err.Error()
 			continue
 		}
 		stream, err := js.Stream(c.t.Context(), "PDNS_ZONE")
-		roletest.Must(c.t, err)
+		must.OK(c.t, err)
 		info := stream.CachedInfo()
 		current := 0
 		for _, r := range info.Cluster.Replicas {
@@ -206,7 +206,7 @@ func TestClusterOfInit(t *testing.T) {
 	}
 	routes := member{Address: c.Brokers[1]}.routes()
 	own, err := tls.LoadX509KeyPair(filepath.Join(c.Dir, "broker1", certFile), filepath.Join(c.Dir, "broker1", keyFile))
-	roletest.Must(t, err)
+	must.OK(t, err)
 	if greeting, err := c.greeted(routes, own); err != nil || !strings.HasPrefix(greeting, "INFO ") {
 		t.Errorf("another broker gets %q: %v", greeting, err)
 	}
@@ -214,11 +214,11 @@ func TestClusterOfInit(t *testing.T) {
 		t.Errorf("without a certificate there is a route: %s", greeting)
 	}
 	ca, err := broker.NewCA("pdns-distribute", time.Now())
-	roletest.Must(t, err)
+	must.OK(t, err)
 	forged, err := ca.NewServerCertificate([]string{"127.0.0.1"}, time.Now())
-	roletest.Must(t, err)
+	must.OK(t, err)
 	pair, err := tls.X509KeyPair(forged.CertPEM, forged.KeyPEM)
-	roletest.Must(t, err)
+	must.OK(t, err)
 	if greeting, err := c.greeted(routes, pair); err == nil {
 		t.Errorf("with a certificate of another CA there is a route: %s", greeting)
 	}
@@ -231,7 +231,7 @@ func (c cluster) greeted(address string, shown ...tls.Certificate) (string, erro
 		return "", err
 	}
 	defer conn.Close()
-	roletest.Must(c.t, conn.SetDeadline(time.Now().Add(roletest.Patience)))
+	must.OK(c.t, conn.SetDeadline(time.Now().Add(must.Patience)))
 	greeting := make([]byte, 5)
 	_, err = io.ReadFull(conn, greeting)
 	return string(greeting), err
@@ -240,7 +240,7 @@ func (c cluster) greeted(address string, shown ...tls.Certificate) (string, erro
 func (c cluster) authorities() *x509.CertPool {
 	c.t.Helper()
 	text, err := os.ReadFile(filepath.Join(c.Dir, caFile))
-	roletest.Must(c.t, err)
+	must.OK(c.t, err)
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(text)
 	return pool
@@ -263,9 +263,9 @@ func TestNodesComeAndGoByReload(t *testing.T) {
 	c.mustRun("remove", "ns2")
 	c.reload()
 	wantCutOff(t, "removed", ns2)
-	roletest.Must(t, os.Rename(filepath.Join(c.Dir, "ns3", caFile), filepath.Join(c.Dir, "ns2.crt")))
-	roletest.Must(t, os.Mkdir(filepath.Join(c.Dir, "ns2"), 0o700))
-	roletest.Must(t, os.Rename(filepath.Join(c.Dir, "ns2.crt"), filepath.Join(c.Dir, "ns2", caFile)))
+	must.OK(t, os.Rename(filepath.Join(c.Dir, "ns3", caFile), filepath.Join(c.Dir, "ns2.crt")))
+	must.OK(t, os.Mkdir(filepath.Join(c.Dir, "ns2"), 0o700))
+	must.OK(t, os.Rename(filepath.Join(c.Dir, "ns2.crt"), filepath.Join(c.Dir, "ns2", caFile)))
 	c.wantRefusedEverywhere("removed", "ns2", seed)
 	wantStayed(t, "removed", ns1, health)
 }
@@ -314,7 +314,7 @@ func TestKeysAreRotatedUnderway(t *testing.T) {
 	}
 	wantStayed(t, "rotated", append(others, knowsBoth)...)
 	c.brokers[1].stop() // which has to be let in by the others again, and filled
-	roletest.Must(t, os.RemoveAll(filepath.Join(c.Dir, "broker2", "store")))
+	must.OK(t, os.RemoveAll(filepath.Join(c.Dir, "broker2", "store")))
 	c.brokers[1] = c.runBroker(c.nodes()[1])
 	c.wantReplicated()
 }
@@ -323,7 +323,7 @@ func TestKeysAreRotatedUnderway(t *testing.T) {
 func (c cluster) shown(address string) *x509.Certificate {
 	c.t.Helper()
 	conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: c.authorities()})
-	roletest.Must(c.t, err)
+	must.OK(c.t, err)
 	defer conn.Close()
 	return conn.ConnectionState().PeerCertificates[0]
 }

@@ -60,12 +60,17 @@ type initNode struct {
 	BrokerURLs  []string
 	Replicas    int
 	APIPrefix   string
-	PowerDNS    bool // beside it is one, ...
-	HasAPIKey   bool // ... to which the node speaks by itself
-	APIKey      string
 	TrustedKeys []string
 	ConfirmKeys []string
 	Replicated  bool // there are several primaries
+	beside
+}
+
+// beside is the PowerDNS beside a node.
+type beside struct {
+	PowerDNS  bool // there is one, ...
+	HasAPIKey bool // ... to which the node speaks by itself
+	APIKey    string
 }
 
 var (
@@ -103,9 +108,11 @@ func (r register) node(m member) initNode {
 	n := initNode{
 		member: m, File: r.home(m.ID, nodeFile), Folder: r.home(m.ID), Unit: health.Unit(m.Role, m.ID),
 		Elsewhere: r.Home != host.Home, MorePorts: r.morePorts(m),
-		Observe:   net.JoinHostPort("127.0.0.1", strconv.Itoa(observePorts[m.Role])),
-		PowerDNS:  m.Role != health.RoleBroker && m.Role != health.RoleHealth,
-		HasAPIKey: m.Role == health.RolePrimary || m.Role == health.RoleSecondary,
+		Observe: net.JoinHostPort("127.0.0.1", strconv.Itoa(observePorts[m.Role])),
+		beside: beside{
+			PowerDNS:  m.Role != health.RoleBroker && m.Role != health.RoleHealth,
+			HasAPIKey: m.Role == health.RolePrimary || m.Role == health.RoleSecondary,
+		},
 	}
 	for _, b := range r.of(health.RoleBroker) {
 		n.BrokerURLs = append(n.BrokerURLs, "tls://"+b.Address)

@@ -15,10 +15,10 @@ import (
 
 	"pdns-distribute/broker"
 	"pdns-distribute/health"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/roles"
 	"pdns-distribute/roles/command"
 	"pdns-distribute/roles/config"
-	"pdns-distribute/roles/roletest"
 	"pdns-distribute/roles/settings"
 )
 
@@ -60,14 +60,14 @@ func TestEveryFileOfARole(t *testing.T) {
 
 func (i installation) tryModes(t *testing.T, f guardedFile) {
 	info, err := os.Stat(f.path)
-	roletest.Must(t, err)
+	must.OK(t, err)
 	try := func(path string, mode fs.FileMode, remedy string) {
 		t.Helper()
 		before, err := os.Stat(path)
-		roletest.Must(t, err)
-		roletest.Must(t, os.Chmod(path, mode))
+		must.OK(t, err)
+		must.OK(t, os.Chmod(path, mode))
 		err = i.tryStart(f)
-		roletest.Must(t, os.Chmod(path, before.Mode().Perm()))
+		must.OK(t, os.Chmod(path, before.Mode().Perm()))
 		if remedy == "" && err != nil || remedy != "" && !strings.Contains(fmt.Sprint(err), remedy) {
 			t.Errorf("%s, mode %04o: %v, want %q", path, mode, err, remedy)
 		}
@@ -87,11 +87,11 @@ func (i installation) tryModes(t *testing.T, f guardedFile) {
 		return
 	}
 	aside := f.path + ".aside"
-	roletest.Must(t, os.Rename(f.path, aside))
-	roletest.Must(t, os.Symlink(aside, f.path))
+	must.OK(t, os.Rename(f.path, aside))
+	must.OK(t, os.Symlink(aside, f.path))
 	try(f.path, modes[f.kind].bad[0], "run: "+modes[f.kind].remedy)
-	roletest.Must(t, os.Remove(f.path))
-	roletest.Must(t, os.Rename(aside, f.path))
+	must.OK(t, os.Remove(f.path))
+	must.OK(t, os.Rename(aside, f.path))
 }
 
 // tryStart runs the role to the end that is ordered already.
@@ -120,15 +120,15 @@ func (i installation) tryStart(f guardedFile) error {
 func (i installation) guardedFiles() (files []guardedFile) {
 	i.t.Helper()
 	dir := filepath.Join(i.t.TempDir(), "more")
-	roletest.Must(i.t, os.Mkdir(dir, 0o700))
+	must.OK(i.t, os.Mkdir(dir, 0o700))
 	other := func(name string, content []byte) string {
 		path := filepath.Join(dir, name)
-		roletest.Must(i.t, os.WriteFile(path, content, 0o600))
+		must.OK(i.t, os.WriteFile(path, content, 0o600))
 		return path
 	}
 	copied := func(from, name string) string {
 		content, err := os.ReadFile(filepath.Join(i.Dir, from))
-		roletest.Must(i.t, err)
+		must.OK(i.t, err)
 		return other(name, content)
 	}
 	add := func(what, role, kind, path string, set map[string]string) {
@@ -190,7 +190,7 @@ func (i installation) serverFiles(add adding, other func(string, []byte) string)
 	add("ca_file", "broker", settings.PublicFile, "broker1/"+caFile, nil)
 	add("store_dir", "broker", settings.StateFolder, "broker1/store", nil)
 	text, err := os.ReadFile(filepath.Join(i.Dir, "broker1", "nats.conf"))
-	roletest.Must(i.t, err)
+	must.OK(i.t, err)
 	other("users.conf", []byte("accounts { A { users: [ { user: joe, password: secret } ] } }\n"))
 	other("more.conf", []byte("include 'users.conf'\n"))
 	conf := other("passwords.conf", []byte(strings.Replace(string(text), `include "accounts.conf"`, "include more.conf", 1)))
@@ -205,13 +205,13 @@ func (i installation) proxyFiles(add adding, copied func(from, name string) stri
 	add("proxy.tls_cert", "proxy", settings.PublicFile, crt, pair)
 	add("proxy.tls_key", "proxy", settings.SecretFile, key, pair)
 	keys := filepath.Join(filepath.Dir(crt), "keys.toml")
-	roletest.Must(i.t, os.WriteFile(keys, []byte("[[proxy.key]]\nid = \"k\"\nhash = \"sha256:"+strings.Repeat("0", 64)+"\"\nzones = [\"*\"]\nverbs = [\"read\"]\n"), 0o600))
+	must.OK(i.t, os.WriteFile(keys, []byte("[[proxy.key]]\nid = \"k\"\nhash = \"sha256:"+strings.Repeat("0", 64)+"\"\nzones = [\"*\"]\nverbs = [\"read\"]\n"), 0o600))
 	add("proxy.keys_file", "proxy", settings.SecretFile, keys, map[string]string{"proxy.keys_file": keys, "powerdns.api_key_file": filepath.Join(filepath.Dir(crt), "spare-key")})
 	add("proxy.client_ca", "proxy", settings.PublicFile, ca, map[string]string{"proxy.client_ca": ca})
 	add("proxy.state_dir", "proxy", settings.StateFolder, "proxy1/state", nil)
 	add("the proxy's own key", "proxy", settings.SecretFile, "proxy1/state/proxy.key", nil)
 	add("the proxy's own certificate", "proxy", settings.PublicFile, "proxy1/state/proxy.crt", nil)
 	for _, role := range []string{"proxy", health.RoleSecondary, "broker"} { // which makes their folders
-		roletest.Must(i.t, i.tryStart(guardedFile{role: role}))
+		must.OK(i.t, i.tryStart(guardedFile{role: role}))
 	}
 }

@@ -24,12 +24,12 @@ import (
 	"pdns-distribute/health"
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/local"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/roles"
 	"pdns-distribute/roles/command"
 	"pdns-distribute/roles/config"
 	"pdns-distribute/roles/host"
 	"pdns-distribute/roles/node"
-	"pdns-distribute/roles/roletest"
 	"pdns-distribute/roles/settings"
 )
 
@@ -62,7 +62,7 @@ func initInto(dir, home string, out io.Writer) error {
 func TestInitWritesAnInstallation(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "installation")
 	var out bytes.Buffer
-	roletest.Must(t, initInto(dir, "", &out))
+	must.OK(t, initInto(dir, "", &out))
 
 	want := map[string]fs.FileMode{"ca.crt": 0o644, "ca.key": 0o600, "broker1/broker.crt": 0o644, "broker1/broker.key": 0o600, "broker1/nats.conf": 0o644, "broker1/accounts.conf": 0o644,
 		"installation.toml": 0o644, "primary1/sign.key": 0o600}
@@ -97,7 +97,7 @@ Install the package on each host. Then put each node in its place there, by its 
 func tree(t *testing.T, dir string) map[string]fs.FileMode {
 	t.Helper()
 	files := map[string]fs.FileMode{}
-	roletest.Must(t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+	must.OK(t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -121,7 +121,7 @@ func tree(t *testing.T, dir string) map[string]fs.FileMode {
 // What systemd itself says of the units: they are understood, and no role keeps a privilege.
 func TestUnits(t *testing.T) {
 	units, err := Units()
-	roletest.Must(t, err)
+	must.OK(t, err)
 	if len(units) != 5 {
 		t.Errorf("there are %d units", len(units))
 	}
@@ -140,10 +140,10 @@ func TestUnits(t *testing.T) {
 func wantStrict(t *testing.T, name string, text, dropIn []byte) {
 	t.Helper()
 	unit := filepath.Join(t.TempDir(), strings.Replace(name, "@.", "@node1.", 1))
-	roletest.Must(t, os.WriteFile(unit, text, 0o600))
+	must.OK(t, os.WriteFile(unit, text, 0o600))
 	if dropIn != nil {
-		roletest.Must(t, os.Mkdir(unit+".d", 0o700))
-		roletest.Must(t, os.WriteFile(filepath.Join(unit+".d", host.UnitFile), dropIn, 0o600))
+		must.OK(t, os.Mkdir(unit+".d", 0o700))
+		must.OK(t, os.WriteFile(filepath.Join(unit+".d", host.UnitFile), dropIn, 0o600))
 	}
 	if out, err := exec.CommandContext(t.Context(), "systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=20", unit).CombinedOutput(); err != nil || !strings.Contains(string(out), "Overall exposure level") || strings.Contains(string(out), "ignoring") {
 		t.Errorf("%s: %v\n%s", unit, err, out)
@@ -154,12 +154,12 @@ func wantStrict(t *testing.T, name string, text, dropIn []byte) {
 // A node that is not where its unit looks for it, or listens elsewhere, has a drop-in for that.
 func TestDropIns(t *testing.T) {
 	units, err := Units()
-	roletest.Must(t, err)
+	must.OK(t, err)
 	dir := filepath.Join(t.TempDir(), "installation")
-	roletest.Must(t, initInto(dir, "/srv/pdns", io.Discard))
+	must.OK(t, initInto(dir, "/srv/pdns", io.Discard))
 	for id, role := range map[string]string{"broker1": "broker", "ns1": "secondary"} {
 		text, err := os.ReadFile(filepath.Join(dir, id, host.UnitFile))
-		roletest.Must(t, err)
+		must.OK(t, err)
 		want := strings.NewReplacer("ROLE", role, "NODE", id).Replace("\nExecStart=\nExecStart=/usr/bin/pdns-distribute ROLE --config /srv/pdns/NODE/config.toml\n" +
 			"StateDirectory=\nReadWritePaths=/srv/pdns/NODE\n")
 		if !strings.Contains(string(text), want) {
@@ -169,7 +169,7 @@ func TestDropIns(t *testing.T) {
 		wantStrict(t, name, units[name], text)
 	}
 	dir = filepath.Join(t.TempDir(), "installation")
-	roletest.Must(t, initAs(dir, "", "a:4444,b,c", io.Discard, "ns1"))
+	must.OK(t, initAs(dir, "", "a:4444,b,c", io.Discard, "ns1"))
 	text, err := os.ReadFile(filepath.Join(dir, "broker1", host.UnitFile))
 	if err != nil || !strings.Contains(string(text), "\n[Service]\nSocketBindAllow=tcp:4444\nSocketBindAllow=tcp:6444\n") {
 		t.Errorf("%v: %s", err, text)
@@ -196,14 +196,14 @@ func wantUnderstood(t *testing.T, unit string) {
 func TestUnitsAllowTheirPorts(t *testing.T) {
 	i := writeInstallation(t, 3)
 	units, err := Units()
-	roletest.Must(t, err)
+	must.OK(t, err)
 	for _, n := range i.nodes() {
 		cfg := i.config(n)
 		want := map[string]bool{"tcp " + cfg.Observe.Listen: true}
 		switch n.Role {
 		case "broker":
 			facts, err := broker.InspectServer(cfg.Server.Config)
-			roletest.Must(t, err)
+			must.OK(t, err)
 			want["tcp "+facts.Listen], want["tcp "+facts.Routes] = true, true
 			want["tcp :4222"], want["tcp :6222"] = true, true // which the unit allows to all brokers
 		case "proxy":
@@ -215,12 +215,12 @@ func TestUnitsAllowTheirPorts(t *testing.T) {
 		for address := range want {
 			protocol, listen, _ := strings.Cut(address, " ")
 			_, port, err := net.SplitHostPort(listen)
-			roletest.Must(t, err)
+			must.OK(t, err)
 			needed = append(needed, protocol+":"+port)
 		}
 		text := units["pdns-distribute-"+n.Role+"@.service"]
 		more, err := os.ReadFile(filepath.Join(i.Dir, n.ID, host.UnitFile))
-		roletest.Must(t, err)
+		must.OK(t, err)
 		for line := range strings.Lines(string(text) + string(more)) {
 			if port, is := strings.CutPrefix(strings.TrimSpace(line), "SocketBindAllow="); is {
 				allowed = append(allowed, port)
@@ -242,7 +242,7 @@ func TestUnitsAllowTheirPorts(t *testing.T) {
 func TestInitOverwritesNothing(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "ca.key")
-	roletest.Must(t, os.WriteFile(file, []byte("precious"), 0o600))
+	must.OK(t, os.WriteFile(file, []byte("precious"), 0o600))
 	for _, existing := range []string{dir, file} {
 		err := initInto(existing, "", io.Discard)
 		if want := existing + " exists already, and holds no installation; nothing is overwritten: name a new folder"; !errors.Is(err, command.ErrUsage) || !strings.Contains(err.Error(), want) {
@@ -250,7 +250,7 @@ func TestInitOverwritesNothing(t *testing.T) {
 		}
 	}
 	entries, err := os.ReadDir(dir)
-	roletest.Must(t, err)
+	must.OK(t, err)
 	if text, err := os.ReadFile(file); err != nil || string(text) != "precious" || len(entries) != 1 {
 		t.Errorf("the folder holds %v, and in it %q", entries, text)
 	}
@@ -300,7 +300,7 @@ func writeInstallation(t *testing.T, brokers int) installation {
 	for range brokers {
 		i.Brokers = append(i.Brokers, freeForBroker(t))
 	}
-	roletest.Must(t, i.Write(time.Now()))
+	must.OK(t, i.Write(time.Now()))
 	return i
 }
 
@@ -309,9 +309,9 @@ func freeForBroker(t *testing.T) string {
 	t.Helper()
 	for {
 		address, err := local.FreeAddress()
-		roletest.Must(t, err)
+		must.OK(t, err)
 		if routes, err := net.Listen("tcp", (member{Address: address}).routes()); err == nil {
-			roletest.Must(t, routes.Close())
+			must.OK(t, routes.Close())
 			return address
 		}
 	}
@@ -321,7 +321,7 @@ func freeForBroker(t *testing.T) string {
 func (i installation) nodes() (nodes []initNode) {
 	i.t.Helper()
 	r, err := readRegister(i.Dir)
-	roletest.Must(i.t, err)
+	must.OK(i.t, err)
 	for _, m := range r.Nodes {
 		nodes = append(nodes, r.node(m))
 	}
@@ -332,7 +332,7 @@ func (i installation) nodes() (nodes []initNode) {
 func (i installation) config(n initNode) config.Config {
 	i.t.Helper()
 	cfg, err := config.ForRole(settings.Sources{File: filepath.Join(i.Dir, n.ID, "config.toml")}, n.Role)
-	roletest.Must(i.t, err)
+	must.OK(i.t, err)
 	return cfg
 }
 
@@ -360,10 +360,10 @@ func TestWhatInitWritesIsInOrder(t *testing.T) {
 			t.Errorf("%s: %v", n.ID, err)
 		}
 		key, err := os.ReadFile(cfg.PowerDNS.APIKeyFile)
-		roletest.Must(t, err)
+		must.OK(t, err)
 		keys[n.ID] = strings.TrimSpace(string(key))
 		conf, err := os.ReadFile(filepath.Join(i.Dir, n.ID, "pdns.conf"))
-		roletest.Must(t, err)
+		must.OK(t, err)
 		if !strings.Contains(string(conf), "\napi-key="+keys[n.ID]+"\n") {
 			t.Errorf("%s: PowerDNS is given another API key:\n%s", n.ID, conf)
 		}
@@ -382,7 +382,7 @@ func TestBrokerOfInitLetsItsNodesInAndNobodyElse(t *testing.T) {
 	i.runBroker(nodes[0])
 	for _, n := range nodes[1:] {
 		conn := i.connect(i.config(n))
-		ctx, cancel := context.WithTimeout(t.Context(), roletest.Patience)
+		ctx, cancel := context.WithTimeout(t.Context(), must.Patience)
 		if err := conn.Wait(ctx); err != nil {
 			t.Errorf("%s: %v", n.ID, err)
 		}
@@ -392,16 +392,16 @@ func TestBrokerOfInitLetsItsNodesInAndNobodyElse(t *testing.T) {
 	member := i.config(nodes[4])
 	stranger := member
 	key, err := broker.NewUserKey()
-	roletest.Must(t, err)
+	must.OK(t, err)
 	stranger.Broker.NKeyFile = filepath.Join(t.TempDir(), "node.nkey")
-	roletest.Must(t, os.WriteFile(stranger.Broker.NKeyFile, key.Seed, 0o600))
+	must.OK(t, os.WriteFile(stranger.Broker.NKeyFile, key.Seed, 0o600))
 	i.wantRefused(stranger, "Authorization Violation")
 
 	deceived := member // by a broker with a certificate of another CA
 	ca, err := broker.NewCA("another", time.Now())
-	roletest.Must(t, err)
+	must.OK(t, err)
 	deceived.Broker.CAFile = filepath.Join(t.TempDir(), "ca.crt")
-	roletest.Must(t, os.WriteFile(deceived.Broker.CAFile, ca.CertPEM, 0o600))
+	must.OK(t, os.WriteFile(deceived.Broker.CAFile, ca.CertPEM, 0o600))
 	i.wantRefused(deceived, "certificate signed by unknown authority")
 }
 
@@ -413,32 +413,32 @@ func (i installation) runBroker(n initNode) runningBroker {
 	cfg := i.config(n)
 	cfg.Observe.Listen = ""
 	b, err := roles.NewBroker(cfg, node.Deps{Version: "test", Log: io.Discard})
-	roletest.Must(i.t, err)
+	must.OK(i.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- b.Run(ctx) }()
 	stop := sync.OnceFunc(func() {
 		cancel()
-		roletest.Must(i.t, <-ended)
+		must.OK(i.t, <-ended)
 	})
 	i.t.Cleanup(stop)
 	select {
 	case <-b.Server.Ready():
 	case err := <-ended:
 		i.t.Fatal("the broker ended: ", err)
-	case <-time.After(roletest.Patience):
+	case <-time.After(must.Patience):
 		i.t.Fatal("the broker is not ready")
 	}
 	return runningBroker{stop: stop, reload: func() {
 		i.t.Helper()
-		roletest.Must(i.t, b.Server.Reload())
+		must.OK(i.t, b.Server.Reload())
 	}}
 }
 
 func (i installation) connect(cfg config.Config) *broker.Conn {
 	i.t.Helper()
 	conn, err := broker.Connect(cfg.Broker, broker.Options{Node: cfg.Node.ID, Role: i.role(cfg.Node.ID), Log: zerolog.Nop()})
-	roletest.Must(i.t, err)
+	must.OK(i.t, err)
 	i.t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	return conn
 }
@@ -446,7 +446,7 @@ func (i installation) connect(cfg config.Config) *broker.Conn {
 // role is that of a node that is or was installed; where it is not known any more, any will do.
 func (i installation) role(id string) broker.Role {
 	r, err := readRegister(i.Dir)
-	roletest.Must(i.t, err)
+	must.OK(i.t, err)
 	if m := r.find(id); m != nil {
 		return broker.Role(m.Role)
 	}
@@ -457,7 +457,7 @@ func (i installation) role(id string) broker.Role {
 func (i installation) wantRefused(cfg config.Config, reason string) {
 	i.t.Helper()
 	conn := i.connect(cfg)
-	for deadline := time.Now().Add(roletest.Patience); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(must.Patience); ; time.Sleep(10 * time.Millisecond) {
 		err := conn.Err()
 		switch {
 		case conn.Connected():

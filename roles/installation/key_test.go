@@ -9,10 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/proxy"
 	"pdns-distribute/roles/command"
 	"pdns-distribute/roles/config"
-	"pdns-distribute/roles/roletest"
 	"pdns-distribute/roles/settings"
 )
 
@@ -22,11 +22,11 @@ type keyHost struct{ config, keys string }
 func newKeyHost(t *testing.T, more string) keyHost {
 	t.Helper()
 	dir := t.TempDir()
-	roletest.Must(t, os.Chmod(dir, 0o700))
+	must.OK(t, os.Chmod(dir, 0o700))
 	h := keyHost{filepath.Join(dir, "config.toml"), filepath.Join(dir, "keys.toml")}
-	roletest.Must(t, os.WriteFile(filepath.Join(dir, "powerdns-api-key"), []byte("secret\n"), 0o600))
+	must.OK(t, os.WriteFile(filepath.Join(dir, "powerdns-api-key"), []byte("secret\n"), 0o600))
 	begin := "[powerdns]\napi_key_file = \"powerdns-api-key\"\n[proxy]\nstate_dir = \"state\"\n"
-	roletest.Must(t, os.WriteFile(h.config, []byte(begin+more), 0o600))
+	must.OK(t, os.WriteFile(h.config, []byte(begin+more), 0o600))
 	return h
 }
 
@@ -39,7 +39,7 @@ func (h keyHost) invocation(o options, args ...string) (command.Invocation, *byt
 func (h keyHost) add(t *testing.T, o options, id string) string {
 	t.Helper()
 	in, stdout, _ := h.invocation(o, id)
-	roletest.Must(t, KeyAdd(t.Context(), in))
+	must.OK(t, KeyAdd(t.Context(), in))
 	return strings.TrimSuffix(stdout.String(), "\n")
 }
 
@@ -59,31 +59,31 @@ func TestKeyCommands(t *testing.T) {
 		lists: map[string][]string{"zone": {"*.customer.example"}, "verb": {"read,delete"}},
 	}, "customer")
 	keys, err := proxy.ReadKeysFile(h.keys)
-	roletest.Must(t, err)
+	must.OK(t, err)
 	if len(keys) != 2 || keys[0].ID != "acme-web1" || len(keys[0].Zones) != 3 || keys[1].Rate != 2.5 ||
 		keys[1].DeletesPerHour != 10 {
 		t.Errorf("%+v", keys)
 	}
 	text, err := os.ReadFile(h.keys)
-	roletest.Must(t, err)
+	must.OK(t, err)
 	if strings.Contains(string(text), secret) {
 		t.Error("the secret itself is in the file")
 	}
 	for _, json := range []string{"", "true"} {
 		in, stdout, _ := h.invocation(options{texts: map[string]string{"json": json}})
-		roletest.Must(t, KeyList(t.Context(), in))
+		must.OK(t, KeyList(t.Context(), in))
 		if !strings.Contains(stdout.String(), "acme-web1") || !strings.Contains(stdout.String(), "2999-01-31") ||
 			strings.Contains(stdout.String(), "sha256") {
 			t.Errorf("list: %s", stdout)
 		}
 	}
 	in, stdout, _ := h.invocation(options{}, "acme-web1")
-	roletest.Must(t, KeyRemove(t.Context(), in))
+	must.OK(t, KeyRemove(t.Context(), in))
 	if keys, err := proxy.ReadKeysFile(h.keys); err != nil || len(keys) != 1 || keys[0].ID != "customer" {
 		t.Errorf("%v, %v, %s", keys, err, stdout)
 	}
 	in, _, _ = h.invocation(options{}, "customer")
-	roletest.Must(t, KeyRemove(t.Context(), in))
+	must.OK(t, KeyRemove(t.Context(), in))
 	if keys, err := proxy.ReadKeysFile(h.keys); err != nil || len(keys) != 0 {
 		t.Errorf("%v, %v", keys, err)
 	}
@@ -97,7 +97,7 @@ func TestKeyAddRefuses(t *testing.T) {
 		"[[proxy.key]]\nid = \"by-hand\"\nhash = \""+hash+"\"\nzones = [\"*\"]\nverbs = [\"read\"]\nexpires = 2999-01-31\n")
 	h.add(t, acmeOptions("example.org"), "there")
 	before, err := os.ReadFile(h.keys)
-	roletest.Must(t, err)
+	must.OK(t, err)
 	with := func(texts map[string]string, lists map[string][]string) options { return options{texts, lists} }
 	for want, try := range map[string]struct {
 		o    options
@@ -140,7 +140,7 @@ func TestKeyAddRefuses(t *testing.T) {
 		t.Errorf("without a configuration: %v", err)
 	}
 	after, err := os.ReadFile(h.keys)
-	roletest.Must(t, err)
+	must.OK(t, err)
 	if !bytes.Equal(before, after) {
 		t.Error("the file was changed")
 	}
@@ -149,7 +149,7 @@ func TestKeyAddRefuses(t *testing.T) {
 // TestKeyAddNeedsPowerDNSsKey adds none to a proxy that could not use it, and would not start again with it.
 func TestKeyAddNeedsPowerDNSsKey(t *testing.T) {
 	h := newKeyHost(t, "")
-	roletest.Must(t, os.WriteFile(h.config, []byte("[proxy]\nstate_dir = \"state\"\n"), 0o600))
+	must.OK(t, os.WriteFile(h.config, []byte("[proxy]\nstate_dir = \"state\"\n"), 0o600))
 	in, stdout, _ := h.invocation(acmeOptions("example.org"), "acme-web1")
 	err := KeyAdd(t.Context(), in)
 	if !errors.Is(err, command.ErrUsage) || !strings.Contains(err.Error(), "powerdns.api_key_file") || stdout.Len() > 0 {
@@ -174,9 +174,9 @@ func TestKeyRemoveLeavesTheRest(t *testing.T) {
 		"third":  "# head\n\n" + first + "\n# about second\n" + second + "\n\n# about third\n# end\n",
 	} {
 		h := newKeyHost(t, "")
-		roletest.Must(t, os.WriteFile(h.keys, []byte(whole), 0o600))
+		must.OK(t, os.WriteFile(h.keys, []byte(whole), 0o600))
 		in, _, _ := h.invocation(options{}, id)
-		roletest.Must(t, KeyRemove(t.Context(), in))
+		must.OK(t, KeyRemove(t.Context(), in))
 		if text, _ := os.ReadFile(h.keys); string(text) != want {
 			t.Errorf("without %s: %s", id, text)
 		}
@@ -184,7 +184,7 @@ func TestKeyRemoveLeavesTheRest(t *testing.T) {
 	h := newKeyHost(t, "")
 	inline := strings.Replace("proxy = { key = [{ id = \"a\", hash = \"H\", zones = [\"*\"], verbs = [\"read\"] }] }\n",
 		"H", strings.Split(first, "\"")[3], 1)
-	roletest.Must(t, os.WriteFile(h.keys, []byte(inline), 0o600))
+	must.OK(t, os.WriteFile(h.keys, []byte(inline), 0o600))
 	in, _, _ := h.invocation(options{}, "a")
 	if err := KeyRemove(t.Context(), in); err == nil || !strings.Contains(err.Error(), "by hand") {
 		t.Errorf("from another form: %v", err)
@@ -199,11 +199,11 @@ func TestKeysInConfiguration(t *testing.T) {
 	entry := "[[proxy.key]]\nid = \"a\"\nhash = \"" + hash + "\"\nzones = [\"*\"]\nverbs = [\"read\"]\n"
 	h := newKeyHost(t, entry+"expires = 2999-01-31\nrate = 5\n"+rest)
 	cfg, err := config.ForRole(settings.Sources{File: h.config}, "proxy")
-	roletest.Must(t, err)
+	must.OK(t, err)
 	if k := cfg.Proxy.Keys; len(k) != 1 || k[0].Expires != "2999-01-31" || k[0].Rate != 5 || cfg.Proxy.KeysFile != h.keys {
 		t.Errorf("%+v, %s", k, cfg.Proxy.KeysFile)
 	}
-	roletest.Must(t, os.WriteFile(h.config, []byte("[proxy]\nstate_dir = \"state\"\n"+rest+"[powerdns]\napi_key_file = \"k\"\n"), 0o600))
+	must.OK(t, os.WriteFile(h.config, []byte("[proxy]\nstate_dir = \"state\"\n"+rest+"[powerdns]\napi_key_file = \"k\"\n"), 0o600))
 	if again, err := cfg.Proxy.RereadKeys(); err != nil || len(again) != 0 {
 		t.Errorf("read anew: %v, %v", again, err)
 	}
@@ -213,14 +213,14 @@ func TestKeysInConfiguration(t *testing.T) {
 		`config.toml:3: proxy.key: a text is not a list of`:     "key = \"x\"\n",
 		`config.toml:3: proxy.key: is no list of tables`:        "key = [1]\n",
 	} {
-		roletest.Must(t, os.WriteFile(h.config, []byte("[proxy]\nstate_dir = \"state\"\n"+text+rest), 0o600))
+		must.OK(t, os.WriteFile(h.config, []byte("[proxy]\nstate_dir = \"state\"\n"+text+rest), 0o600))
 		if _, err := config.ForRole(settings.Sources{File: h.config}, "proxy"); err == nil || !strings.Contains(err.Error(),
 			want) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
 	list, err := json.Marshal(cfg.Proxy.Keys)
-	roletest.Must(t, err)
+	must.OK(t, err)
 	env := []string{"PDNS_DISTRIBUTE_PROXY_KEY=" + string(list)}
 	if cfg, err := config.Load(settings.Sources{Env: env}, "proxy"); err != nil || len(cfg.Proxy.Keys) != 1 {
 		t.Errorf("from the environment: %v", err)

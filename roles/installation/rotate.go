@@ -13,8 +13,8 @@ import (
 
 	"pdns-distribute/broker"
 	"pdns-distribute/health"
+	"pdns-distribute/private"
 	"pdns-distribute/roles/command"
-	"pdns-distribute/roles/private"
 	"pdns-distribute/roles/settings"
 )
 

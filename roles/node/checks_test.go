@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pdns-distribute/health"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/roletest"
 )
@@ -16,7 +17,7 @@ import (
 func TestOnlyQuestionsOfChecksAreAnswered(t *testing.T) {
 	question := health.Question{Check: "c", Depth: 1, Part: 2}
 	text, err := json.Marshal(question)
-	roletest.Must(t, err)
+	must.OK(t, err)
 	if q, ok := readQuestion(text); !ok || q != question {
 		t.Errorf("%s is read as %v, %v", text, q, ok)
 	}
@@ -54,7 +55,7 @@ func testAnswers(zones *health.Inventory) *Answers {
 func TestAnswers(t *testing.T) {
 	zones := &health.Inventory{}
 	for n := range 100 {
-		zones.Add(health.BySerial(roletest.ZoneOf(n), 7))
+		zones.Add(health.BySerial(roletest.Numbered(n), 7))
 	}
 	a := testAnswers(zones)
 	ask := func(ctx context.Context, q health.Question) (health.Answer, error) { return a.answer(ctx, q), nil }
@@ -83,7 +84,7 @@ func TestAnswers(t *testing.T) {
 	}
 	fault := ""
 	for range looksOnce + 1000 {
-		if fault = a.answer(t.Context(), health.QuestionOf("c", health.Stored, roletest.ZoneOf(1))).Fault; fault != "" {
+		if fault = a.answer(t.Context(), health.QuestionOf("c", health.Stored, roletest.Numbered(1))).Fault; fault != "" {
 			break
 		}
 	}
@@ -96,7 +97,7 @@ func TestAnswers(t *testing.T) {
 func FuzzQuestions(f *testing.F) {
 	zones := &health.Inventory{}
 	for n := range 100 {
-		zones.Add(health.BySerial(roletest.ZoneOf(n), 7))
+		zones.Add(health.BySerial(roletest.Numbered(n), 7))
 	}
 	f.Add([]byte(`{"check":"c","source":"store","depth":1,"part":5,"fresh":5}`))
 	f.Add([]byte(`{"check":"c","source":"dns","depth":3,"part":-1,"zone":"example.org."}`))

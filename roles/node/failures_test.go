@@ -16,17 +16,17 @@ func TestFailuresAreBounded(t *testing.T) {
 	f := newFailures(prometheus.NewRegistry())
 	long := errors.New(strings.Repeat("x", 10_000))
 	for n := range maxFailing {
-		if attempts := f.Add(roletest.ZoneOf(n), long); attempts != 1 {
+		if attempts := f.Add(roletest.Numbered(n), long); attempts != 1 {
 			t.Fatalf("zone %d: attempt %d", n, attempts)
 		}
 	}
 	if attempts := f.Add(roletest.Named("more"), long); attempts != attemptsUnknown || f.Count() != maxFailing || f.Has(roletest.Named("more")) {
 		t.Errorf("one more: attempt %d, %d zones", attempts, f.Count())
 	}
-	if attempts := f.Add(roletest.ZoneOf(1), long); attempts != 2 {
+	if attempts := f.Add(roletest.Numbered(1), long); attempts != 2 {
 		t.Errorf("one that is known: attempt %d", attempts)
 	}
-	f.Clear(roletest.ZoneOf(1))
+	f.Clear(roletest.Numbered(1))
 	if attempts := f.Add(roletest.Named("more"), long); attempts != 1 || len(f.zones[roletest.Named("more")].Reason) > 500 {
 		t.Errorf("in the place of another: attempt %d", attempts)
 	}

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/roles/command"
-	"pdns-distribute/roles/roletest"
 	"pdns-distribute/roles/settings"
 )
 
@@ -24,9 +24,9 @@ func TestHealthcheck(t *testing.T) {
 	defer role.Close()
 	listen := role.Listener.Addr().String()
 	_, port, err := net.SplitHostPort(listen)
-	roletest.Must(t, err)
+	must.OK(t, err)
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // it takes connections and says nothing
-	roletest.Must(t, err)
+	must.OK(t, err)
 	defer silent.Close()
 
 	t.Setenv("HTTP_PROXY", "http://"+silent.Addr().String())

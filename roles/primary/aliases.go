@@ -23,7 +23,6 @@ import (
 
 // expansion is what the PowerDNS beside the role does with ALIAS records. It is safe for concurrent use.
 type expansion struct {
-	api      *powerdns.Client
 	interval time.Duration // between two readings of a zone; 0: there are none
 
 	// Under mu.
@@ -34,8 +33,8 @@ type expansion struct {
 	changed *lagging // changed zones whose targets the resolver fails to find
 }
 
-func newExpansion(api *powerdns.Client, interval time.Duration) *expansion {
-	return &expansion{api: api, interval: interval, kept: map[zone.Name]time.Time{}, changed: newLagging()}
+func newExpansion(interval time.Duration) *expansion {
+	return &expansion{interval: interval, kept: map[zone.Name]time.Time{}, changed: newLagging()}
 }
 
 func (e *expansion) set(now powerdns.Expansion) {
@@ -48,14 +47,6 @@ func (e *expansion) get() powerdns.Expansion {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.now
-}
-
-// aliases returns the records that PowerDNS expands as it transfers the zone.
-func (e *expansion) aliases(ctx context.Context, name zone.Name) ([]powerdns.Alias, error) {
-	if !e.get().On {
-		return nil, nil
-	}
-	return e.api.Aliases(ctx, name)
 }
 
 // explainAliases names the likely cause where a zone with such records cannot be transferred.

@@ -15,7 +15,7 @@ import (
 // What a resolver fails to find takes no addresses off the net for a day, unless somebody changed the zone, or orders it.
 func TestAddressesAreKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &Primary{source: &source{expansion: newExpansion(nil, time.Minute)}}
+		p := &Primary{source: &source{expansion: newExpansion(time.Minute)}}
 		name := zone.MustParseName("example.org")
 		published := func(stored uint32, unresolved int) index.Published {
 			return index.Published{Seq: 1, Header: broker.StateHeader{
@@ -55,7 +55,7 @@ func TestAddressesAreKept(t *testing.T) {
 }
 
 func TestPauseOfAliases(t *testing.T) {
-	e := newExpansion(nil, time.Minute)
+	e := newExpansion(time.Minute)
 	for _, test := range []struct {
 		ttls []time.Duration
 		took time.Duration

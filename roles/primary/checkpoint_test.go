@@ -104,7 +104,7 @@ func TestCheckpointIsNotComplete(t *testing.T) {
 	complete := func() { p.index.CaughtUp() }
 	swept := func() { p.sweeps.done(roletest.Noon) }
 	p.index.Ledger = zone.NewLedger(roletest.Noon)
-	p.index.Set(roletest.ZoneOf(1), 1, broker.StateHeader{Kind: broker.KindZone, Published: roletest.Noon.Add(-time.Hour)})
+	p.index.Set(roletest.Numbered(1), 1, broker.StateHeader{Kind: broker.KindZone, Published: roletest.Noon.Add(-time.Hour)})
 	for step, test := range []struct {
 		do       func()
 		complete bool

@@ -6,6 +6,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"pdns-distribute/broker"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/roles/node"
 	"pdns-distribute/roles/roletest"
 )
@@ -16,26 +17,26 @@ func TestStreamIsReadAnew(t *testing.T) {
 	conn, _ := roletest.StartBroker(t)
 	p := newTestPrimary(&node.Node{Conn: conn, Log: zerolog.Nop()})
 	publish := func(n int) uint64 {
-		seq, err := conn.PublishState(t.Context(), roletest.ZoneOf(n), nil, broker.StateHeader{Kind: broker.KindZone, Serial: uint32(n)}, 0)
-		roletest.Must(t, err)
+		seq, err := conn.PublishState(t.Context(), roletest.Numbered(n), nil, broker.StateHeader{Kind: broker.KindZone, Serial: uint32(n)}, 0)
+		must.OK(t, err)
 		return seq
 	}
 	seq := publish(1)
 	publish(2)
-	p.index.Set(roletest.ZoneOf(1), seq, broker.StateHeader{Kind: broker.KindZone, Serial: 1})
-	p.index.Set(roletest.ZoneOf(3), 2, broker.StateHeader{Kind: broker.KindZone, Serial: 3}) // it is not there
+	p.index.Set(roletest.Numbered(1), seq, broker.StateHeader{Kind: broker.KindZone, Serial: 1})
+	p.index.Set(roletest.Numbered(3), 2, broker.StateHeader{Kind: broker.KindZone, Serial: 3}) // it is not there
 	zones, err := p.readStream(t.Context())
-	roletest.Must(t, err)
+	must.OK(t, err)
 	if n := zones.Sum().Zones; n != 2 {
 		t.Errorf("%d zones are there", n)
 	}
 	for n, stands := range map[int]bool{1: true, 2: true, 3: false} {
-		if is := p.index.Get(roletest.ZoneOf(n)).Stands(); is != stands {
+		if is := p.index.Get(roletest.Numbered(n)).Stands(); is != stands {
 			t.Errorf("zone %d is believed to be there: %v", n, is)
 		}
 	}
 	for n, waits := range map[int]bool{1: false, 2: false, 3: true} {
-		if is := p.jobs.Has(roletest.ZoneOf(n)); is != waits {
+		if is := p.jobs.Has(roletest.Numbered(n)); is != waits {
 			t.Errorf("zone %d is to be published anew: %v", n, is)
 		}
 	}

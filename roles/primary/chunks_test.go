@@ -7,6 +7,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"pdns-distribute/broker"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/origin"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/node"
@@ -25,11 +26,11 @@ func TestLostChunksAreRestored(t *testing.T) {
 		t.Fatalf("%d chunks are too few for this test", len(contents))
 	}
 	_, err := conn.PutBlobs(t.Context(), contents)
-	roletest.Must(t, err)
+	must.OK(t, err)
 	kept := broker.Hash(state.Chunks()[1].Hash)
 	_, err = conn.CollectBlobs(t.Context(), func(h broker.Hash) bool { return h == kept }, 0)
-	roletest.Must(t, err)
-	roletest.Must(t, c.restore(t.Context(), state))
+	must.OK(t, err)
+	must.OK(t, c.restore(t.Context(), state))
 	for i, c := range state.Chunks() {
 		if has, err := conn.HasBlob(t.Context(), c.Hash); err != nil || !has {
 			t.Errorf("chunk %d is still lost: %v", i, err)

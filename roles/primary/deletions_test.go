@@ -11,6 +11,7 @@ import (
 
 	"pdns-distribute/broker"
 	"pdns-distribute/health"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/config"
 	"pdns-distribute/roles/index"
@@ -97,7 +98,7 @@ func TestReleaseGone(t *testing.T) {
 	p := newTestPrimary(&node.Node{Ready: observe.NewReadiness()})
 	d := p.deletions
 	gone := []zone.Name{roletest.Named("a"), roletest.Named("b")}
-	roletest.Must(t, errors.Join(p.sweepGone(t.Context(), slices.Clone(gone)), p.sweepGone(t.Context(), nil))) // neither is remembered: both were published meanwhile
+	must.OK(t, errors.Join(p.sweepGone(t.Context(), slices.Clone(gone)), p.sweepGone(t.Context(), nil))) // neither is remembered: both were published meanwhile
 	for n, name := range gone {
 		if d.limit.Allow(time.Now(), []zone.Name{name}, 0, 100) == nil || d.limit.Held() != n+1 {
 			t.Fatalf("%d are held", d.limit.Held())

@@ -8,6 +8,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"pdns-distribute/broker"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/node"
 	"pdns-distribute/roles/roletest"
@@ -73,13 +74,13 @@ func TestMergingTouchesOfOneMessage(t *testing.T) {
 
 	touches := roletest.InHand(t, roletest.TouchesOf(primary))
 	_, err := primary.PublishTouch(t.Context(), name, broker.Touch{Cause: broker.Ordered, Again: broker.ToAll})
-	roletest.Must(t, err)
+	must.OK(t, err)
 	touch1 := roletest.Receive(t, touches)
-	roletest.Must(t, touch1.Nak(0))
+	must.OK(t, touch1.Nak(0))
 	touch2 := roletest.Receive(t, touches)
 	p := newTestPrimary(&node.Node{Log: zerolog.Nop()})
 	p.mergeJobs(job{msg: &touch2}, job{msg: &touch1})
-	roletest.Must(t, touch2.Nak(0))
+	must.OK(t, touch2.Nak(0))
 	if again := roletest.Receive(t, touches); again.Zone != name || again.NumDelivered != 3 {
 		t.Errorf("delivery %d of %s came", again.NumDelivered, again.Zone)
 	}
@@ -94,7 +95,7 @@ func TestMergingAcknowledgesTheOlderTouch(t *testing.T) {
 	touches := roletest.InHand(t, roletest.TouchesOf(primary))
 	for _, name := range names {
 		_, err := primary.PublishTouch(t.Context(), name, broker.Touch{Cause: broker.Ordered, Again: broker.ToAll})
-		roletest.Must(t, err)
+		must.OK(t, err)
 	}
 	older, newer := roletest.Receive(t, touches), roletest.Receive(t, touches)
 	p := newTestPrimary(&node.Node{Log: zerolog.Nop()})
@@ -102,7 +103,7 @@ func TestMergingAcknowledgesTheOlderTouch(t *testing.T) {
 		t.Errorf("the touch of %s is kept", merged.msg.Zone)
 	}
 	roletest.WantAcknowledged(t, older.Message)
-	roletest.Must(t, newer.Nak(0))
+	must.OK(t, newer.Nak(0))
 	if again := roletest.Receive(t, touches); again.Zone != names[1] {
 		t.Errorf("the touch of %s came again", again.Zone)
 	}

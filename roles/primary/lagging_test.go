@@ -14,12 +14,12 @@ import (
 func TestLaggingForgets(t *testing.T) {
 	l := newLagging()
 	for n := range 100 {
-		if err := l.suspect(roletest.Noon, roletest.ZoneOf(n), "it was created, and is not there"); !errors.Is(err, errLagging) {
+		if err := l.suspect(roletest.Noon, roletest.Numbered(n), "it was created, and is not there"); !errors.Is(err, errLagging) {
 			t.Error(err)
 		}
 	}
 	later := roletest.Noon.Add(3 * lagPatience)
-	if err := l.suspect(later, roletest.ZoneOf(7), "it was created, and is not there"); !errors.Is(err, errLagging) || len(l.zones) != 1 {
+	if err := l.suspect(later, roletest.Numbered(7), "it was created, and is not there"); !errors.Is(err, errLagging) || len(l.zones) != 1 {
 		t.Errorf("%v, %d zones are suspected", err, len(l.zones))
 	}
 }

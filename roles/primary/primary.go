@@ -43,11 +43,17 @@ type Primary struct {
 	leader      *leader
 	provisioner *provisioner
 	jobs        *work.Runner[job]
-	sweeps      *sweeps
-	schedules   *schedules
-	counted     *counted                 // what checks are answered from
-	notify      *transfer.NotifyListener // adds hints; nil when off
-	metrics     metrics
+	inHand      *inHand
+	prompts
+	counted *counted // what checks are answered from
+	metrics metrics
+}
+
+// prompts lead to jobs besides touches.
+type prompts struct {
+	sweeps    *sweeps
+	schedules *schedules
+	notify    *transfer.NotifyListener // nil when off
 }
 
 // New binds the role's listeners. Run does the rest.
@@ -66,7 +72,7 @@ func New(cfg config.Config, deps node.Deps) (*Primary, error) {
 	}
 	p := &Primary{
 		Node: n, cfg: cfg, index: index.New(), leader: &leader{Node: n},
-		sweeps: newSweeps(), schedules: newSchedules(cfg.DNSSEC.RenewRate),
+		prompts: prompts{sweeps: newSweeps(), schedules: newSchedules(cfg.DNSSEC.RenewRate)}, inHand: newInHand(),
 	}
 	p.source = newSource(cfg, api, node.NewReasons(node.NewSettings(api, powerdns.Primary, n.Ready, n.Log)))
 	if p.replication, err = newReplication(cfg, n, api); err != nil {
@@ -106,7 +112,7 @@ func (p *Primary) Run(ctx context.Context) error {
 	parts := []func(context.Context) error{
 		p.powerdns.Watch, p.watchStates, p.index.DropTombstones, p.campaign, p.serveCommands,
 		p.provisioner.keepStreams, p.provisioner.proveStreams, p.provisioner.provisionFeeds, p.provisioner.keepFeeds,
-		p.replication.heart.Run, p.watchReplication,
+		p.replication.heart.Run, p.watchReplication, p.inHand.keep,
 		func(ctx context.Context) error { return p.AnswerAsks(ctx, p.answerAsk) },
 		func(ctx context.Context) error { return p.AnswerChecks(ctx, node.NewAnswers(p.sources())) },
 	}

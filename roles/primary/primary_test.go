@@ -12,7 +12,7 @@ import (
 func newTestPrimary(n *node.Node) *Primary {
 	p := &Primary{
 		Node: n, index: index.New(), source: newSource(config.Config{}, nil, nil), leader: &leader{Node: n},
-		sweeps: newSweeps(), schedules: newSchedules(1),
+		prompts: prompts{sweeps: newSweeps(), schedules: newSchedules(1)},
 	}
 	p.replication = &replication{Node: n, taken: newTaken(), witnesses: newWitnesses()}
 	p.publisher = newPublisher(p, nil)

@@ -8,8 +8,8 @@ import (
 
 	"pdns-distribute/broker/brokertest"
 	"pdns-distribute/health"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/roles/node"
-	"pdns-distribute/roles/roletest"
 )
 
 // A secondary that lost its store gets all again, and one that says so all the time does not keep the primary busy.
@@ -17,19 +17,19 @@ func TestFeedsAreRenewedAtAPace(t *testing.T) {
 	b := brokertest.Start(t, brokertest.Options{Primaries: []string{"primary1"}, Secondaries: []string{"ns1", "ns2"}})
 	conn, ns1, ns2 := b.Connect("primary1"), b.Connect("ns1"), b.Connect("ns2")
 	_, err := conn.EnsureStreams(t.Context(), 1)
-	roletest.Must(t, err)
-	roletest.Must(t, conn.ProvisionFeed(t.Context(), "ns1"))
+	must.OK(t, err)
+	must.OK(t, conn.ProvisionFeed(t.Context(), "ns1"))
 	p := newProvisioner(&node.Node{Conn: conn}, 1, func(time.Time, health.Sighting) {})
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- p.provisionFeeds(ctx) }()
 	defer func() {
 		stop()
-		roletest.Must(t, <-ended)
+		must.OK(t, <-ended)
 	}()
 	created := func(node string) time.Time {
 		feeds, err := conn.Feeds(t.Context())
-		roletest.Must(t, err)
+		must.OK(t, err)
 		for _, f := range feeds {
 			if f.Node == node {
 				return f.Created
@@ -39,21 +39,21 @@ func TestFeedsAreRenewedAtAPace(t *testing.T) {
 	}
 	say := func(refeed time.Time) {
 		text, err := json.Marshal(health.Presence{Role: health.RoleSecondary, Secondary: health.SecondaryReport{Refeed: refeed}})
-		roletest.Must(t, err)
-		roletest.Must(t, ns1.PublishStatus(t.Context(), text))
+		must.OK(t, err)
+		must.OK(t, ns1.PublishStatus(t.Context(), text))
 	}
 	first := created("ns1")
 	second := first
-	for deadline := time.Now().Add(roletest.Patience); second.Equal(first) || second.IsZero(); second = created("ns1") {
+	for deadline := time.Now().Add(must.Patience); second.Equal(first) || second.IsZero(); second = created("ns1") {
 		if say(first); time.Now().After(deadline) {
 			t.Fatal("its feed is not renewed")
 		}
 	}
 	say(second)
 	other, err := json.Marshal(health.Presence{Role: health.RoleSecondary}) // that it is provisioned shows that the one before was heard
-	roletest.Must(t, err)
-	for deadline := time.Now().Add(roletest.Patience); created("ns2").IsZero(); {
-		roletest.Must(t, ns2.PublishStatus(t.Context(), other))
+	must.OK(t, err)
+	for deadline := time.Now().Add(must.Patience); created("ns2").IsZero(); {
+		must.OK(t, ns2.PublishStatus(t.Context(), other))
 		if time.Now().After(deadline) {
 			t.Fatal("the feed of another secondary is not provisioned")
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"pdns-distribute/broker"
@@ -73,7 +72,7 @@ const (
 // do does a job, unless another primary acts by now.
 func (p *Primary) do(ctx context.Context, name zone.Name, j job) (result string, err error) {
 	if j.msg != nil {
-		defer keepInProgress(ctx, *j.msg)()
+		defer p.inHand.begin(j.msg)()
 	}
 	result, err = p.reconcile(ctx, name, j)
 	if err == nil && p.toConvert(name, j) {
@@ -201,30 +200,5 @@ func judge(err error) work.Verdict {
 func (p *Primary) done(name zone.Name, j job) {
 	if j.msg != nil {
 		p.settle(name, j.msg.Seq)
-	}
-}
-
-// transferAlive is how often a long transfer tells the queue that it is being worked on.
-const transferAlive = broker.AckWait / 3
-
-// keepInProgress tells the queue that the touch is being worked on, until the returned function is called.
-func keepInProgress(ctx context.Context, t broker.TouchMsg) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		tick := time.NewTicker(transferAlive)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				_ = t.InProgress() // lost: the touch is delivered again, which is harmless
-			}
-		}
-	})
-	return func() {
-		cancel()
-		wg.Wait()
 	}
 }

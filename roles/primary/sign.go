@@ -5,7 +5,7 @@ import (
 
 	"pdns-distribute/broker"
 	"pdns-distribute/powerdns/zone"
-	"pdns-distribute/roles/private"
+	"pdns-distribute/private"
 )
 
 // signer signs states with a primary's key. The nil signer leaves them as they are.

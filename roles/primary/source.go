@@ -44,7 +44,7 @@ func newSource(cfg config.Config, api *powerdns.Client, reasons *node.Reasons) *
 	address := cfg.PowerDNS.DNSAddress
 	s := &source{
 		cfg: cfg.Primary, api: api, origin: origin.New(api, address, cfg.Primary.MaxZoneMB<<20), address: address,
-		lag: newLagging(), reasons: reasons, expansion: newExpansion(api, cfg.Primary.AliasInterval),
+		lag: newLagging(), reasons: reasons, expansion: newExpansion(cfg.Primary.AliasInterval),
 	}
 	s.lag.proven = cfg.Primary.Replicated
 	return s
@@ -64,8 +64,10 @@ type reading struct {
 func (s *source) read(ctx context.Context, name zone.Name) (r reading, err error) {
 	begin := time.Now()
 	var unlisted error
-	var listing sync.WaitGroup
-	listing.Go(func() { r.aliases, unlisted = s.expansion.aliases(ctx, name) })
+	var listing sync.WaitGroup // of the records that PowerDNS expands as it transfers the zone
+	if s.expansion.get().On {
+		listing.Go(func() { r.aliases, unlisted = s.api.Aliases(ctx, name) })
+	}
 	r.zone, r.stored, err = s.origin.Read(ctx, name, s.accept)
 	listing.Wait()
 	if err = notHere(err); err != nil {

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"pdns-distribute/broker"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/roles/roletest"
 )
 
@@ -12,8 +13,8 @@ import (
 func TestSweepOrdersAreBounded(t *testing.T) {
 	primary, _ := roletest.StartBroker(t)
 	for n := range maxSweepOrders + 1 {
-		_, err := primary.PublishTouch(t.Context(), roletest.ZoneOf(n), broker.Touch{Cause: broker.Ordered, Again: broker.ToAll})
-		roletest.Must(t, err)
+		_, err := primary.PublishTouch(t.Context(), roletest.Numbered(n), broker.Touch{Cause: broker.Ordered, Again: broker.ToAll})
+		must.OK(t, err)
 	}
 	orders := roletest.InHand(t, roletest.TouchesOf(primary))
 	var o sweepOrders

@@ -7,6 +7,7 @@ import (
 
 	"pdns-distribute/broker"
 	"pdns-distribute/broker/brokertest"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
 )
 
@@ -15,8 +16,8 @@ func StartBroker(t *testing.T) (primary, secondary *broker.Conn) {
 	b := brokertest.Start(t, brokertest.Options{Primaries: []string{"primary1"}, Secondaries: []string{"ns1"}})
 	primary = b.Connect("primary1")
 	_, err := primary.EnsureStreams(t.Context(), 1)
-	Must(t, err)
-	Must(t, primary.ProvisionFeed(t.Context(), "ns1"))
+	must.OK(t, err)
+	must.OK(t, primary.ProvisionFeed(t.Context(), "ns1"))
 	return primary, b.Connect("ns1")
 }
 
@@ -28,7 +29,7 @@ func InHand[M any](t *testing.T, loop func(context.Context, func(M)) error) <-ch
 	go func() { ended <- loop(ctx, func(m M) { messages <- m }) }()
 	t.Cleanup(func() {
 		cancel()
-		Must(t, <-ended)
+		must.OK(t, <-ended)
 	})
 	return messages
 }
@@ -48,7 +49,7 @@ func Receive[M any](t *testing.T, messages <-chan M) M {
 	select {
 	case m := <-messages:
 		return m
-	case <-time.After(Patience):
+	case <-time.After(must.Patience):
 		t.Fatal("nothing came")
 		panic("unreachable")
 	}
@@ -65,5 +66,5 @@ func WantAcknowledged(t *testing.T, m broker.Message) {
 func PublishState(t *testing.T, c *broker.Conn, name zone.Name) {
 	t.Helper()
 	_, err := c.PublishState(t.Context(), name, []byte("a state"), broker.StateHeader{Kind: broker.KindZone}, 0)
-	Must(t, err)
+	must.OK(t, err)
 }

@@ -8,6 +8,7 @@ import (
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/local"
 	"pdns-distribute/powerdns/local/localtest"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
 )
@@ -17,13 +18,13 @@ func LargeZone(t *testing.T) (*local.Server, *zone.Zone) {
 	t.Helper()
 	server := StartPowerDNS(t, local.Options{Primary: true})
 	api, err := server.Client()
-	Must(t, err)
+	must.OK(t, err)
 	name := zone.MustParseName("large.example")
 	spec := NativeZone(name)
 	spec.RRsets = RandomTexts(name)
-	Must(t, api.CreateZoneWith(t.Context(), spec))
+	must.OK(t, api.CreateZoneWith(t.Context(), spec))
 	z, err := transfer.Fetch(t.Context(), transfer.FetchOptions{Address: server.DNSAddr}, name)
-	Must(t, err)
+	must.OK(t, err)
 	return server, z
 }
 

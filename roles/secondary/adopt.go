@@ -27,16 +27,30 @@ func (a *applier) ensure(ctx context.Context, z *zone.Zone) (created bool, err e
 	if a.isOurs(name) {
 		return false, nil
 	}
-	err = a.api.CreateZone(ctx, name, powerdns.Slave, []string{a.master})
+	err = a.create(ctx, name)
 	created = err == nil
 	if errors.Is(err, powerdns.ErrExists) {
 		created, err = a.adoptZone(ctx, z)
+	}
+	if err == nil {
+		err = a.giveBack(ctx, name)
 	}
 	if err != nil {
 		return false, err
 	}
 	a.remember(name)
 	return created, nil
+}
+
+// create makes the zone, without content, and has a thread of PowerDNS that never ends open the file that it is kept
+// in: 4.9 with lmdb loses the file's lock where the thread of one call closes it while that of a transfer opens it
+// (docs/upgrade.md).
+func (a *applier) create(ctx context.Context, name zone.Name) error {
+	if err := a.api.CreateZone(ctx, name, powerdns.Slave, []string{a.master}); err != nil {
+		return err
+	}
+	_, _ = transfer.Serial(ctx, a.dns, name, transfer.AskOptions{Unique: true}) // it has none yet
+	return nil
 }
 
 // adoptZone makes a zone that exists ours in all that PowerDNS obeys. Zones of another kind are made by somebody else,
@@ -86,14 +100,28 @@ func (a *applier) makeAnew(ctx context.Context, state powerdns.ZoneState, wrong 
 	if err := a.endTransfers(ctx, name, a.source); err != nil {
 		return err
 	}
+	a.owe(state) // also to a later attempt
 	if err := a.delete(ctx, name); err != nil && !errors.Is(err, powerdns.ErrNotFound) {
 		return err
 	}
-	if err := a.api.CreateZone(ctx, name, powerdns.Slave, []string{a.master}); err != nil {
+	if err := a.create(ctx, name); err != nil {
 		return fmt.Errorf("zone %s was deleted in PowerDNS here to be made anew, and is not served until it is: %w",
 			name, err)
 	}
-	return a.api.Restore(ctx, state)
+	return nil
+}
+
+// giveBack gives a zone that was made anew what is somebody else's of it.
+func (a *applier) giveBack(ctx context.Context, name zone.Name) error {
+	state, is := a.owed(name)
+	if !is {
+		return nil
+	}
+	if err := a.api.Restore(ctx, state); err != nil {
+		return err
+	}
+	a.settle(name)
+	return nil
 }
 
 // probeZone is one that PowerDNS takes to show that it takes zones. Nobody can own it (RFC 6761 §6.4).
@@ -113,7 +141,7 @@ func (a *applier) proveReach(ctx context.Context) error {
 	}
 	version, withdraw := a.source.stage(z)
 	defer withdraw()
-	err = a.api.CreateZone(ctx, probeZone, powerdns.Slave, []string{a.master})
+	err = a.create(ctx, probeZone)
 	if err != nil && !errors.Is(err, powerdns.ErrExists) {
 		return err
 	}

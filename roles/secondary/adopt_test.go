@@ -5,10 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -32,14 +36,14 @@ func newBeside(t *testing.T, backend local.Backend, stored *zone.Zone) beside {
 	t.Helper()
 	source := openSource(t, stored)
 	loopback, err := transfer.NewServer(transfer.Config{Listen: "127.0.0.1:0", OnTransfer: source.transferred}, source)
-	roletest.Must(t, err)
+	must.OK(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- loopback.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-ended })
 	server := roletest.StartPowerDNS(t, local.Options{Backend: backend})
 	api, err := server.Client()
-	roletest.Must(t, err)
+	must.OK(t, err)
 	return beside{newApplier(api, server.DNSAddr, loopback.Addr().String(), source, config.SecondaryConfig{}, zerolog.Nop()), server}
 }
 
@@ -72,10 +76,10 @@ func (b beside) request(t *testing.T, method, path, body string) {
 	url := b.server.APIURL + "/api/v1/servers/localhost" + path
 	must.Eventually(t, func() error {
 		req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
-		roletest.Must(t, err)
+		must.OK(t, err)
 		req.Header.Set("X-API-Key", b.server.APIKey.Reveal())
 		resp, err := http.DefaultClient.Do(req)
-		roletest.Must(t, err)
+		must.OK(t, err)
 		resp.Body.Close()
 		if resp.StatusCode > 299 {
 			return fmt.Errorf("%s %s %s: %s", method, path, body, resp.Status)
@@ -105,12 +109,12 @@ const csk = `{"keytype":"csk","active":true}`
 func (b beside) spoiled(t *testing.T, name zone.Name) map[string]func() {
 	t.Helper()
 	script := filepath.Join(t.TempDir(), "texts.lua")
-	roletest.Must(t, os.WriteFile(script, []byte(withoutTexts), 0o644))
+	must.OK(t, os.WriteFile(script, []byte(withoutTexts), 0o644))
 	b.request(t, http.MethodPost, "/tsigkeys", `{"name":"mig","algorithm":"hmac-sha256"}`)
 	put := func(body string) func() { return func() { b.request(t, http.MethodPut, "/zones/"+name.ID(), body) } }
 	set := func(kind, value string) func() { return func() { b.setMetadata(t, name, kind, value) } }
 	call := func(kind, value string) func() {
-		return func() { roletest.Must(t, b.api.SetMetadata(t.Context(), name, kind, []string{value})) }
+		return func() { must.OK(t, b.api.SetMetadata(t.Context(), name, kind, []string{value})) }
 	}
 	return map[string]func(){
 		"masters":                      put(`{"masters":["127.0.0.2:1"]}`),
@@ -146,7 +150,7 @@ func TestZonesAreOursInAllThatIsObeyed(t *testing.T) {
 					}
 					b.createForeign(t, name)
 					spoil()
-					roletest.Must(t, b.take(t.Context(), z))
+					must.OK(t, b.take(t.Context(), z))
 					b.wantServed(t, kind+", adopted with "+what, z)
 					spoil()
 					if right := "PRESIGNED=1"; what != right && kind != "plain" || what != "PRESIGNED=0" && kind == "plain" {
@@ -154,7 +158,7 @@ func TestZonesAreOursInAllThatIsObeyed(t *testing.T) {
 						wantReason(t, b.proveState(t.Context(), z), transfer.ErrNotServed.Error(), setting+"=")
 					}
 					b.forget(name)
-					roletest.Must(t, b.take(t.Context(), z))
+					must.OK(t, b.take(t.Context(), z))
 					b.wantServed(t, kind+", put right of "+what, z)
 					b.deleteForeign(t, name)
 				}
@@ -174,21 +178,21 @@ func aboutDenial(what string) bool {
 // createForeign makes a secondary zone of another master, with what is nobody's business here.
 func (b beside) createForeign(t *testing.T, name zone.Name) {
 	t.Helper()
-	roletest.Must(t, b.api.CreateZoneWith(t.Context(), powerdns.ZoneSpec{
+	must.OK(t, b.api.CreateZoneWith(t.Context(), powerdns.ZoneSpec{
 		Name: name, Kind: powerdns.Slave, Masters: []string{"192.0.2.1"}, SOAEditAPI: "DEFAULT",
 	}))
 	b.request(t, http.MethodPut, "/zones/"+name.ID(), `{"account":"customer7"}`)
-	roletest.Must(t, b.api.SetMetadata(t.Context(), name, "ALSO-NOTIFY", []string{"192.0.2.7"}))
+	must.OK(t, b.api.SetMetadata(t.Context(), name, "ALSO-NOTIFY", []string{"192.0.2.7"}))
 }
 
 // deleteForeign wants that to be left.
 func (b beside) deleteForeign(t *testing.T, name zone.Name) {
 	t.Helper()
 	state, err := b.api.ZoneState(t.Context(), name)
-	if roletest.Must(t, err); state.Account != "customer7" || fmt.Sprint(state.Kept()) != "map[ALSO-NOTIFY:[192.0.2.7]]" {
+	if must.OK(t, err); state.Account != "customer7" || fmt.Sprint(state.Kept()) != "map[ALSO-NOTIFY:[192.0.2.7]]" {
 		t.Errorf("what is not ours is lost: %+v", state)
 	}
-	roletest.Must(t, b.delete(t.Context(), name))
+	must.OK(t, b.delete(t.Context(), name))
 	b.forget(name)
 }
 
@@ -200,9 +204,9 @@ func TestFailedProofLooksAtTheZone(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			b := newBeside(t, local.SQLite, contents["plain"])
-			roletest.Must(t, b.take(t.Context(), contents["nsec3"]))
+			must.OK(t, b.take(t.Context(), contents["nsec3"]))
 			b.spoiled(t, name)[what]()
-			roletest.Must(t, b.take(t.Context(), contents["plain"]))
+			must.OK(t, b.take(t.Context(), contents["plain"]))
 			b.wantServed(t, what, contents["plain"])
 		})
 	}
@@ -213,7 +217,7 @@ func TestZonesThatCannotBePutRight(t *testing.T) {
 	contents := contentsOfEveryKind(t)
 	name := contents["plain"].Name()
 	b := newBeside(t, local.SQLite, contents["plain"])
-	roletest.Must(t, b.take(t.Context(), contents["plain"]))
+	must.OK(t, b.take(t.Context(), contents["plain"]))
 	b.setMetadata(t, name, "LUA-AXFR-SCRIPT", "/nowhere.lua")
 	b.forget(name)
 
@@ -224,7 +228,7 @@ func TestZonesThatCannotBePutRight(t *testing.T) {
 	b.setMetadata(t, name, "ENABLE-LUA-RECORDS", "1")
 	err = b.take(t.Context(), contents["nsec"])
 	wantReason(t, err, "LUA-AXFR-SCRIPT=/nowhere.lua", "pdnsutil set-meta", "pdns-distribute sync staged.example.")
-	roletest.Must(t, transfer.ProveAll(t.Context(), b.dns, contents["plain"]))
+	must.OK(t, transfer.ProveAll(t.Context(), b.dns, contents["plain"]))
 	reason := b.explain(t.Context(), contents["nsec"], transfer.ErrNotServed)
 	wantReason(t, reason, "LUA-AXFR-SCRIPT=/nowhere.lua", "PRESIGNED=unset")
 	if reason = b.explain(t.Context(), contents["nsec"], errNotTaken); strings.Contains(reason.Error(), "PRESIGNED") {
@@ -232,8 +236,86 @@ func TestZonesThatCannotBePutRight(t *testing.T) {
 	}
 
 	b.setMetadata(t, name, "LUA-AXFR-SCRIPT") // what the reason says
-	roletest.Must(t, b.take(t.Context(), contents["nsec"]))
+	must.OK(t, b.take(t.Context(), contents["nsec"]))
 	b.wantServed(t, "put right by hand", contents["nsec"])
+}
+
+// What PowerDNS leaves out of its transfers without direct-dnskey, and answers, is proven by questions.
+func TestKeysAsRecords(t *testing.T) {
+	primary := roletest.StartPowerDNS(t, local.Options{Primary: true, Settings: map[string]string{"direct-dnskey": "yes"}})
+	api, err := primary.Client()
+	must.OK(t, err)
+	spec := roletest.NativeZone(zone.MustParseName("keys.example"))
+	digest := strings.Repeat("0123456789abcdef", 4)
+	spec.RRsets = []powerdns.RRset{
+		{Name: spec.Name, Type: "CDS", TTL: 60, Content: []string{"1 13 2 " + digest, "2 13 2 " + digest}},
+		{Name: spec.Name, Type: "CDNSKEY", TTL: 60, Content: []string{"257 3 13 MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI="}},
+	}
+	must.OK(t, api.CreateZoneWith(t.Context(), spec))
+	z, err := transfer.Fetch(t.Context(), transfer.FetchOptions{Address: primary.DNSAddr}, spec.Name)
+	must.OK(t, err)
+	if sets := z.Len(); sets != 5 { // SOA, NS, two CDS, CDNSKEY
+		t.Fatalf("the primary gives %d records", sets)
+	}
+	b := newBeside(t, local.SQLite, z)
+	must.OK(t, b.take(t.Context(), z))
+	b.wantServed(t, "records like keys", z)
+	b.request(t, http.MethodPatch, "/zones/"+z.Name().ID(), `{"rrsets":[{"name":"keys.example.","type":"CDS","changetype":"DELETE"}]}`)
+	if err := transfer.ProveAll(t.Context(), b.dns, z); !errors.Is(err, transfer.ErrNotServed) {
+		t.Errorf("without CDS: %v", err)
+	}
+}
+
+// A zone that was deleted to be made anew, and could not be created, gets back what was somebody else's when it can be:
+// unless it was removed meanwhile.
+func TestMadeAnewLater(t *testing.T) {
+	contents := contentsOfEveryKind(t)
+	z := contents["plain"]
+	for _, removed := range []bool{false, true} {
+		t.Run(fmt.Sprintf("removed %v", removed), func(t *testing.T) {
+			t.Parallel()
+			b := newBeside(t, local.SQLite, z)
+			b.createForeign(t, z.Name())
+			b.setMetadata(t, z.Name(), "LUA-AXFR-SCRIPT", "/nowhere.lua")
+			b.reached.Store(true)
+			recovers := b.refuseCreations(t)
+			wantReason(t, b.take(t.Context(), z), "was deleted in PowerDNS here to be made anew")
+			recovers()
+			if removed {
+				must.OK(t, b.remove(t.Context(), z.Name(), b.source, nil))
+			}
+			must.OK(t, b.take(t.Context(), z))
+			b.wantServed(t, "made anew", z)
+			if !removed {
+				b.deleteForeign(t, z.Name())
+			} else if state, err := b.api.ZoneState(t.Context(), z.Name()); err != nil || state.Account != "" {
+				t.Errorf("a new zone has what another one of its name had: %+v, %v", state, err)
+			}
+		})
+	}
+}
+
+// refuseCreations has PowerDNS's API answer 500 where a zone is to be created after another one was deleted.
+func (b *beside) refuseCreations(t *testing.T) (recovers func()) {
+	t.Helper()
+	at, err := url.Parse(b.server.APIURL)
+	must.OK(t, err)
+	var deleted, well atomic.Bool
+	powerDNS := httputil.NewSingleHostReverseProxy(at)
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost && deleted.Load() && !well.Load() {
+			http.Error(w, "out of order", http.StatusInternalServerError)
+			return
+		}
+		deleted.CompareAndSwap(false, r.Method == http.MethodDelete && strings.Count(r.URL.Path, "/") == 6)
+		powerDNS.ServeHTTP(w, r)
+	}))
+	t.Cleanup(front.Close)
+	cfg := b.server.Config()
+	cfg.APIURL = front.URL
+	b.api, err = powerdns.NewClient(cfg)
+	must.OK(t, err)
+	return func() { well.Store(true) }
 }
 
 func wantReason(t *testing.T, err error, parts ...string) {
@@ -250,23 +332,23 @@ func contentsOfEveryKind(t *testing.T) map[string]*zone.Zone {
 	t.Helper()
 	primary := roletest.StartPowerDNS(t, local.Options{Primary: true})
 	api, err := primary.Client()
-	roletest.Must(t, err)
+	must.OK(t, err)
 	name := zone.MustParseName("staged.example")
 	spec := roletest.NativeZone(name)
 	spec.SOAEditAPI, spec.RRsets = "INCREASE", roletest.RandomTexts(name)[:5]
-	roletest.Must(t, api.CreateZoneWith(t.Context(), spec))
+	must.OK(t, api.CreateZoneWith(t.Context(), spec))
 	contents := map[string]*zone.Zone{}
 	for n, kind := range []string{"plain", "nsec", "nsec3"} {
 		switch b := (beside{server: primary}); kind {
 		case "nsec":
 			b.request(t, http.MethodPut, "/zones/"+name.ID(), `{"dnssec":true}`)
 		case "nsec3":
-			roletest.Must(t, api.SetNSEC3Param(t.Context(), name, "1 0 0 -"))
+			must.OK(t, api.SetNSEC3Param(t.Context(), name, "1 0 0 -"))
 		}
-		roletest.Must(t, api.Patch(t.Context(), name, roletest.RandomTexts(name)[n:n+1]))
-		roletest.Must(t, api.Rectify(t.Context(), name))
+		must.OK(t, api.Patch(t.Context(), name, roletest.RandomTexts(name)[n:n+1]))
+		must.OK(t, api.Rectify(t.Context(), name))
 		contents[kind], err = transfer.Fetch(t.Context(), transfer.FetchOptions{Address: primary.DNSAddr}, name)
-		roletest.Must(t, err)
+		must.OK(t, err)
 	}
 	return contents
 }

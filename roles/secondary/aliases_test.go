@@ -6,8 +6,8 @@ import (
 
 	"github.com/miekg/dns"
 
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
-	"pdns-distribute/roles/roletest"
 )
 
 // zoneWith makes a zone of some records.
@@ -18,11 +18,11 @@ func zoneWith(t *testing.T, apex string, lines ...string) *zone.Zone {
 	p := dns.NewZoneParser(strings.NewReader(text), dns.Fqdn(apex), "")
 	for rr, ok := p.Next(); ok; rr, ok = p.Next() {
 		r, err := zone.NewRecord(rr)
-		roletest.Must(t, err)
-		roletest.Must(t, b.Add(r))
+		must.OK(t, err)
+		must.OK(t, b.Add(r))
 	}
 	z, err := b.Zone()
-	roletest.Must(t, err)
+	must.OK(t, err)
 	return z
 }
 

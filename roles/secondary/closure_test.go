@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"pdns-distribute/powerdns/local"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/store"
 	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
@@ -22,10 +23,10 @@ import (
 func openSource(t *testing.T, z *zone.Zone) *zoneSource {
 	t.Helper()
 	s, err := store.Open(filepath.Join(t.TempDir(), "state", "zones.db"))
-	roletest.Must(t, err)
+	must.OK(t, err)
 	t.Cleanup(func() { s.Close() })
 	state, _ := zone.NewState(z, z.Serial(), time.Now())
-	roletest.Must(t, s.Put(state, z, nil))
+	must.OK(t, s.Put(state, z, nil))
 	return newZoneSource(s)
 }
 
@@ -107,21 +108,21 @@ func TestDeletionWaitsForTransfers(t *testing.T) {
 			older, newer := versions(t)
 			source := openSource(t, older)
 			server, err := transfer.NewServer(transfer.Config{Listen: "127.0.0.1:0", OnTransfer: source.transferred}, source)
-			roletest.Must(t, err)
+			must.OK(t, err)
 			ctx, cancel := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
 			go func() { ended <- server.Run(ctx) }()
 			t.Cleanup(func() { cancel(); <-ended })
 			powerDNS := roletest.StartPowerDNS(t, local.Options{Backend: backend})
 			api, err := powerDNS.Client()
-			roletest.Must(t, err)
+			must.OK(t, err)
 			a := newApplier(api, powerDNS.DNSAddr, server.Addr().String(), source, config.SecondaryConfig{}, zerolog.Nop())
 			for range 10 {
 				_, err = a.ensure(ctx, older)
-				roletest.Must(t, err)
+				must.OK(t, err)
 				v, withdraw := source.stage(newer)
 				for begun := false; !begun; {
-					roletest.Must(t, a.order(ctx, older.Name()))
+					must.OK(t, a.order(ctx, older.Name()))
 					select {
 					case <-v.begun: // and nobody waits for the commit
 						begun = true
@@ -130,13 +131,13 @@ func TestDeletionWaitsForTransfers(t *testing.T) {
 				}
 				withdraw()
 				reopen := source.close(older.Name())
-				roletest.Must(t, a.remove(ctx, older.Name(), source, older))
+				must.OK(t, a.remove(ctx, older.Name(), source, older))
 				reopen()
-				roletest.Must(t, transfer.ProveGone(ctx, powerDNS.DNSAddr, older.Name()))
+				must.OK(t, transfer.ProveGone(ctx, powerDNS.DNSAddr, older.Name()))
 			}
 			if backend == local.SQLite {
 				orphans, err := powerDNS.SQL(ctx, "SELECT count(*) FROM records WHERE domain_id NOT IN (SELECT id FROM domains)")
-				if roletest.Must(t, err); strings.TrimSpace(orphans) != "0" {
+				if must.OK(t, err); strings.TrimSpace(orphans) != "0" {
 					t.Errorf("%s records belong to no zone", orphans)
 				}
 			}

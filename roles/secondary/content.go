@@ -13,21 +13,14 @@ import (
 // fetchers is how many chunks of one zone are fetched at a time.
 const fetchers = 8
 
-// content rebuilds the state's zone out of the chunks that the store has and those that it lacks, which it returns as
-// fresh.
-func (s *Secondary) content(
-	ctx context.Context, state *zone.State,
-) (z *zone.Zone, fresh map[zone.Chunk][]byte, err error) {
-	if fresh, err = s.fetch(ctx, state); err != nil {
-		return nil, nil, err
-	}
-	z, err = state.Zone(func(c zone.Chunk) ([]byte, error) {
+// content rebuilds and verifies the state's zone out of the chunks that the store has and those that were fetched.
+func (s *Secondary) content(state *zone.State, fresh map[zone.Chunk][]byte) (*zone.Zone, error) {
+	return state.Zone(func(c zone.Chunk) ([]byte, error) {
 		if data, ok := fresh[c]; ok {
 			return data, nil
 		}
 		return s.store.Chunk(state.Name, c)
 	})
-	return z, fresh, err
 }
 
 // fetch gets the chunks that the store lacks from the broker.
@@ -42,10 +35,14 @@ func (s *Secondary) fetch(ctx context.Context, state *zone.State) (map[zone.Chun
 		}
 		g.Go(func() error {
 			data, err := s.Conn.GetBlob(ctx, c.Hash)
+			if err != nil {
+				return err
+			}
+			s.judge.Fetched(state, c.Size)
 			mu.Lock()
 			defer mu.Unlock()
 			fresh[c] = data
-			return err
+			return nil
 		})
 	}
 	if err := g.Wait(); err != nil {

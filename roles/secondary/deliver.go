@@ -116,9 +116,8 @@ func (s *Secondary) deliver(ctx context.Context, name zone.Name, j job) (result 
 
 // update is a verified state from the feed, on its way into PowerDNS.
 type update struct {
-	state    *zone.State
-	place    broker.Place
-	repaired bool // PowerDNS had lost or altered what it was given
+	state *zone.State
+	place broker.Place
 }
 
 // outdated reports whether a newer state than this one has been applied. That this one was published later the
@@ -141,7 +140,9 @@ func (s *Secondary) confirm(ctx context.Context, u update, again string) (result
 		s.report(applied(u.state, held.since))
 		return resultHeld, s.confirmStored(u.state)
 	}
-	u.repaired = errors.Is(err, transfer.ErrNotServed)
+	if errors.Is(err, transfer.ErrNotServed) {
+		s.held.noteLost(u.state)
+	}
 	return resultApplied, s.take(ctx, u)
 }
 
@@ -149,11 +150,15 @@ func (s *Secondary) confirm(ctx context.Context, u update, again string) (result
 // because the store's disk would be in PowerDNS's way. A crash in between leaves the state unacknowledged. What
 // PowerDNS does not take is kept as parked, to be tried from there.
 func (s *Secondary) take(ctx context.Context, u update) error {
-	z, fresh, err := s.content(ctx, u.state)
+	fresh, err := s.fetch(ctx, u.state)
 	if err != nil {
 		return err
 	}
 	defer s.judge.Working()()
+	z, err := s.content(u.state, fresh)
+	if err != nil {
+		return err
+	}
 	version, withdraw := s.source.stage(z)
 	defer withdraw()             // when the store has it
 	if s.storedHigher(u.state) { // after a crash in between, a review would take the new version for the older one
@@ -169,9 +174,7 @@ func (s *Secondary) take(ctx context.Context, u update) error {
 		return parked(err, s.store.Park(u.state, z, fresh))
 	}
 	s.held.apply(u.state, u.place)
-	notice := applied(u.state, time.Now())
-	notice.Repaired = u.repaired
-	s.report(notice)
+	s.report(applied(u.state, time.Now()))
 	return s.store.Put(u.state, z, fresh)
 }
 

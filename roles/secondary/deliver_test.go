@@ -8,6 +8,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"pdns-distribute/broker"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/node"
 	"pdns-distribute/roles/roletest"
@@ -20,12 +21,12 @@ func TestMergingDeliveriesOfOneMessage(t *testing.T) {
 	feed := roletest.InHand(t, roletest.FeedOf(secondary))
 	roletest.PublishState(t, primary, name)
 	state1 := roletest.Receive(t, feed)
-	roletest.Must(t, state1.Nak(0))
+	must.OK(t, state1.Nak(0))
 	state2 := roletest.Receive(t, feed)
 	s := &Secondary{Node: &node.Node{Log: zerolog.Nop()}}
 	s.jobs = s.newRunner(1)
 	s.merge(job{msg: &state2}, job{msg: &state1})
-	roletest.Must(t, state2.Nak(0))
+	must.OK(t, state2.Nak(0))
 	if again := roletest.Receive(t, feed); again.Zone != name || again.NumDelivered != 3 {
 		t.Errorf("delivery %d of %s came", again.NumDelivered, again.Zone)
 	}
@@ -57,11 +58,11 @@ func TestMergingAcknowledgesTheOlderState(t *testing.T) {
 			}
 		}
 		roletest.WantAcknowledged(t, old.Message)
-		roletest.Must(t, young.Nak(0))
+		must.OK(t, young.Nak(0))
 		if again := roletest.Receive(t, feed); again.Zone != names[1] {
 			t.Errorf("%s: the state of %s came again", order, again.Zone)
 		} else {
-			roletest.Must(t, again.Ack())
+			must.OK(t, again.Ack())
 		}
 	}
 }
@@ -88,16 +89,16 @@ func TestOutdated(t *testing.T) {
 	} {
 		published := func(at time.Time, seq uint64) *broker.FeedMsg {
 			header := broker.StateHeader{Published: at}
-			return &broker.FeedMsg{StateMsg: broker.StateMsg{Zone: roletest.ZoneOf(1), Seq: seq, Header: header}}
+			return &broker.FeedMsg{StateMsg: broker.StateMsg{Zone: roletest.Numbered(1), Seq: seq, Header: header}}
 		}
 		s := &Secondary{held: newHoldings(), verifier: verifier{trusted: test.trusted}}
 		stated := roletest.Noon
 		if test.held == far {
 			stated = roletest.Noon.AddDate(100, 0, 0)
 		}
-		s.held.apply(zone.NewTombstone(roletest.ZoneOf(1), roletest.Noon), published(stated, test.held).Place())
+		s.held.apply(zone.NewTombstone(roletest.Numbered(1), roletest.Noon), published(stated, test.held).Place())
 		at := roletest.Noon.Add(test.after)
-		u := update{state: zone.NewTombstone(roletest.ZoneOf(1), at), place: published(at, test.seq).Place()}
+		u := update{state: zone.NewTombstone(roletest.Numbered(1), at), place: published(at, test.seq).Place()}
 		if got := s.outdated(u); got != test.want {
 			t.Errorf("%s: %v", what, got)
 		}

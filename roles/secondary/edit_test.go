@@ -15,6 +15,7 @@ import (
 
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/local"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/config"
@@ -60,12 +61,12 @@ a.b.c.edited.example. 300 IN A 192.0.2.%d
 	p := dns.NewZoneParser(strings.NewReader(text+more), "", "")
 	for rr, ok := p.Next(); ok; rr, ok = p.Next() {
 		r, err := zone.NewRecord(rr)
-		roletest.Must(t, err)
-		roletest.Must(t, b.Add(r))
+		must.OK(t, err)
+		must.OK(t, b.Add(r))
 	}
-	roletest.Must(t, p.Err())
+	must.OK(t, p.Err())
 	z, err := b.Zone()
-	roletest.Must(t, err)
+	must.OK(t, err)
 	return z
 }
 
@@ -130,7 +131,7 @@ func TestEditsAreTransfers(t *testing.T) {
 				t.Errorf("%d edits; transferred are %q", edits, transferred)
 			}
 			server, err := e.api.Server(t.Context())
-			if roletest.Must(t, err); !editsProven(server.Version) {
+			if must.OK(t, err); !editsProven(server.Version) {
 				t.Errorf("edits are right with PowerDNS %s, and not used: see editReleases", server.Version)
 			}
 		})
@@ -149,20 +150,20 @@ func newEdge(t *testing.T, backend local.Backend, z *zone.Zone) *edge {
 	t.Helper()
 	server := roletest.StartPowerDNS(t, local.Options{Backend: backend})
 	api, err := server.Client()
-	roletest.Must(t, err)
+	must.OK(t, err)
 	source := &oneZone{z}
 	loopback, err := transfer.NewServer(transfer.Config{Listen: "127.0.0.1:0"}, source)
-	roletest.Must(t, err)
+	must.OK(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- loopback.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		roletest.Must(t, <-ended)
+		must.OK(t, <-ended)
 	})
 	e := &edge{applier: newApplier(api, server.DNSAddr, loopback.Addr().String(), nil, config.SecondaryConfig{}, zerolog.Nop()), server: server, source: source}
 	_, err = e.ensure(t.Context(), z)
-	roletest.Must(t, err)
+	must.OK(t, err)
 	e.transfer(t, z)
 	return e
 }
@@ -171,9 +172,9 @@ func newEdge(t *testing.T, backend local.Backend, z *zone.Zone) *edge {
 func (e *edge) transfer(t *testing.T, z *zone.Zone) {
 	t.Helper()
 	e.source.z, e.serves = z, z
-	deadline := time.Now().Add(roletest.Patience)
+	deadline := time.Now().Add(must.Patience)
 	for {
-		roletest.Must(t, e.api.Retrieve(t.Context(), z.Name()))
+		must.OK(t, e.api.Retrieve(t.Context(), z.Name()))
 		err := transfer.NewProof(e.dns, z, nil, true).Await(t.Context(), time.Millisecond, time.Second)
 		if err == nil {
 			err = transfer.ProveContent(t.Context(), e.dns, z)
@@ -224,14 +225,14 @@ func mixed(t *testing.T, old, z *zone.Zone, name zone.Name) *zone.Zone {
 	of := func(from *zone.Zone, is bool) {
 		for r := range from.Records() {
 			if (r.Owner() == name) == is {
-				roletest.Must(t, b.Add(r))
+				must.OK(t, b.Add(r))
 			}
 		}
 	}
 	of(old, false)
 	of(z, true)
 	made, err := b.Zone()
-	roletest.Must(t, err)
+	must.OK(t, err)
 	return made
 }
 
@@ -240,7 +241,7 @@ func (e *edge) wantSame(t *testing.T, z *zone.Zone, names []string) {
 	t.Helper()
 	if err := transfer.ProveContent(t.Context(), e.dns, e.serves); err != nil {
 		got, fetchErr := transfer.Fetch(t.Context(), transfer.FetchOptions{Address: e.dns}, z.Name())
-		roletest.Must(t, fetchErr)
+		must.OK(t, fetchErr)
 		removed, added := got.Diff(e.serves)
 		t.Fatalf("%v\nlacks %v\nhas %v", err, removed, added)
 	}
@@ -265,7 +266,7 @@ func (e *edge) answers(t *testing.T, names []string) map[string]string {
 	for _, name := range names {
 		for _, typ := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeTXT, dns.TypeMX, dns.TypeSRV, dns.TypeNS, dns.TypeSOA, dns.TypeCAA, dns.TypePTR, dns.TypeCNAME, 65285} {
 			a, err := transfer.Ask(t.Context(), e.dns, zone.MustParseName(name), typ, transfer.AskOptions{DNSSEC: true, Unique: true})
-			roletest.Must(t, err)
+			must.OK(t, err)
 			for _, set := range [][]zone.Record{a.Answer, a.Authority} {
 				slices.SortFunc(set, func(x, y zone.Record) int { return strings.Compare(string(x), string(y)) })
 			}

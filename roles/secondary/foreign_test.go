@@ -11,9 +11,9 @@ import (
 
 // Zones of others are shown when nobody takes them over, and not before: during a migration all of them are foreign first.
 func TestForeignZonesAreShownLate(t *testing.T) {
-	a, b, c := roletest.ZoneOf(1), roletest.ZoneOf(2), roletest.ZoneOf(3)
+	a, b, c := roletest.Numbered(1), roletest.Numbered(2), roletest.Numbered(3)
 	names := func(list ...zone.Name) []zone.Name { return list }
-	var f foreign
+	f := foreign{patience: 3 * time.Minute}
 	at := func(minutes int) time.Time { return roletest.Noon.Add(time.Duration(minutes) * time.Minute) }
 	for _, review := range []struct {
 		minute  int

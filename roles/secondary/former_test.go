@@ -6,14 +6,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
-	"pdns-distribute/roles/roletest"
 )
 
 // A zone of another master keeps a version that is newer than the published one, but not for longer than formerPatience.
 func TestFormerVersion(t *testing.T) {
 	z, err := zone.NewEmpty(zone.MustParseName("former.example"))
-	roletest.Must(t, err)
+	must.OK(t, err)
 	for _, c := range []struct {
 		serial uint32 // in PowerDNS
 		kept   bool

@@ -45,11 +45,32 @@ type holdings struct {
 
 	// Under mu.
 	zones    map[zone.Name]holding
-	lastAt   time.Time // when a state was applied last
+	lost     map[zone.Name]time.Time // when the state was published that found the zone lost or altered
+	lastAt   time.Time               // when a state was applied last
 	lastZone zone.Name
 }
 
-func newHoldings() *holdings { return &holdings{zones: map[zone.Name]holding{}} }
+func newHoldings() *holdings {
+	return &holdings{zones: map[zone.Name]holding{}, lost: map[zone.Name]time.Time{}}
+}
+
+// noteLost notes that PowerDNS had lost or altered what it was given, when the state came that says the same again.
+func (h *holdings) noteLost(state *zone.State) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lost[state.Name] = state.Published
+}
+
+// hadLost reports whether the zone was found lost or altered by the state published then. With a later one that is over.
+func (h *holdings) hadLost(name zone.Name, published time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	found, is := h.lost[name]
+	if is && published.After(found) {
+		delete(h.lost, name)
+	}
+	return is && found.Equal(published)
+}
 
 // get returns the holding of the zone, whatever its version.
 func (h *holdings) get(name zone.Name) (held holding, ok bool) {

@@ -17,7 +17,7 @@ import (
 func TestAppliedMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		version := func(n int, serial uint32) *zone.State {
-			return &zone.State{Name: roletest.ZoneOf(n), Serial: serial, Digest: zone.Digest{byte(serial)}, Published: roletest.Noon}
+			return &zone.State{Name: roletest.Numbered(n), Serial: serial, Digest: zone.Digest{byte(serial)}, Published: roletest.Noon}
 		}
 		h := newHoldings()
 		h.apply(version(1, 1), broker.Place{})
@@ -28,9 +28,9 @@ func TestAppliedMeanwhile(t *testing.T) {
 		h.apply(version(2, 2), broker.Place{})
 		h.apply(version(3, 1), broker.Place{})
 		found := map[zone.Name]holding{
-			roletest.ZoneOf(2): holdingOf(version(2, 1), begin), roletest.ZoneOf(4): holdingOf(version(4, 1), begin),
+			roletest.Numbered(2): holdingOf(version(2, 1), begin), roletest.Numbered(4): holdingOf(version(4, 1), begin),
 		}
-		if meanwhile := h.replace(found, begin); len(meanwhile) != 2 || !meanwhile[roletest.ZoneOf(2)] || !meanwhile[roletest.ZoneOf(3)] {
+		if meanwhile := h.replace(found, begin); len(meanwhile) != 2 || !meanwhile[roletest.Numbered(2)] || !meanwhile[roletest.Numbered(3)] {
 			t.Errorf("applied meanwhile: %v", meanwhile)
 		}
 		for what, test := range map[string]struct {
@@ -51,8 +51,30 @@ func TestAppliedMeanwhile(t *testing.T) {
 				t.Errorf("%s: proven is not %v", what, test.proven)
 			}
 		}
-		if at, name := h.last(); name != roletest.ZoneOf(3) || !at.Equal(time.Now()) {
+		if at, name := h.last(); name != roletest.Numbered(3) || !at.Equal(time.Now()) {
 			t.Errorf("the last was %s, %s", name, at)
 		}
 	})
+}
+
+// That PowerDNS had lost or altered a zone is said with each report of the state that found it, at whichever attempt that
+// is served, and of none before or after.
+func TestLostIsReported(t *testing.T) {
+	state := &zone.State{Name: roletest.Numbered(1), Published: roletest.Noon}
+	h := newHoldings()
+	if h.hadLost(state.Name, state.Published) {
+		t.Error("a zone that was never lost")
+	}
+	h.noteLost(state)
+	for range 2 { // a notice may be lost
+		if !h.hadLost(state.Name, state.Published) {
+			t.Error("the state that found it lost")
+		}
+	}
+	if h.hadLost(state.Name, roletest.Noon.Add(-time.Second)) || h.hadLost(state.Name, roletest.Noon.Add(time.Second)) {
+		t.Error("another state than the one that found it lost")
+	}
+	if h.hadLost(state.Name, state.Published) {
+		t.Error("after a later state")
+	}
 }

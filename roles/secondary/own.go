@@ -6,6 +6,7 @@ import (
 
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/zone"
+	"pdns-distribute/roles/config"
 )
 
 // ownership knows which zones of PowerDNS are this role's: secondaries of the loopback server and of nothing else. It
@@ -20,7 +21,15 @@ type ownership struct {
 	mu sync.Mutex
 
 	// Under mu.
-	ours map[zone.Name]time.Time // since when
+	ours map[zone.Name]time.Time          // since when
+	owes map[zone.Name]powerdns.ZoneState // what zones had that were deleted to be made anew, until they have it again
+}
+
+func newOwnership(api *powerdns.Client, master string, cfg config.SecondaryConfig) *ownership {
+	return &ownership{
+		api: api, master: master, takeOver: cfg.TakeOver, clean: cfg.ExtraZones == config.ExtraDelete,
+		ours: map[zone.Name]time.Time{}, owes: map[zone.Name]powerdns.ZoneState{},
+	}
 }
 
 // owns reports whether the zone is a secondary of the loopback server and of nothing else.
@@ -71,4 +80,24 @@ func (o *ownership) forget(name zone.Name) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.ours, name)
+}
+
+func (o *ownership) owe(state powerdns.ZoneState) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.owes[state.Name] = state
+}
+
+func (o *ownership) owed(name zone.Name) (state powerdns.ZoneState, is bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	state, is = o.owes[name]
+	return state, is
+}
+
+// settle notes that nothing is owed to the zone.
+func (o *ownership) settle(name zone.Name) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.owes, name)
 }

@@ -14,15 +14,15 @@ import (
 	"time"
 
 	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
-	"pdns-distribute/roles/roletest"
 )
 
 // echo answers each question with itself, as an answer, and counts them.
 func echo(t *testing.T) (address string, asked *atomic.Int64) {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-	roletest.Must(t, err)
+	must.OK(t, err)
 	asked = &atomic.Int64{}
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -58,7 +58,7 @@ func purged(t *testing.T) (api *powerdns.Client, names func() []string) {
 	api, err := powerdns.NewClient(powerdns.Config{
 		APIURL: s.URL, APIKey: "key", DNSAddress: "127.0.0.1:1", ServerID: "localhost", Timeout: time.Minute, ListTimeout: time.Minute, Connections: 8,
 	})
-	roletest.Must(t, err)
+	must.OK(t, err)
 	return api, func() []string {
 		mu.Lock()
 		defer mu.Unlock()
@@ -74,7 +74,7 @@ func TestPurgesAreShared(t *testing.T) {
 	api, names := purged(t)
 	example := zone.MustParseName("one.example.")
 	p := newPurges(api, address)
-	roletest.Must(t, p.pass(t.Context(), example, 0, nil))
+	must.OK(t, p.pass(t.Context(), example, 0, nil))
 	one := asked.Load()
 	if one < int64(defaultThreads.Distributors) {
 		t.Fatalf("%d questions for %d threads", one, defaultThreads.Distributors)
@@ -114,7 +114,7 @@ func TestPurgesAreShared(t *testing.T) {
 
 	p.configure(threadsOf(map[string]string{"distributor-threads": "1"}), true)
 	before = asked.Load()
-	roletest.Must(t, p.pass(t.Context(), example, 0, nil))
+	must.OK(t, p.pass(t.Context(), example, 0, nil))
 	if n := asked.Load() - before; n >= 2*one {
 		t.Errorf("%d questions for one thread twice, %d for three", n, one)
 	}

@@ -17,8 +17,7 @@ import (
 func (a *applier) remove(ctx context.Context, name zone.Name, from *zoneSource, was *zone.Zone) error {
 	info, err := a.api.Zone(ctx, name)
 	if errors.Is(err, powerdns.ErrNotFound) {
-		a.forget(name)
-		return a.proveGone(ctx, name, was)
+		return a.removed(ctx, name, was)
 	}
 	if err != nil {
 		return err
@@ -33,7 +32,13 @@ func (a *applier) remove(ctx context.Context, name zone.Name, from *zoneSource, 
 	if err := a.delete(ctx, name); err != nil && !errors.Is(err, powerdns.ErrNotFound) {
 		return err
 	}
+	return a.removed(ctx, name, was)
+}
+
+// removed forgets the zone, and returns when nothing of it is served any more.
+func (a *applier) removed(ctx context.Context, name zone.Name, was *zone.Zone) error {
 	a.forget(name)
+	a.settle(name)
 	return a.proveGone(ctx, name, was)
 }
 

@@ -14,12 +14,9 @@ import (
 	"pdns-distribute/roles/work"
 )
 
-// Reviews compare what PowerDNS lists with the store. A listing costs PowerDNS some 30 µs per zone; reviewShare keeps
-// that below a fiftieth of the time.
-const (
-	reviewInterval = time.Minute
-	reviewShare    = 50
-)
+// reviewShare keeps what reviews cost below a fiftieth of the time: they compare what PowerDNS lists with the store, and a
+// listing costs PowerDNS some 30 µs per zone.
+const reviewShare = 50
 
 // reviewed is what the last review counted and found. It is safe for concurrent use.
 type reviewed struct {
@@ -41,11 +38,13 @@ type findings struct {
 	unanswered []string // settings of PowerDNS that keep it from answering records of zones that are here
 }
 
-func newReviewed() *reviewed {
+// newReviewed returns that of reviews at the interval.
+func newReviewed(interval time.Duration) *reviewed {
 	wanted := make(chan struct{}, 1)
 	renew := func() { work.Notify(wanted, struct{}{}) }
 	return &reviewed{
 		wanted: wanted, store: node.NewStock(reviewShare, renew), listing: node.NewStock(reviewShare, renew),
+		foreign: foreign{patience: foreignReviews * interval},
 	}
 }
 
@@ -75,7 +74,7 @@ func (r *reviewed) unclaimed(following time.Time) []zone.Name {
 
 // keepReviewing finds what was changed in PowerDNS bypassing this role.
 func (s *Secondary) keepReviewing(ctx context.Context) error {
-	pause := reviewInterval
+	pause := s.cfg.ReviewInterval
 	for {
 		select {
 		case <-ctx.Done():
@@ -90,7 +89,7 @@ func (s *Secondary) keepReviewing(ctx context.Context) error {
 		if err := s.review(ctx); err != nil && ctx.Err() == nil {
 			s.Log.Warn().Err(err).Msg("failed to review the zones of PowerDNS")
 		}
-		pause = max(reviewInterval, reviewShare*time.Since(begin))
+		pause = max(s.cfg.ReviewInterval, reviewShare*time.Since(begin))
 	}
 }
 

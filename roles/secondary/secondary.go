@@ -26,8 +26,7 @@ type Secondary struct {
 	metrics metrics
 
 	// States come from the feed, and become jobs.
-	feed     feedState
-	news     *news
+	intake
 	verifier verifier
 	jobs     *work.Runner[job]
 
@@ -43,7 +42,13 @@ type Secondary struct {
 	reviewed *reviewed
 	refills  *work.Schedule    // zones that PowerDNS must be given again
 	judge    *checkpoint.Judge // of whether that is all; nil without trusted keys
-	fill     *fill
+}
+
+// intake is what is known of the feed, of what overtakes it, and of how far a fill is.
+type intake struct {
+	feed feedState
+	news *news
+	fill *fill
 }
 
 const condFeed = "feed"
@@ -59,7 +64,8 @@ func New(cfg config.Config, deps node.Deps) (*Secondary, error) {
 		return nil, err
 	}
 	s := &Secondary{
-		cfg: cfg.Secondary, held: newHoldings(), reviewed: newReviewed(), refills: work.NewSchedule(), news: newNews(),
+		cfg: cfg.Secondary, held: newHoldings(), reviewed: newReviewed(cfg.Secondary.ReviewInterval),
+		refills: work.NewSchedule(), intake: intake{news: newNews()},
 	}
 	if s.store, err = store.Open(store.File(s.cfg.StateDir)); err != nil {
 		return nil, err

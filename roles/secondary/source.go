@@ -119,8 +119,8 @@ func (v *stagedVersion) isReady() bool {
 	}
 }
 
-// guard has mayTake say whether PowerDNS may take the version, at the moment when PowerDNS asks for it: no other
-// transfer of the zone runs then. nil lets it.
+// guard has mayTake say whether PowerDNS may take the version, each time when PowerDNS asks for it: no other transfer of
+// the zone runs then, and one from elsewhere may have ended since the last time. nil lets it.
 func (s *zoneSource) guard(v *stagedVersion, mayTake func() error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -135,12 +135,11 @@ func (s *zoneSource) admit(v *stagedVersion) error {
 	if mayTake == nil {
 		return nil
 	}
-	if err := mayTake(); err != nil {
+	err := mayTake()
+	if err != nil {
 		work.Notify(v.sent, err)
-		return err
 	}
-	s.guard(v, nil)
-	return nil
+	return err
 }
 
 // SOA implements transfer.Source.

@@ -1,12 +1,14 @@
 package secondary
 
 import (
+	"errors"
 	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"pdns-distribute/powerdns/local"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/store"
 	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
@@ -17,16 +19,16 @@ import (
 func versions(t *testing.T) (older, newer *zone.Zone) {
 	server := roletest.StartPowerDNS(t, local.Options{Primary: true})
 	api, err := server.Client()
-	roletest.Must(t, err)
+	must.OK(t, err)
 	name := zone.MustParseName("staged.example")
-	roletest.Must(t, api.CreateZoneWith(t.Context(), roletest.NativeZone(name)))
+	must.OK(t, api.CreateZoneWith(t.Context(), roletest.NativeZone(name)))
 	fetch := func() *zone.Zone {
 		z, err := transfer.Fetch(t.Context(), transfer.FetchOptions{Address: server.DNSAddr}, name)
-		roletest.Must(t, err)
+		must.OK(t, err)
 		return z
 	}
 	older = fetch()
-	roletest.Must(t, api.Patch(t.Context(), name, roletest.RandomTexts(name)[:1]))
+	must.OK(t, api.Patch(t.Context(), name, roletest.RandomTexts(name)[:1]))
 	return older, fetch()
 }
 
@@ -34,10 +36,10 @@ func TestExpectedVersions(t *testing.T) {
 	older, newer := versions(t)
 	name := older.Name()
 	s, err := store.Open(filepath.Join(t.TempDir(), "state", "zones.db"))
-	roletest.Must(t, err)
+	must.OK(t, err)
 	defer s.Close()
 	state, _ := zone.NewState(older, older.Serial(), time.Now())
-	roletest.Must(t, s.Put(state, older, nil))
+	must.OK(t, s.Put(state, older, nil))
 	source := newZoneSource(s)
 	given := func() <-chan *zone.Zone {
 		ch := make(chan *zone.Zone, 1)
@@ -85,6 +87,32 @@ func TestExpectedVersions(t *testing.T) {
 	}
 	if !source.expect(name, time.Hour) {
 		t.Error("what did not come is still expected")
+	}
+}
+
+// Whether PowerDNS may take a version is looked at each time when it asks for it: meanwhile it may have got a newer one
+// from elsewhere.
+func TestGuardedVersion(t *testing.T) {
+	z, err := zone.NewEmpty(zone.MustParseName("guarded.example"))
+	must.OK(t, err)
+	source := newZoneSource(nil)
+	v, withdraw := source.stage(z)
+	defer withdraw()
+	var refusal error
+	source.guard(v, func() error { return refusal })
+	if given, err := source.Zone(z.Name()); given != z || err != nil {
+		t.Errorf("what PowerDNS may take it does not get: %v", err)
+	}
+	refusal = errOlder
+	if _, err := source.Zone(z.Name()); !errors.Is(err, errOlder) {
+		t.Errorf("PowerDNS gets again what it may not take any more: %v", err)
+	}
+	if err := <-v.sent; !errors.Is(err, errOlder) {
+		t.Errorf("the attempt does not end: %v", err)
+	}
+	refusal = nil
+	if given, err := source.Zone(z.Name()); given != z || err != nil {
+		t.Errorf("what PowerDNS may take again it does not get: %v", err)
 	}
 }
 

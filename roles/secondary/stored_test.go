@@ -2,6 +2,7 @@ package secondary
 
 import (
 	"path/filepath"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/store"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/roletest"
@@ -15,7 +16,7 @@ import (
 func TestRepublished(t *testing.T) {
 	_, z := roletest.LargeZone(t)
 	opened, err := store.Open(filepath.Join(t.TempDir(), "state", "zones.db"))
-	roletest.Must(t, err)
+	must.OK(t, err)
 	defer opened.Close()
 	s := &Secondary{store: opened}
 
@@ -24,19 +25,19 @@ func TestRepublished(t *testing.T) {
 	for i, c := range state.Chunks() {
 		chunks[c] = contents[i]
 	}
-	roletest.Must(t, opened.Put(state, z, chunks))
+	must.OK(t, opened.Put(state, z, chunks))
 	alike, _ := zone.NewState(z, 1, roletest.Noon.Add(time.Second))
 	otherwise, _ := zone.NewState(z, 1, roletest.Noon.Add(2*time.Second))
 	encoded, err := otherwise.MarshalBinary()
-	roletest.Must(t, err)
+	must.OK(t, err)
 	encoded[len(encoded)-1] ^= 1 // of the last chunk's hash
 	otherwise, err = zone.UnmarshalState(encoded)
-	roletest.Must(t, err)
+	must.OK(t, err)
 
 	for step, test := range []struct{ published, dated *zone.State }{{alike, alike}, {otherwise, otherwise}, {alike, otherwise}} {
-		roletest.Must(t, s.republished(test.published, z))
+		must.OK(t, s.republished(test.published, z))
 		held, err := opened.State(z.Name())
-		roletest.Must(t, err)
+		must.OK(t, err)
 		if !slices.Equal(held.Chunks(), alike.Chunks()) || !held.Published.Equal(test.dated.Published) {
 			t.Errorf("step %d: the store has the state of %s", step, held.Published)
 		}

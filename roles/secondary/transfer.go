@@ -42,11 +42,8 @@ func newApplier(
 	api *powerdns.Client, dns, master string, source *zoneSource, cfg config.SecondaryConfig, log zerolog.Logger,
 ) *applier {
 	return &applier{
-		ownership: &ownership{
-			api: api, master: master, takeOver: cfg.TakeOver, clean: cfg.ExtraZones == config.ExtraDelete,
-			ours: map[zone.Name]time.Time{},
-		},
-		dns: dns, source: source, log: log, deleting: make(chan struct{}, 1), formers: newFormers(),
+		ownership: newOwnership(api, master, cfg),
+		dns:       dns, source: source, log: log, deleting: make(chan struct{}, 1), formers: newFormers(),
 		purges: newPurges(api, dns), aliases: newAliases(),
 	}
 }

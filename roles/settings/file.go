@@ -13,7 +13,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
-	"pdns-distribute/roles/private"
+	"pdns-distribute/private"
 )
 
 // maxFileSize is far above any real configuration (bytes): what is larger is another file, given by mistake. The

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/roles/settings"
 )
 
@@ -337,17 +338,10 @@ func TestFileThatCannotBeRead(t *testing.T) {
 	}
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // A configuration that others can write is theirs.
 func TestFileThatOthersCanWrite(t *testing.T) {
 	file, err := filepath.Abs(write(t, "[node]\nid = \"ns1\"\n"))
-	must(t, err)
+	must.OK(t, err)
 	folder := filepath.Dir(file)
 	for _, c := range []struct {
 		path string
@@ -359,9 +353,9 @@ func TestFileThatOthersCanWrite(t *testing.T) {
 		{file, 0o646, file + ": others than its owner can write to it (mode 0646); run: chmod go-w " + file},
 		{folder, 0o777, "run: chmod go-w " + folder},
 	} {
-		must(t, os.Chmod(file, 0o600))
-		must(t, os.Chmod(folder, 0o700))
-		must(t, os.Chmod(c.path, c.mode))
+		must.OK(t, os.Chmod(file, 0o600))
+		must.OK(t, os.Chmod(folder, 0o700))
+		must.OK(t, os.Chmod(c.path, c.mode))
 		err := settings.Load(new(config), settings.Sources{File: file}, "node")
 		if c.want == "" && err != nil || c.want != "" && !strings.HasSuffix(fmt.Sprint(err), c.want) {
 			t.Errorf("%s, mode %04o: %v, want %s", c.path, c.mode, err, c.want)

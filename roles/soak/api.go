@@ -29,8 +29,13 @@ type entrance struct {
 	client        *http.Client
 }
 
-// entrances are the proxies, and the primary PowerDNS itself.
-func entrances(f *fleet.Fleet) (proxies []entrance, direct entrance, err error) {
+// entrances are all ways in.
+type entrances struct {
+	proxies []entrance
+	direct  entrance // PowerDNS itself
+}
+
+func entrancesOf(f *fleet.Fleet) (all entrances, err error) {
 	for _, id := range f.Roles() {
 		if !strings.HasPrefix(id, "proxy") {
 			continue
@@ -38,15 +43,16 @@ func entrances(f *fleet.Fleet) (proxies []entrance, direct entrance, err error) 
 		base, cert := f.ProxyAt(id)
 		pem, err := os.ReadFile(cert)
 		if err != nil {
-			return nil, direct, err
+			return all, err
 		}
 		roots := x509.NewCertPool()
 		roots.AppendCertsFromPEM(pem)
 		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, MaxIdleConnsPerHost: 64}
-		proxies = append(proxies, entrance{id, base, f.Primary.APIKey.Reveal(), &http.Client{Transport: transport, Timeout: answerPatience}})
+		all.proxies = append(all.proxies, entrance{id, base, f.Primary.APIKey.Reveal(), &http.Client{Transport: transport, Timeout: answerPatience}})
 	}
 	plain := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: answerPatience}
-	return proxies, entrance{"PowerDNS", f.Primary.APIURL, f.Primary.APIKey.Reveal(), plain}, nil
+	all.direct = entrance{"PowerDNS", f.Primary.APIURL, f.Primary.APIKey.Reveal(), plain}
+	return all, nil
 }
 
 // request is one to the API.

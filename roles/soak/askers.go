@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/fleet"
@@ -115,26 +117,50 @@ func (a *askers) ask(ctx context.Context, z *kept, at node, q question) {
 	}
 	r := read(got, z.name, q)
 	a.record.count("questions")
-	a.judge(z, at, seen{q}, m, r.kind == failed, q.String(), r.String(), func(v version) (content, proof bool) {
+	wrong := a.judge(z, at, seen{q}, m, r.kind == failed, q.String(), r.String(), func(v version) (content, proof bool) {
 		return r.same(v.expect(q, z.hasParent))
 	})
+	if wrong != nil && !(wrong.Kind == foreign && r.negative() && a.justDeleted(ctx, z, at, m)) {
+		a.record.violated(*wrong)
+	}
 }
 
-// judge reports what is wrong with an answer. A server that fails while a fault is near is no wonder.
-func (a *askers) judge(z *kept, at node, q seen, m moment, failure bool, question, answer string, matches func(version) (bool, bool)) {
+// justDeleted tells whether the secondary has deleted the zone since the question was sent, or a moment before. PowerDNS
+// looks for the zone first and then for the name: where the zone is deleted in between, it denies the name, which no version
+// says. From then on it must refuse.
+func (a *askers) justDeleted(ctx context.Context, z *kept, at node, m moment) bool {
+	if !z.deletedSince(m.floor) {
+		return false
+	}
+	apex := question{typ: dns.TypeSOA}
+	got, err := transfer.Ask(ctx, at.address, z.name, apex.typ, transfer.AskOptions{})
+	if err != nil {
+		return false
+	}
+	if r := read(got, z.name, apex); r.kind != refused && r.kind != above {
+		return false
+	}
+	a.record.count("answers from the moment of a deletion")
+	return true
+}
+
+// judge returns what is wrong with an answer, nil if nothing. A server that fails while a fault is near is no wonder.
+func (a *askers) judge(
+	z *kept, at node, q seen, m moment, failure bool, question, answer string, matches func(version) (bool, bool),
+) *violation {
 	if failure && !a.calm(at.id) {
 		a.record.count("questions that a server failed to answer near a fault")
-		return
+		return nil
 	}
 	kind := z.judge(at.id, q, m, failure, matches)
 	if kind == "" {
-		return
+		return nil
 	}
 	oldest := max(m.floor, m.seen)
-	a.record.violated(violation{
+	return &violation{
 		Kind: kind, Write: z.what(oldest), Node: at.id, Zone: z.name.String(), Asked: question, SentAt: m.at, Answer: answer, place: oldest,
 		Expected: fmt.Sprintf("that of version %d or later", oldest), History: z.last(8), Faults: a.active(),
-	})
+	}
 }
 
 // transferred is the question that all transfers of a zone are.
@@ -158,8 +184,11 @@ func (a *askers) transfer(ctx context.Context, z *kept, at node) {
 		return
 	}
 	text := fmt.Sprintf("serial %d, tags %v, fill %d, signed %v", is.serial, is.tags, is.fill, is.signed)
-	a.judge(z, at, transferred, m, false, "AXFR", text, func(v version) (content, proof bool) {
+	wrong := a.judge(z, at, transferred, m, false, "AXFR", text, func(v version) (content, proof bool) {
 		serial := v.serial == 0 || v.serial == is.serial || v.signed // the served serial of a signed zone moves by itself
 		return serial && is.sameContent(v), is.signed == v.signed && (!v.signed || is.cds == v.cds)
 	})
+	if wrong != nil {
+		a.record.violated(*wrong)
+	}
 }

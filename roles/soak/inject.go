@@ -158,7 +158,7 @@ func (f *faults) damageStore(ctx context.Context, each fault) error {
 
 func (f *faults) damageJournal(ctx context.Context, each fault) error {
 	return f.away(ctx, each.Target, each, func() error {
-		return f.damage(filepath.Join(f.stateOf(each.Target), "queued"), rand.New(rand.NewPCG(each.Dice, 3)))
+		return f.damage(filepath.Join(f.stateOf(each.Target), "pending"), rand.New(rand.NewPCG(each.Dice, 3)))
 	})
 }
 

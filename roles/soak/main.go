@@ -21,34 +21,42 @@ import (
 	"time"
 
 	"pdns-distribute/powerdns/local"
+	"pdns-distribute/roles/fleet"
 )
 
 // options are the flags.
 type options struct {
-	program     string
-	length      time.Duration
-	settle      time.Duration
-	seed        uint64
+	program string
+	length  time.Duration
+	settle  time.Duration
+	seed    uint64
+	servers
+	workload
+	faults   string
+	gap      time.Duration
+	most     int
+	keep     bool
+	within   string // where the folder of the run is made
+	logLevel string
+}
+
+// servers are what the installation is made of.
+type servers struct {
+	counts      fleet.Counts
 	secondaries int
-	primaries   int
-	proxies     int
-	brokers     int
-	healths     int
 	backend     string
-	zones       int
-	large       int
-	writers     int
-	askers      int
-	pause       time.Duration
-	askPause    time.Duration
-	writes      string
-	faults      string
-	gap         time.Duration
-	most        int
-	keep        bool
-	within      string // where the folder of the run is made
 	disk        bool
-	logLevel    string
+}
+
+// workload is what is written and asked.
+type workload struct {
+	zones    int
+	large    int
+	writers  int
+	askers   int
+	pause    time.Duration
+	askPause time.Duration
+	writes   string
 }
 
 func (o *options) register(f *flag.FlagSet) {
@@ -57,10 +65,10 @@ func (o *options) register(f *flag.FlagSet) {
 	f.DurationVar(&o.settle, "settle", 2*time.Minute, "how long it may take afterwards until everything is in order")
 	f.Uint64Var(&o.seed, "seed", 1, "makes the plan: operations and faults")
 	f.IntVar(&o.secondaries, "secondaries", 2, "how many secondaries")
-	f.IntVar(&o.primaries, "primaries", 1, "how many primary roles, beside one PowerDNS")
-	f.IntVar(&o.proxies, "proxies", 2, "how many proxies")
-	f.IntVar(&o.brokers, "brokers", 3, "how many brokers: 1, 3 or 5")
-	f.IntVar(&o.healths, "healths", 2, "how many health roles")
+	f.IntVar(&o.counts.Primaries, "primaries", 1, "how many primary roles, beside one PowerDNS")
+	f.IntVar(&o.counts.Proxies, "proxies", 2, "how many proxies")
+	f.IntVar(&o.counts.Brokers, "brokers", 3, "how many brokers: 1, 3 or 5")
+	f.IntVar(&o.counts.Healths, "healths", 2, "how many health roles")
 	f.StringVar(&o.backend, "backend", "mixed", "of the secondary PowerDNS servers: gsqlite3, lmdb, or mixed")
 	f.IntVar(&o.zones, "zones", 24, "how many zones are written to")
 	f.IntVar(&o.large, "large", 2, "how many of them are large: 1500 names more")

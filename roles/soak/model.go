@@ -183,6 +183,24 @@ func (h *history) changing(place int) bool {
 	return place == 0 || slices.ContainsFunc(h.entries[place+1:], func(e entry) bool { return e.outcome != rejected })
 }
 
+// deletedSince tells whether a deletion that may have happened is not older than the version at place, which no INSYNC
+// says of a later one.
+func (h *history) deletedSince(place int) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	served := false
+	for _, e := range h.entries[place:] {
+		if e.outcome == rejected {
+			continue
+		}
+		if served && !e.served() {
+			return true
+		}
+		served = e.served()
+	}
+	return false
+}
+
 // match returns the place of the oldest version from a place on that an answer can be of, -1 if there is none. While a zone
 // changes between signed and unsigned, or between kinds of denial, an answer may have the content of one version and the
 // proof of the next.

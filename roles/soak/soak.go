@@ -25,9 +25,9 @@ type soak struct {
 	ctx     context.Context // of the run; writing and faults end before it
 	record  *record
 
-	fleet    *fleet.Fleet
-	proxies  []entrance
-	direct   entrance // PowerDNS itself
+	fleet *fleet.Fleet
+	// Set before writing begins.
+	entrances
 	writes   map[string]bool
 	replaces bool // PUT may replace all content: PowerDNS 4.9 and later
 	targets  targets
@@ -127,13 +127,13 @@ func (s *soak) start(r *relays) error {
 	defer cancel()
 	s.fleet, err = fleet.Start(starting, fleet.Options{
 		Dir: filepath.Join(s.dir, "f"), Primary: local.SQLite, Secondaries: backends, OfPrimary: caches, Program: s.options.program,
-		Brokers: s.options.brokers, Healths: s.options.healths, Primaries: s.options.primaries, Proxies: s.options.proxies,
+		Counts:  s.options.counts,
 		Between: r.between, LogOf: s.logOf(logs), Set: s.set(),
 	})
 	if err != nil {
 		return err
 	}
-	if s.proxies, s.direct, err = entrances(s.fleet); err != nil {
+	if s.entrances, err = entrancesOf(s.fleet); err != nil {
 		return err
 	}
 	if err := s.readVersion(); err != nil {

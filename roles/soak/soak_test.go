@@ -22,6 +22,7 @@ import (
 
 	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
+	"pdns-distribute/roles/fleet"
 )
 
 // written is a history of a zone that was created, changed twice, and deleted; INSYNC was said of the version at floor.
@@ -149,12 +150,28 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// oldServer answers A questions with a tag.
-type oldServer struct{ tag atomic.Int64 }
+// oldServer answers A questions with a tag, or, without one, denies the name. It has no zone where it is gone.
+type oldServer struct {
+	tag  atomic.Int64
+	gone atomic.Bool
+}
 
 func (s *oldServer) ServeDNS(w dns.ResponseWriter, m *dns.Msg) {
 	answer := new(dns.Msg).SetReply(m)
 	answer.Authoritative = true
+	soa, _ := dns.NewRR("z.example. 60 SOA ns1.example.net. hostmaster.example.net. 3 3600 600 86400 60")
+	switch isApex := m.Question[0].Qtype == dns.TypeSOA; {
+	case isApex && s.gone.Load():
+		answer.Rcode = dns.RcodeRefused
+	case isApex:
+		answer.Answer = []dns.RR{soa}
+	case s.tag.Load() == 0:
+		answer.Rcode, answer.Ns = dns.RcodeNameError, []dns.RR{soa}
+	}
+	if m.Question[0].Qtype == dns.TypeSOA || s.tag.Load() == 0 {
+		_ = w.WriteMsg(answer)
+		return
+	}
 	rr, _ := dns.NewRR(fmt.Sprintf("%s 60 A %s", m.Question[0].Name, address(int(s.tag.Load()))))
 	answer.Answer = []dns.RR{rr}
 	_ = w.WriteMsg(answer)
@@ -172,18 +189,22 @@ func TestAskersFindOldAnswers(t *testing.T) {
 	defer server.Shutdown()
 	z := &kept{history: written(2)}
 	var found, log bytes.Buffer
-	a := &askers{
-		record: newRecord(&log, &found, 100, func() {}), calm: func(string) bool { return true }, active: func() []string { return []string{"a fault"} },
-	}
+	a := &askers{calm: func(string) bool { return true }, active: func() []string { return []string{"a fault"} }}
 	for _, step := range []struct {
 		tag  int64
+		gone bool
 		want string
-	}{{3, ""}, {3, ""}, {2, back}, {1, stale}, {7, foreign}} {
+	}{
+		{3, false, ""}, {3, false, ""}, {2, false, back}, {1, false, stale}, {7, false, foreign},
+		{0, false, foreign}, {0, true, ""}, // denied as the zone is deleted
+	} {
 		found.Reset()
+		a.record = newRecord(&log, &found, 100, func() {}) // which reports each kind of violation once
 		s.tag.Store(step.tag)
+		s.gone.Store(step.gone)
 		a.ask(t.Context(), z, node{"ns1", packets.LocalAddr().String()}, question{label: "www", typ: dns.TypeA})
 		if got := found.String(); step.want == "" && got != "" || !strings.Contains(got, step.want) || step.want != "" && !strings.Contains(got, "a fault") {
-			t.Errorf("tag %d: want %q, reported %q", step.tag, step.want, got)
+			t.Errorf("tag %d, gone %v: want %q, reported %q", step.tag, step.gone, step.want, got)
 		}
 	}
 }
@@ -270,8 +291,12 @@ func TestSoak(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	o := options{
-		program: program, within: dir, length: 3 * time.Second, settle: time.Minute, seed: 1, secondaries: 2, proxies: 2, brokers: 1, healths: 1, backend: "mixed", zones: 6,
-		writers: 2, askers: 2, pause: 50 * time.Millisecond, askPause: 3 * time.Millisecond, writes: "create,patch all,patch some,delete,sign", faults: "none", most: 1, logLevel: "warn",
+		program: program, within: dir, length: 3 * time.Second, settle: time.Minute, seed: 1, faults: "none", most: 1, logLevel: "warn",
+		servers: servers{secondaries: 2, backend: "mixed", counts: fleet.Counts{Proxies: 2}},
+		workload: workload{
+			zones: 6, writers: 2, askers: 2, pause: 50 * time.Millisecond, askPause: 3 * time.Millisecond,
+			writes: "create,patch all,patch some,delete,sign",
+		},
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()

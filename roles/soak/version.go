@@ -172,6 +172,9 @@ func (r reply) String() string {
 	return strings.TrimRight(fmt.Sprintf("%s %d %s", r.kind, r.tag, r.proof), " ")
 }
 
+// negative tells whether it denies what was asked for, and not the zone.
+func (r reply) negative() bool { return r.kind == nodata || r.kind == nxdomain }
+
 // same tells whether an answer is the expected one, in content and in proof.
 func (r reply) same(want reply) (content, proof bool) {
 	kind := r.kind == want.kind || r.kind == refused && want.kind == above // the parent zone may be missing, too

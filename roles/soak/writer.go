@@ -146,7 +146,7 @@ func (w *writer) send(through entrance, next write, how string) (answer, error) 
 // distributed are the proxy's own headers.
 func distributed(h http.Header) map[string]string {
 	own := map[string]string{}
-	for _, key := range []string{proxy.HeaderChange, proxy.HeaderQueued, proxy.HeaderStatus, proxy.HeaderServed, proxy.HeaderMissing} {
+	for _, key := range []string{proxy.HeaderChange, proxy.HeaderTouch, proxy.HeaderStatus, proxy.HeaderServed, proxy.HeaderMissing} {
 		if value := h.Get(key); value != "" {
 			own[key] = value
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"pdns-distribute/health"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/roles/roletest"
 )
 
@@ -58,7 +59,7 @@ func process(version, powerDNS string) health.Process {
 func wantPrinted(t *testing.T, b health.Board, want string) {
 	t.Helper()
 	var got strings.Builder
-	roletest.Must(t, printBoard(&got, b, func(health.Kind, string) bool { return false }))
+	must.OK(t, printBoard(&got, b, func(health.Kind, string) bool { return false }))
 	if want = strings.TrimPrefix(want, "\n"); got.String() != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got.String(), want)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"pdns-distribute/broker"
 	"pdns-distribute/health"
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/roles/follow"
 	"pdns-distribute/roles/roletest"
 )
@@ -22,7 +23,7 @@ func TestSightings(t *testing.T) {
 	p.Health.Alarms, p.Problems = []health.Alarm{{Kind: "none"}}, []string{strings.Repeat("x", 100_000)}
 	p.Secondary.Addresses = make([]string, 1000)
 	text, err := json.Marshal(p)
-	roletest.Must(t, err)
+	must.OK(t, err)
 	s := follow.NewSighting("ns2", broker.StatusMsg{Data: text})
 	if s.Node != "ns2" || s.Leads || s.Health.Alarms != nil || len(s.Problems[0]) > 500 || len(s.Secondary.Addresses) > 10 {
 		t.Errorf("%.300s", fmt.Sprintf("%+v", s))
@@ -30,7 +31,7 @@ func TestSightings(t *testing.T) {
 
 	p.Role, p.Node = "health", "ns2" // one that lies
 	text, err = json.Marshal(p)
-	roletest.Must(t, err)
+	must.OK(t, err)
 	s = follow.NewSighting("ns2", broker.StatusMsg{Data: text})
 	s.At = time.Now()
 	board := health.NewBoard(time.Now(), health.Config{InactiveAfter: time.Minute}, map[string]health.Sighting{"ns2": s}, []health.Feed{{Node: "ns2"}})
@@ -57,7 +58,7 @@ func TestSightingIsBounded(t *testing.T) {
 	p := health.Presence{
 		Role: "health", Process: health.Process{Version: long, Instance: long, PowerDNS: long}, Host: health.Host{Name: long},
 		Condition: health.Condition{
-			Problems: list, Warnings: list, Failing: slices.Repeat([]health.Failure{{Zone: roletest.ZoneOf(0), Reason: long}}, 60),
+			Problems: list, Warnings: list, Failing: slices.Repeat([]health.Failure{{Zone: roletest.Numbered(0), Reason: long}}, 60),
 		},
 		Secondary: health.SecondaryReport{Addresses: list},
 		Health: health.HealthReport{
@@ -67,16 +68,16 @@ func TestSightingIsBounded(t *testing.T) {
 	for _, role := range []string{health.RoleHealth, health.RoleSecondary} { // each has a part of its own
 		p.Role = role
 		text, err := json.Marshal(p)
-		roletest.Must(t, err)
+		must.OK(t, err)
 		text, err = json.Marshal(follow.NewSighting("health1", broker.StatusMsg{Data: text}))
-		roletest.Must(t, err)
+		must.OK(t, err)
 		if len(text) > 512<<10 {
 			t.Errorf("%d bytes are kept of a %s", len(text), role)
 		}
 	}
 	p.Role = long
 	text, err := json.Marshal(p)
-	roletest.Must(t, err)
+	must.OK(t, err)
 	if s := follow.NewSighting("ns1", broker.StatusMsg{Data: text}); len(s.Role) > 500 {
 		t.Errorf("a role of %d bytes", len(s.Role))
 	}

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/roletest"
 )
@@ -261,7 +262,7 @@ func TestEndOfQueue(t *testing.T) {
 			t.Error("ended before the job in hand")
 		}
 		b.finish(1)
-		roletest.Must(t, <-b.ended)
+		must.OK(t, <-b.ended)
 		slices.Sort(b.abandoned)
 		if want := []string{"a2", "b1", "c1", "d1"}; !slices.Equal(b.abandoned, want) {
 			t.Errorf("abandoned are %q, want %q", b.abandoned, want)
@@ -322,7 +323,7 @@ func TestNoJobIsLost(t *testing.T) {
 	submitting.Wait()
 	open.Wait()
 	stop()
-	roletest.Must(t, <-ended)
+	must.OK(t, <-ended)
 	for name, job := range newest {
 		if ran[name] != job {
 			t.Errorf("zone %s: the newest job run is %d, want %d", name, ran[name], job)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/roletest"
 )
@@ -85,7 +86,7 @@ func startRunner(t *testing.T) (*letters, context.CancelFunc) {
 	go func() { ended <- role.Run(ctx) }()
 	return role, func() {
 		stop()
-		roletest.Must(t, <-ended)
+		must.OK(t, <-ended)
 	}
 }
 

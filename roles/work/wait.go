@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"time"
+
+	"pdns-distribute/backoff"
 )
 
 // Drain empties a channel of capacity one.
@@ -23,7 +25,7 @@ const (
 // RetryPause returns the pause after so many failed attempts in a row, which doubles with each from a second to five
 // minutes. A tenth more at random keeps apart what failed together.
 func RetryPause(attempts int) time.Duration {
-	pause := min(firstRetry<<min(attempts-1, 16), lastRetry)
+	pause := backoff.Doubled(firstRetry, attempts-1, lastRetry)
 	return pause + rand.N(pause/10)
 }
 

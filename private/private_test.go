@@ -11,28 +11,22 @@ import (
 	"syscall"
 	"testing"
 
-	"pdns-distribute/roles/private"
+	"pdns-distribute/powerdns/must"
+	"pdns-distribute/private"
 )
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 func mode(t *testing.T, path string) fs.FileMode {
 	t.Helper()
 	info, err := os.Stat(path)
-	must(t, err)
+	must.OK(t, err)
 	return info.Mode().Perm()
 }
 
 // write makes a file with this mode, whatever the umask says.
 func write(t *testing.T, file string, mode fs.FileMode) {
 	t.Helper()
-	must(t, os.WriteFile(file, []byte("content"), 0o600))
-	must(t, os.Chmod(file, mode))
+	must.OK(t, os.WriteFile(file, []byte("content"), 0o600))
+	must.OK(t, os.Chmod(file, mode))
 }
 
 // asRoot skips what only root can set up.
@@ -100,7 +94,7 @@ func TestFoldersAbove(t *testing.T) {
 	top := t.TempDir()
 	above := filepath.Join(top, "above")
 	folder := filepath.Join(above, "folder")
-	must(t, os.MkdirAll(folder, 0o755))
+	must.OK(t, os.MkdirAll(folder, 0o755))
 	file := filepath.Join(folder, "file")
 	write(t, file, 0o600)
 	for _, c := range []struct {
@@ -112,9 +106,9 @@ func TestFoldersAbove(t *testing.T) {
 		{folder, 0o777, false}, {folder, 0o770, false}, {folder, 0o707, false},
 		{above, 0o755, true}, {above, 0o777 | fs.ModeSticky, true}, {above, 0o775, false}, {above, 0o757, false},
 	} {
-		must(t, os.Chmod(above, 0o755))
-		must(t, os.Chmod(folder, 0o755))
-		must(t, os.Chmod(c.path, c.mode))
+		must.OK(t, os.Chmod(above, 0o755))
+		must.OK(t, os.Chmod(folder, 0o755))
+		must.OK(t, os.Chmod(c.path, c.mode))
 		for what, check := range map[string]func(string) error{"secret": private.Check, "public": private.CheckPublic} {
 			err := check(file)
 			if (err == nil) != c.good || !c.good && !strings.HasSuffix(err.Error(), "; run: chmod go-w "+c.path) {
@@ -129,14 +123,14 @@ func TestLinks(t *testing.T) {
 	top := t.TempDir()
 	closed, open, state := filepath.Join(top, "closed"), filepath.Join(top, "open"), filepath.Join(top, "state")
 	for _, folder := range []string{closed, open, state} {
-		must(t, os.Mkdir(folder, 0o755))
+		must.OK(t, os.Mkdir(folder, 0o755))
 	}
-	must(t, os.Chmod(open, 0o777))
+	must.OK(t, os.Chmod(open, 0o777))
 	write(t, filepath.Join(closed, "file"), 0o600)
 	write(t, filepath.Join(open, "file"), 0o600)
 	link := func(target, at string) string {
 		at = filepath.Join(top, at)
-		must(t, os.Symlink(target, at))
+		must.OK(t, os.Symlink(target, at))
 		return at
 	}
 	circle := link("circle", "circle")
@@ -159,8 +153,8 @@ func TestLinks(t *testing.T) {
 		t.Errorf("a circle: %v", err)
 	}
 	t.Chdir(closed)
-	must(t, private.Check("file"))
-	must(t, private.Check("../closed/file"))
+	must.OK(t, private.Check("file"))
+	must.OK(t, private.Check("../closed/file"))
 }
 
 // The owner of a file can change its mode at any time, and that of a folder what is in it.
@@ -168,25 +162,25 @@ func TestOwners(t *testing.T) {
 	asRoot(t)
 	top := t.TempDir()
 	folder := filepath.Join(top, "folder")
-	must(t, os.Mkdir(folder, 0o755))
+	must.OK(t, os.Mkdir(folder, 0o755))
 	file := filepath.Join(folder, "file")
 	write(t, file, 0o600)
-	must(t, private.Check(file))
+	must.OK(t, private.Check(file))
 	for _, path := range []string{file, folder} {
-		must(t, os.Chown(path, stranger, 0))
+		must.OK(t, os.Chown(path, stranger, 0))
 		for what, check := range map[string]func(string) error{"secret": private.Check, "public": private.CheckPublic} {
 			want := fmt.Sprintf("%s: it belongs to uid %d, and this process is that of root; run: chown 0 %s", path, stranger, path)
 			if err := check(file); err == nil || !strings.HasPrefix(err.Error(), want) {
 				t.Errorf("%s, %s of a stranger: %v", what, path, err)
 			}
 		}
-		must(t, os.Chown(path, 0, 0))
+		must.OK(t, os.Chown(path, 0, 0))
 	}
-	must(t, os.Chmod(folder, 0o777|fs.ModeSticky))
+	must.OK(t, os.Chmod(folder, 0o777|fs.ModeSticky))
 	link := filepath.Join(folder, "link")
-	must(t, os.Symlink(file, link))
-	must(t, private.Check(link))
-	must(t, os.Lchown(link, stranger, 0))
+	must.OK(t, os.Symlink(file, link))
+	must.OK(t, private.Check(link))
+	must.OK(t, os.Lchown(link, stranger, 0))
 	if err := private.Check(link); err == nil || !strings.HasPrefix(err.Error(), link+": it belongs to") {
 		t.Errorf("a stranger's link in a sticky folder: %v", err)
 	}
@@ -199,19 +193,19 @@ func TestFolder(t *testing.T) {
 	defer syscall.Umask(before)
 	path := filepath.Join(top, "a", "b")
 	for range 2 {
-		must(t, private.Folder(path))
+		must.OK(t, private.Folder(path))
 	}
 	if got := mode(t, path); got != 0o700 {
 		t.Errorf("mode %04o", got)
 	}
 	for _, wide := range []fs.FileMode{0o750, 0o701, 0o777} {
-		must(t, os.Chmod(path, wide))
+		must.OK(t, os.Chmod(path, wide))
 		if err := private.Folder(path); err == nil || !strings.HasSuffix(err.Error(), "run: chmod 700 "+path) || mode(t, path) != wide {
 			t.Errorf("mode %04o: %v, and then %04o", wide, err, mode(t, path))
 		}
 	}
-	must(t, os.Chmod(path, 0o700))
-	must(t, os.Chmod(filepath.Dir(path), 0o777))
+	must.OK(t, os.Chmod(path, 0o700))
+	must.OK(t, os.Chmod(filepath.Dir(path), 0o777))
 	if err := private.Folder(path); err == nil || !strings.HasSuffix(err.Error(), "run: chmod go-w "+filepath.Dir(path)) {
 		t.Errorf("an open folder above: %v", err)
 	}
@@ -219,9 +213,9 @@ func TestFolder(t *testing.T) {
 
 func TestTighten(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
-	must(t, private.Tighten(file))
+	must.OK(t, private.Tighten(file))
 	write(t, file, 0o664)
-	must(t, private.Tighten(file))
+	must.OK(t, private.Tighten(file))
 	if got := mode(t, file); got != 0o600 {
 		t.Errorf("mode %04o", got)
 	}
@@ -246,24 +240,24 @@ func TestFaults(t *testing.T) {
 // A command that root runs becomes the owner of the configuration: what root may read is no news to a role.
 func TestActAsOwner(t *testing.T) {
 	if file := os.Getenv("TEST_ACT_AS_OWNER"); file != "" { // in a process of its own, since there is no way back
-		must(t, private.ActAsOwner(file))
+		must.OK(t, private.ActAsOwner(file))
 		groups, err := os.Getgroups()
-		must(t, err)
+		must.OK(t, err)
 		_, err = os.ReadFile(os.Getenv("TEST_OF_ROOT"))
 		fmt.Println("acts as", os.Getuid(), os.Geteuid(), os.Getgid(), groups, private.Check(file), errors.Is(err, fs.ErrPermission))
 		return
 	}
 	asRoot(t)
 	dir := t.TempDir()
-	must(t, os.Chmod(filepath.Dir(dir), 0o755))
+	must.OK(t, os.Chmod(filepath.Dir(dir), 0o755))
 	ofRoot, theirs := filepath.Join(dir, "of-root"), filepath.Join(dir, "config.toml")
 	write(t, ofRoot, 0o600)
 	write(t, theirs, 0o600)
-	must(t, os.Chown(theirs, stranger, stranger+1))
+	must.OK(t, os.Chown(theirs, stranger, stranger+1))
 	copied := filepath.Join(dir, "theirs", "copied.toml")
-	must(t, os.Mkdir(filepath.Dir(copied), 0o700))
+	must.OK(t, os.Mkdir(filepath.Dir(copied), 0o700))
 	write(t, copied, 0o644)
-	must(t, os.Chown(filepath.Dir(copied), stranger, stranger+1))
+	must.OK(t, os.Chown(filepath.Dir(copied), stranger, stranger+1))
 	for file, want := range map[string]string{
 		copied: fmt.Sprintf("acts as %d %d %d [%d] ", stranger, stranger, stranger+1, stranger+1),
 		theirs: fmt.Sprintf("acts as %d %d %d [%d] <nil> true\n", stranger, stranger, stranger+1, stranger+1),

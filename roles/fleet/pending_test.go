@@ -16,16 +16,16 @@ import (
 )
 
 // A change that waits at one proxy for the broker is not in sync, whatever proxy is asked, before it is served.
-func TestQueuedChangeIsNotInSync(t *testing.T) {
+func TestPendingChangeIsNotInSync(t *testing.T) {
 	t.Parallel()
-	i := start(t, fleet.Options{Proxies: 2, Secondaries: []local.Backend{local.SQLite}})
-	name := zone.MustParseName("queued.example")
+	i := start(t, fleet.Options{Counts: fleet.Counts{Proxies: 2}, Secondaries: []local.Backend{local.SQLite}})
+	name := zone.MustParseName("pending.example")
 	must.OK(t, i.api.CreateZoneWith(i.ctx, spec(name, text(name, "before"))))
 	i.eventually("created", i.allSame)
 	must.OK(t, i.StopRole(fleet.Broker))
-	change := i.patched(name, "queued")
+	change := i.patched(name, "pending")
 	if !strings.HasPrefix(change, "0-") {
-		t.Fatalf("change %s was not queued", change)
+		t.Fatalf("change %s is not pending", change)
 	}
 	must.OK(t, i.StopRole(fleet.Proxy))
 	must.OK(t, i.StartRole(i.ctx, fleet.Broker))
@@ -37,10 +37,10 @@ func TestQueuedChangeIsNotInSync(t *testing.T) {
 	must.OK(t, i.StartRole(i.ctx, fleet.Proxy))
 	i.eventually("served", i.allSame)
 	must.OK(t, i.StopRole(fleet.Broker))
-	change = i.patched(name, "queued again")
+	change = i.patched(name, "pending again")
 	must.OK(t, i.StartRole(i.ctx, fleet.Broker))
 	if status := i.standing(fleet.Proxy, change, "30"); status != proxy.StatusInSync {
-		t.Errorf("the proxy that queued it says %s", status)
+		t.Errorf("the proxy that stored its touch says %s", status)
 	}
 	must.OK(t, i.allSame(i.ctx))
 }
