@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -173,6 +174,20 @@ var addsTo = map[string][]string{
 // the lease that health roles share.
 func (g *target) picture(stolen string) map[string]string {
 	g.t.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		p, err := g.look(stolen)
+		if err == nil {
+			return p
+		}
+		if !errors.Is(err, context.DeadlineExceeded) || time.Now().After(deadline) { // else busy with what it was sent
+			g.t.Fatal(err)
+		}
+	}
+}
+
+// look is picture, whole or with an error.
+func (g *target) look(stolen string) (map[string]string, error) {
+	g.t.Helper()
 	ctx, js := g.t.Context(), g.core.JetStream()
 	p := map[string]string{}
 	streams := js.ListStreams(ctx)
@@ -188,9 +203,15 @@ func (g *target) picture(stolen string) map[string]string {
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			continue // deleted meanwhile, which the picture shows by what it lacks
 		}
-		must.OK(g.t, err)
+		if err != nil {
+			return nil, err
+		}
 		for seq := info.State.FirstSeq; seq <= info.State.LastSeq; seq++ {
-			if m, err := stream.GetMsg(ctx, seq); err == nil && !owns(stolen, m.Subject) {
+			m, err := stream.GetMsg(ctx, seq)
+			if errors.Is(err, context.DeadlineExceeded) {
+				return nil, err
+			}
+			if err == nil && !owns(stolen, m.Subject) {
 				p[fmt.Sprintf("message %d of stream %s", seq, name)] = text(g.t, m)
 			}
 		}
@@ -201,12 +222,11 @@ func (g *target) picture(stolen string) map[string]string {
 				p["consumer "+c.Name+" of stream "+name] = text(g.t, c)
 			}
 		}
-		if err := consumers.Err(); !errors.Is(err, jetstream.ErrStreamNotFound) {
-			must.OK(g.t, err)
+		if err := consumers.Err(); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return nil, err
 		}
 	}
-	must.OK(g.t, streams.Err())
-	return p
+	return p, streams.Err()
 }
 
 func text(t *testing.T, v any) string {
