@@ -1,7 +1,9 @@
 package broker_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"pdns-distribute/broker"
 	"pdns-distribute/broker/brokertest"
@@ -88,6 +91,9 @@ func (g *target) stopClocks() {
 	ctx, js := g.t.Context(), g.core.JetStream()
 	for _, name := range []string{"PDNS_STATUS", "KV_pdns_lease"} {
 		stream, err := js.Stream(ctx, name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			continue // deleted meanwhile, which the picture shows by what it lacks
+		}
 		must.OK(g.t, err)
 		cfg := stream.CachedInfo().Config
 		cfg.MaxAge = 0
@@ -168,6 +174,20 @@ var addsTo = map[string][]string{
 // the lease that health roles share.
 func (g *target) picture(stolen string) map[string]string {
 	g.t.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		p, err := g.look(stolen)
+		if err == nil {
+			return p
+		}
+		if !errors.Is(err, context.DeadlineExceeded) || time.Now().After(deadline) { // else busy with what it was sent
+			g.t.Fatal(err)
+		}
+	}
+}
+
+// look is picture, whole or with an error.
+func (g *target) look(stolen string) (map[string]string, error) {
+	g.t.Helper()
 	ctx, js := g.t.Context(), g.core.JetStream()
 	p := map[string]string{}
 	streams := js.ListStreams(ctx)
@@ -180,9 +200,18 @@ func (g *target) picture(stolen string) map[string]string {
 			p["counters of stream "+name] = text(g.t, info.State)
 		}
 		stream, err := js.Stream(ctx, name)
-		must.OK(g.t, err)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			continue // deleted meanwhile, which the picture shows by what it lacks
+		}
+		if err != nil {
+			return nil, err
+		}
 		for seq := info.State.FirstSeq; seq <= info.State.LastSeq; seq++ {
-			if m, err := stream.GetMsg(ctx, seq); err == nil && !owns(stolen, m.Subject) {
+			m, err := stream.GetMsg(ctx, seq)
+			if errors.Is(err, context.DeadlineExceeded) {
+				return nil, err
+			}
+			if err == nil && !owns(stolen, m.Subject) {
 				p[fmt.Sprintf("message %d of stream %s", seq, name)] = text(g.t, m)
 			}
 		}
@@ -193,10 +222,11 @@ func (g *target) picture(stolen string) map[string]string {
 				p["consumer "+c.Name+" of stream "+name] = text(g.t, c)
 			}
 		}
-		must.OK(g.t, consumers.Err())
+		if err := consumers.Err(); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return nil, err
+		}
 	}
-	must.OK(g.t, streams.Err())
-	return p
+	return p, streams.Err()
 }
 
 func text(t *testing.T, v any) string {

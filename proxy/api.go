@@ -155,11 +155,11 @@ func (p *Proxy) answerFor(w http.ResponseWriter, r *http.Request, c change, form
 	_ = json.NewEncoder(w).Encode(form(now)) // fails when the client is gone
 }
 
-// standing is how a change stands, or a zone. Nothing is known of what waits here, or may wait at another proxy.
+// standing is how a change stands, or a zone. Nothing is known of what waits here.
 func (p *Proxy) standing(ctx context.Context, w *watch, c change, patient bool) Progress {
 	stored := true
 	if c.wasPending() {
-		c.touch, stored = p.pending.awaitPlace(ctx, c)
+		c.touch, stored = p.pending.place(ctx, c)
 	}
 	var now Progress
 	if stored && patient {

@@ -37,7 +37,7 @@ type pendingTouches struct {
 	later []delayed                  // in the order of their time
 	last  uint64
 
-	placed map[zone.Name]placed // of zones whose touch had to wait: where it was stored last
+	placed placed
 }
 
 // maxPending is how many touches may be pending, in memory and in the journal: a client may write to any number of
@@ -49,7 +49,6 @@ const maxPending = 500_000
 type pendingTouch struct {
 	number uint64
 	Touch
-	waited bool // it stands for an earlier one, too
 }
 
 // delayed is a touch of what PowerDNS does only after its answer.
@@ -66,7 +65,7 @@ var sweep = Touch{Cause: Changed}
 func newPendingTouches(queue TouchStore, j *journal, log zerolog.Logger, gauge func(float64)) *pendingTouches {
 	p := &pendingTouches{
 		queue: queue, journal: j, log: log, gauge: gauge, limit: maxPending,
-		zones: map[zone.Name]pendingTouch{}, placed: map[zone.Name]placed{}, wake: make(chan struct{}, 1),
+		zones: map[zone.Name]pendingTouch{}, placed: placed{}, wake: make(chan struct{}, 1),
 	}
 	found, foreign := j.read()
 	for _, t := range append(found, sweep) {
@@ -130,7 +129,7 @@ func (p *pendingTouches) put(ctx context.Context, m pendingTouch) (seq uint64, e
 		seq, err = p.queue.Touch(ctx, m.Touch)
 	}
 	if err == nil {
-		p.remove(m, seq)
+		p.remove(m)
 	}
 	return seq, err
 }
@@ -139,13 +138,12 @@ func (p *pendingTouches) add(t Touch, isNews bool) pendingTouch {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.last++
-	before, is := p.zones[t.Zone]
-	if is {
+	if before, is := p.zones[t.Zone]; is {
 		t = t.after(before.Touch, isNews)
 	} else if len(p.zones) >= p.limit {
 		t = sweep // looks at all of them
 	}
-	m := pendingTouch{p.last, t, is}
+	m := pendingTouch{p.last, t}
 	p.zones[t.Zone] = m
 	p.gauge(float64(p.count()))
 	return m
@@ -163,14 +161,11 @@ func (t Touch) after(before Touch, isNews bool) Touch {
 }
 
 // remove forgets the touch unless a newer one of its zone is pending. The journal ends with the last one.
-func (p *pendingTouches) remove(m pendingTouch, seq uint64) {
+func (p *pendingTouches) remove(m pendingTouch) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.zones[m.Zone].number == m.number {
 		delete(p.zones, m.Zone)
-		if m.waited {
-			p.notePlace(m.Zone, seq)
-		}
 	}
 	p.gauge(float64(p.count()))
 	if len(p.zones) == 0 {
@@ -296,7 +291,6 @@ func (p *pendingTouches) flush(ctx context.Context) bool {
 		if !p.is(name, m.number) { // stored meanwhile, or touched again
 			continue
 		}
-		m.waited = true
 		if _, err := p.put(ctx, m); err != nil {
 			return false
 		}

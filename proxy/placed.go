@@ -3,48 +3,52 @@ package proxy
 import (
 	"context"
 	"time"
-
-	"pdns-distribute/powerdns/zone"
 )
 
-// placed is where the pending touch of a zone was stored in the end, and when. The id of such a change was given out
-// before its touch had a place.
-type placed struct {
-	touch uint64
-	at    time.Time
-}
+// The id of a change whose touch was pending names no place in the queue. Its write was done before the id was given
+// out, so any later touch of the zone stands for it: whoever asks for the change has the zone touched again, and the
+// place of that touch is the change's. So it does not matter which proxy is asked, nor what became of the change's own
+// touch, and no clock is trusted.
 
-// maxPlaced bounds what is remembered. A change whose place is forgotten stays PENDING.
+// placed are the places of changes that were pending, here or at another proxy, and that somebody has asked for.
+type placed map[change]uint64
+
+// maxPlaced bounds what is remembered; what is forgotten is touched once more.
 const maxPlaced = 65_536
 
-// notePlace needs the lock.
-func (p *pendingTouches) notePlace(name zone.Name, touch uint64) {
-	if len(p.placed) >= maxPlaced {
-		clear(p.placed)
+func (p placed) note(c change, touch uint64) {
+	if len(p) >= maxPlaced {
+		clear(p)
 	}
-	p.placed[name] = placed{touch, time.Now()}
+	p[c] = touch
 }
 
-// place returns where the pending touch of a change was stored; false while it is pending, and of a change that was not
-// pending in this process: the broker cannot say that nothing of it is left, because it may not have got there yet.
-func (p *pendingTouches) place(c change) (touch uint64, stored bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	at, is := p.placed[c.zone]
-	_, waits := p.zones[c.zone]
-	return at.touch, is && !waits && !at.at.Before(c.at)
-}
-
-// awaitPlace is place, once the touch is stored or ctx ends.
-func (p *pendingTouches) awaitPlace(ctx context.Context, c change) (touch uint64, stored bool) {
-	for {
-		if touch, stored = p.place(c); stored || !p.has(c.zone) {
-			return touch, stored
-		}
+// place returns the place of a change that was pending, once no touch of its zone waits here; false if the broker does
+// not take one before ctx ends.
+func (p *pendingTouches) place(ctx context.Context, c change) (touch uint64, stored bool) {
+	for p.has(c.zone) {
 		select {
 		case <-ctx.Done():
 			return 0, false
 		case <-time.After(retryMin):
 		}
 	}
+	if touch, known := p.placeOf(c); known {
+		return touch, true
+	}
+	touch, err := p.queue.Touch(ctx, Touch{Zone: c.zone, Cause: Changed})
+	if err != nil {
+		return 0, false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.placed.note(c, touch)
+	return touch, true
+}
+
+func (p *pendingTouches) placeOf(c change) (touch uint64, known bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	touch, known = p.placed[c]
+	return touch, known
 }

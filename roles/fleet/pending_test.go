@@ -15,7 +15,8 @@ import (
 	"pdns-distribute/roles/fleet"
 )
 
-// A change that waits at one proxy for the broker is not in sync, whatever proxy is asked, before it is served.
+// A change that waits at one proxy for the broker is not in sync, whatever proxy is asked, before it is served. A proxy
+// that is asked for it when there is a broker has it served, even if the one where it waits is gone.
 func TestPendingChangeIsNotInSync(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Counts: fleet.Counts{Proxies: 2}, Secondaries: []local.Backend{local.SQLite}})
@@ -30,8 +31,11 @@ func TestPendingChangeIsNotInSync(t *testing.T) {
 	must.OK(t, i.StopRole(fleet.Proxy))
 	must.OK(t, i.StartRole(i.ctx, fleet.Broker))
 	must.OK(t, i.AwaitReady(i.ctx, "proxy2"))
-	if status := i.standing("proxy2", change, "10"); status == proxy.StatusInSync {
-		t.Error("proxy2 says INSYNC of a change that waits at proxy1, which does not run")
+	if status := i.standing("proxy2", change, "30"); status != proxy.StatusInSync {
+		t.Errorf("proxy2 says %s of a change that waits at proxy1, which does not run", status)
+	}
+	if texts := i.texts(name); texts[0] != "pending" {
+		t.Errorf("proxy2 said INSYNC, and %q is served", texts)
 	}
 
 	must.OK(t, i.StartRole(i.ctx, fleet.Proxy))

@@ -94,8 +94,8 @@ func New(cfg config.Config, deps node.Deps) (*Secondary, error) {
 	s.applier.reasons = node.NewReasons(node.NewSettings(api, powerdns.Secondary, s.Ready, s.Log))
 	s.source.mayTake = s.applier.mayTake
 	s.powerdns = node.NewMonitor(api, s.Ready, s.Log, s.reviewAll)
-	s.jobs, s.fill = s.newRunner(s.cfg.Workers), newFill(s.waiting)
-	s.metrics = newMetrics(s.Registry, s.held.count, s.waiting)
+	s.metrics, s.fill = newMetrics(s.Registry, s.held.count, s.waiting), newFill(s.waiting)
+	s.jobs = s.newRunner(s.cfg.Workers)
 	s.judgeByCheckpoints()
 	return s, nil
 }
