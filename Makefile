@@ -74,7 +74,7 @@ test: setup ## all tests, with the race detector but for pure packages, against 
 
 # Tests of memory want the machine for themselves.
 .PHONY: test-quick
-test-quick: ## the tests that need no PowerDNS, in less than a minute, without the race detector; the others are counted as skipped
+test-quick: ## the tests that need no PowerDNS, in one to two minutes, without the race detector; the others are counted as skipped
 	@go test -short -vet=off -skip '^TestMemory' -parallel 8 -json $(LONG) $$(go list ./... | grep -vxF "$$(printf '%s\n' $(LONG))") | go run ./.ci/count -quiet
 
 .PHONY: torture
