@@ -120,14 +120,14 @@ func (a *askers) ask(ctx context.Context, z *kept, at node, q question) {
 	wrong := a.judge(z, at, seen{q}, m, r.kind == failed, q.String(), r.String(), func(v version) (content, proof bool) {
 		return r.same(v.expect(q, z.hasParent))
 	})
-	if wrong != nil && !(wrong.Kind == foreign && r.negative() && a.justDeleted(ctx, z, at, m)) {
+	if wrong != nil && !(r.negative() && a.justDeleted(ctx, z, at, m)) {
 		a.record.violated(*wrong)
 	}
 }
 
 // justDeleted tells whether the secondary has deleted the zone since the question was sent, or a moment before. PowerDNS
 // looks for the zone first and then for the name: where the zone is deleted in between, it denies the name, which no version
-// says. From then on it must refuse.
+// says, or one of before that was empty. From then on it must refuse.
 func (a *askers) justDeleted(ctx context.Context, z *kept, at node, m moment) bool {
 	if !z.deletedSince(m.floor) {
 		return false
