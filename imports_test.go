@@ -99,7 +99,7 @@ var imports = map[string][]string{
 	"health":                   {"backoff", "powerdns/zone"},
 	"dnssec":                   {"powerdns/zone"},
 	"broker":                   {"backoff", "powerdns/zone", "private"},
-	"broker/brokertest":        {"broker"},
+	"broker/brokertest":        {"broker", "powerdns/local"},
 	"powerdns":                 {"powerdns/host", "powerdns/zone", "private"},
 	"powerdns/origin":          {"powerdns", "powerdns/transfer", "powerdns/zone"},
 	"powerdns/store":           {"powerdns/zone", "private"},

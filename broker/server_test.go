@@ -25,7 +25,9 @@ func spoiled(t *testing.T, b *brokertest.Broker, old, new string) (file string) 
 		text, err := os.ReadFile(filepath.Join(filepath.Dir(b.ConfigFile()), name))
 		must.OK(t, err)
 		replaced = replaced || strings.Contains(string(text), old)
-		must.OK(t, os.WriteFile(filepath.Join(dir, name), []byte(strings.Replace(string(text), old, new, 1)), 0o600))
+		changed := strings.Replace(string(text), old, new, 1)
+		changed = strings.Replace(changed, strings.TrimPrefix(b.URL(), "tls://"), "127.0.0.1:-1", 1) // b itself may listen there
+		must.OK(t, os.WriteFile(filepath.Join(dir, name), []byte(changed), 0o600))
 	}
 	if !replaced {
 		t.Fatalf("%q isn't in the configuration", old)
@@ -89,7 +91,7 @@ func TestServerEndsWithAnError(t *testing.T) {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		must.OK(t, err)
 		defer listener.Close()
-		expectEnd(t, spoiled(t, b, "127.0.0.1:-1", listener.Addr().String()), "listening on port")
+		expectEnd(t, spoiled(t, b, strings.TrimPrefix(b.URL(), "tls://"), listener.Addr().String()), "listening on port")
 	})
 	t.Run("store can't be written", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "file")

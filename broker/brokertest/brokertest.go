@@ -19,6 +19,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"pdns-distribute/broker"
+	"pdns-distribute/powerdns/local"
 )
 
 // patience is longer than anything takes on a busy machine.
@@ -58,8 +59,10 @@ func Start(t testing.TB, opt Options) *Broker {
 		b.log = *opt.Log
 	}
 	b.makeCertificates()
+	listen, err := local.FreeAddress()
+	b.must(err)
 	b.conf = broker.ServerConf{
-		ServerName: "test", Listen: "127.0.0.1:-1", StoreDir: filepath.Join(cmp.Or(opt.Disk, b.dir), "store"),
+		ServerName: "test", Listen: listen, StoreDir: filepath.Join(cmp.Or(opt.Disk, b.dir), "store"),
 		CertFile: b.path("server.crt"), KeyFile: b.path("server.key"), CAFile: b.path("ca.crt"),
 		MaxFile: 1 << 30, MaxMemory: 64 << 20,
 	}
@@ -118,8 +121,8 @@ func (b *Broker) AddSecondary(id string) {
 	b.must(b.server.Reload())
 }
 
-// Start starts a stopped broker again, under the address it had. That port is one of those that the kernel gives to
-// outgoing connections, and clients that look for the broker may hold it for a moment, even connected to themselves.
+// Start starts the stopped broker, under the address it had. Somebody else may hold that port for a moment: it was free
+// only when it was chosen, and while the broker is stopped.
 func (b *Broker) Start() {
 	b.t.Helper()
 	for begin := time.Now(); ; time.Sleep(portPause) {
@@ -131,7 +134,6 @@ func (b *Broker) Start() {
 			b.t.Fatal("broker ended: ", err)
 		}
 	}
-	b.conf.Listen = b.server.Addr().String()
 }
 
 // portPause is between two attempts to have a port that is in use.
