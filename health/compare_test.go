@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"pdns-distribute/powerdns/zone"
 )
@@ -181,4 +182,29 @@ func FuzzCheck(f *testing.F) {
 			_, _ = Compare(t.Context(), Question{Check: "c"}, want, func(context.Context, Question) (Answer, error) { return a, nil })
 		}
 	})
+}
+
+// Who announces what was compared does so at once when that is another thing than before; counts alone are none.
+func TestSameFaults(t *testing.T) {
+	one := func(change func(*Compared)) *Compared {
+		c := &Compared{At: time.Unix(1, 0), Sources: 4, Nodes: 2, Zones: 7, Differ: []string{"ns1: own copy"}}
+		change(c)
+		return c
+	}
+	same := one(func(*Compared) {})
+	for what, c := range map[string]struct {
+		with *Compared
+		want bool
+	}{
+		"the same":          {one(func(*Compared) {}), true},
+		"later, more zones": {one(func(c *Compared) { c.At, c.Zones, c.OnWay = time.Unix(9, 0), 8, 1 }), true},
+		"a node less":       {one(func(c *Compared) { c.Nodes-- }), false},
+		"nothing differs":   {one(func(c *Compared) { c.Differ = nil }), false},
+		"one unanswered":    {one(func(c *Compared) { c.Unanswered = []string{"ns2"} }), false},
+		"none":              {nil, false},
+	} {
+		if same.SameFaults(c.with) != c.want || c.with.SameFaults(same) != c.want {
+			t.Errorf("%s: not %v", what, c.want)
+		}
+	}
 }

@@ -1,6 +1,9 @@
 package health
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Compared is what came of comparing all sources of all nodes the last time. It is of one size, however many there are.
 type Compared struct {
@@ -24,4 +27,12 @@ func (c *Compared) bound() {
 // Whole reports whether all sources were compared, not longer ago than age, and are equal.
 func (c *Compared) Whole(now time.Time, age time.Duration) bool {
 	return c != nil && c.Sources > 0 && len(c.Differ)+len(c.Unanswered) == 0 && now.Sub(c.At) <= age
+}
+
+// SameFaults reports whether both comparisons found the same wrong with as many nodes. Either may be nil.
+func (c *Compared) SameFaults(other *Compared) bool {
+	if c == nil || other == nil {
+		return c == other
+	}
+	return c.Nodes == other.Nodes && slices.Equal(c.Differ, other.Differ) && slices.Equal(c.Unanswered, other.Unanswered)
 }

@@ -90,8 +90,13 @@ func (c *checker) forget(node string) {
 	c.summarize()
 }
 
-// summarize renews what this role reports of all comparisons.
-func (c *checker) summarize() { c.h.compared.Store(c.outcomes.summary(c.h.published.index.Count())) }
+// summarize renews what this role reports of all comparisons. What differs now, or no more, is announced at once.
+func (c *checker) summarize() {
+	now := c.outcomes.summary(c.h.published.index.Count())
+	if before := c.h.compared.Swap(now); !before.SameFaults(now) {
+		c.h.AnnounceSoon()
+	}
+}
 
 // ready returns the nodes that can be compared, primaries first: what is published is known, a primary keeps it true,
 // and they are there. A primary that stands by lists and reads nothing.

@@ -23,7 +23,6 @@ import (
 	"pdns-distribute/health"
 	"pdns-distribute/roles/config"
 	"pdns-distribute/roles/observe"
-	"pdns-distribute/roles/work"
 )
 
 // Deps is what a role is given from outside.
@@ -177,7 +176,12 @@ func (n *Node) keepAnnouncing(ctx context.Context, fill func(*health.Presence)) 
 }
 
 // AnnounceSoon announces the presence now, for changes that others wait for.
-func (n *Node) AnnounceSoon() { work.Notify(n.wake, struct{}{}) }
+func (n *Node) AnnounceSoon() {
+	select {
+	case n.wake <- struct{}{}:
+	default: // it is about to
+	}
+}
 
 // announce says how this node is.
 func (n *Node) announce(ctx context.Context, fill func(*health.Presence)) error {
