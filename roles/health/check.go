@@ -138,7 +138,9 @@ func (c *checker) one(ctx context.Context, n checked, f freshness) status.NodeRe
 		return status.NodeReport{Node: n.node, Role: n.role, Fault: ctx.Err().Error()}
 	}
 	report := c.check(ctx, n, f)
-	c.conclude(n, report)
+	if c.h.nodes.knows(n.node) { // an operator may have deregistered it meanwhile
+		c.conclude(n, report)
+	}
 	return report
 }
 

@@ -34,6 +34,7 @@ type Health struct {
 	// What only the leader has; nil at others.
 	lease    atomic.Pointer[broker.Lease]
 	prober   atomic.Pointer[prober]
+	checker  atomic.Pointer[checker]
 	compared atomic.Pointer[health.Compared]
 }
 

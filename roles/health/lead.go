@@ -30,6 +30,8 @@ func (h *Health) lead(ctx context.Context, l *broker.Lease) error {
 	p := newProber(h)
 	h.prober.Store(p)
 	defer h.prober.Store(nil)
+	h.checker.Store(c)
+	defer h.checker.Store(nil)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.run(ctx) })
 	g.Go(func() error { return r.run(ctx) })

@@ -68,6 +68,9 @@ func (h *Health) watchForgotten(ctx context.Context) error {
 	stop, err := h.Conn.SubscribeForgotten(ctx, func(node string) {
 		h.nodes.forget(node)
 		h.findings.forget(node)
+		if c := h.checker.Load(); c != nil {
+			c.forget(node)
+		}
 	})
 	if err != nil {
 		return err
@@ -135,6 +138,14 @@ func (n *nodes) forget(node string) {
 	defer n.mu.Unlock()
 	delete(n.seen, node)
 	delete(n.feeds, node)
+}
+
+// knows reports whether the node was seen, and not deregistered since.
+func (n *nodes) knows(node string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	_, known := n.seen[node]
+	return known
 }
 
 func (n *nodes) notePeers(peers []health.Peer) {
