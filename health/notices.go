@@ -13,6 +13,9 @@ type Settled struct {
 	Pending bool      `json:"pending,omitempty"` // this one is not
 	Again   bool      `json:"again,omitempty"`   // the state was published though nothing had changed, to be applied again
 
+	// Except are proxies whose own touches are not finished: their database may have what is not published.
+	Except []string `json:"except,omitempty"`
+
 	Gone      bool      `json:"gone,omitempty"` // there is no such zone to be distributed
 	Serial    uint32    `json:"serial"`
 	Digest    string    `json:"digest,omitempty"`  // hex

@@ -25,6 +25,7 @@ type Tracker struct {
 
 // TrackerOptions are what a tracker goes by.
 type TrackerOptions struct {
+	Node      string                // the proxy that waits
 	Ask       func(zone.Name) error // has all nodes publish again what they have of the zone
 	Connected func() bool           // whether notices can come
 
@@ -49,6 +50,7 @@ func NewTracker(o TrackerOptions) *Tracker {
 type watch struct {
 	*Tracker
 	name zone.Name
+	own  bool // the touch is one of this proxy
 
 	// All under the tracker's lock.
 	settled *health.Settled // the newest
@@ -80,11 +82,18 @@ func (t *Tracker) Settled(s health.Settled) {
 		if s.Pending {
 			w.pending = max(w.pending, s.Touch)
 		}
+		s.Pending = s.Pending || w.excepted(s)
 		before := w.settled
 		if before == nil || before.Pending || !s.Pending && s.Touch >= before.Touch {
 			w.settled = &s
 		}
 	})
+}
+
+// excepted reports whether the touch that is watched may be one that the notice leaves out. Whose touch it is of which
+// no more than the number is known, nobody can say.
+func (w *watch) excepted(s health.Settled) bool {
+	return len(s.Except) > 0 && (!w.own || slices.Contains(s.Except, w.Node))
 }
 
 // Applied takes the notice of a secondary. A notice of an earlier publication than before was on its way for longer. A
@@ -229,6 +238,7 @@ func (w *watch) progress(touch uint64) (Progress, <-chan struct{}) {
 func (t *Tracker) Follow(ctx context.Context, name zone.Name,
 	store func(context.Context) (touch uint64, err error)) (Progress, error) {
 	w := t.watch(name)
+	w.own = true
 	defer w.stop()
 	for {
 		touch, err := store(ctx)

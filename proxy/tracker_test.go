@@ -291,3 +291,40 @@ func TestAnswersAreToTheQuestion(t *testing.T) {
 		}
 	})
 }
+
+// A notice that leaves out touches of some proxies settles none of these, nor one of which nobody knows whose it is. It
+// settles those of others.
+func TestExceptedTouches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for what, c := range map[string]struct {
+			own    bool
+			except []string
+			want   bool
+		}{
+			"own":                  {true, nil, true},
+			"own, others left out": {true, []string{"proxy2", "proxy3"}, true},
+			"own, left out":        {true, []string{"proxy1", "proxy2"}, false},
+			"anybody's":            {false, nil, true},
+			"perhaps left out":     {false, []string{"proxy2"}, false},
+		} {
+			w := newWorld("ns1")
+			w.Node = "proxy1"
+			watch := w.watch(example.Zone)
+			watch.own = c.own
+			s := settledAt(7, "aa")
+			s.Except = c.except
+			w.Settled(s)
+			w.Applied("ns1", appliedAs("aa"))
+			p, _ := watch.progress(7)
+			if p.InSync() != c.want {
+				t.Errorf("%s: %+v", what, p)
+			}
+			s.Touch, s.Except = 5, nil // the proxy's own touch, once its database is known to have no more
+			w.Settled(s)
+			if p, _ = watch.progress(5); !p.InSync() {
+				t.Errorf("%s: it is never settled: %+v", what, p)
+			}
+			watch.stop()
+		}
+	})
+}

@@ -71,7 +71,7 @@ const Discovery = 6 * time.Second
 // NewTracker returns a tracker that knows nobody yet, see [proxy.TrackerOptions].
 func NewTracker(conn *broker.Conn, cfg config.Config, discovery time.Duration) *proxy.Tracker {
 	return proxy.NewTracker(proxy.TrackerOptions{
-		Ask: conn.PublishAsk, Connected: conn.Connected, InactiveAfter: cfg.Health.InactiveAfter, Discovery: discovery,
+		Node: cfg.Node.ID, Ask: conn.PublishAsk, Connected: conn.Connected, InactiveAfter: cfg.Health.InactiveAfter, Discovery: discovery,
 	})
 }
 

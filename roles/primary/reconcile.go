@@ -112,7 +112,7 @@ func (p *Primary) attempt(ctx context.Context, name zone.Name, j job) (string, e
 	p.announceComing(name, j, before)
 	result, err := p.compare(ctx, name, j, before)
 	if err == nil && j.msg != nil {
-		err = p.replication.settles(ctx, name, j.since, asOf)
+		err = p.replication.settles(ctx, name, j.msg.From.Node, j.since, asOf)
 	}
 	return result, err
 }

@@ -3,6 +3,8 @@ package primary
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -132,13 +134,19 @@ func (r *replication) awaitMoment(ctx context.Context, since time.Time) (asOf ti
 	return r.heart.Proven()
 }
 
-// settles returns nil if a touch that was taken at since is settled by what was read of PowerDNS's database as of
-// that moment.
-func (r *replication) settles(ctx context.Context, name zone.Name, since, asOf time.Time) error {
+// settles returns nil if a touch of that node, which was taken at since, is settled by what was read of PowerDNS's
+// database as of that moment.
+func (r *replication) settles(ctx context.Context, name zone.Name, node string, since, asOf time.Time) error {
 	if since.After(asOf) {
 		return errStale(name, asOf, since)
 	}
-	return r.awaitWitness(ctx, name)
+	return r.awaitWitness(ctx, name, node)
+}
+
+// unwitnessed returns the proxies whose touches of the zone are not settled with those of others.
+func (r *replication) unwitnessed(name zone.Name) []string {
+	missing, _ := r.witnesses.missing(name, time.Now())
+	return slices.Sorted(maps.Keys(missing))
 }
 
 // momentFormat is how precisely two moments are told apart in errors.

@@ -11,10 +11,11 @@ import (
 	"pdns-distribute/roles/index"
 )
 
-// settle says that all touches of the zone up to this one have led to what is published of it by now.
+// settle says that all touches of the zone up to this one have led to what is published of it by now, but for those of
+// proxies whose databases may have parted.
 func (p *Primary) settle(name zone.Name, touch uint64) {
 	s := index.NewSettled(name, p.index.Get(name))
-	s.Touch = touch
+	s.Touch, s.Except = touch, p.replication.unwitnessed(name)
 	if err := p.publishSettled(s); err != nil {
 		p.Log.Debug().Err(err).Stringer("zone", name).Msg("failed to publish that a touch is settled")
 	}

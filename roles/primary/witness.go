@@ -13,7 +13,7 @@ import (
 // A change may have been written to a database that has parted from the one that is read here: then it never arrives,
 // and no heartbeat here shows that. So a touch of a proxy that is beside another PowerDNS is settled only when the
 // database behind that proxy is known to have had a heartbeat of this primary that was begun after the touch had been
-// taken.
+// taken. Touches of other proxies are settled without it.
 
 // witnesses are the proxies, by what they report of the databases behind them. It is safe for concurrent use.
 type witnesses struct {
@@ -65,32 +65,34 @@ func (w *witnesses) need(name zone.Name, node string, since time.Time) {
 	w.open[name][node] = later(w.open[name][node], since)
 }
 
-// missing returns a proxy whose touch of the zone is not witnessed, if there is one. A later touch of another proxy
-// settles those before it, so all of them count.
-func (w *witnesses) missing(name zone.Name, now time.Time) (node string, since time.Time, changed <-chan struct{}) {
+// missing returns the proxies of which a touch of the zone is not witnessed, and since when. changed is closed at the
+// next report.
+func (w *witnesses) missing(name zone.Name, now time.Time) (since map[string]time.Time, changed <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	since = map[string]time.Time{}
 	for proxy, at := range w.open[name] {
 		r := w.seen[proxy]
 		if !r.beat.Before(at) || now.Sub(later(r.at, at)) > witnessAlive {
 			delete(w.open[name], proxy)
 			continue
 		}
-		node, since = proxy, at
+		since[proxy] = at
 	}
 	if len(w.open[name]) == 0 {
 		delete(w.open, name)
 	}
-	return node, since, w.changed
+	return since, w.changed
 }
 
-// awaitWitness gives proxies a moment to witness all touches of the zone.
-func (r *replication) awaitWitness(ctx context.Context, name zone.Name) error {
+// awaitWitness gives that proxy a moment to witness its touches of the zone.
+func (r *replication) awaitWitness(ctx context.Context, name zone.Name, proxy string) error {
 	patience := time.NewTimer(freshPatience)
 	defer patience.Stop()
 	for {
-		node, since, changed := r.witnesses.missing(name, time.Now())
-		if node == "" {
+		missing, changed := r.witnesses.missing(name, time.Now())
+		since, is := missing[proxy]
+		if !is {
 			return nil
 		}
 		select {
@@ -100,7 +102,7 @@ func (r *replication) awaitWitness(ctx context.Context, name zone.Name) error {
 		case <-patience.C:
 		}
 		return fmt.Errorf("%w: zone %s: proxy %s has not reported that its database has what was written here since %s",
-			errLagging, name, node, since.Format(momentFormat))
+			errLagging, name, proxy, since.Format(momentFormat))
 	}
 }
 

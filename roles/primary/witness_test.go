@@ -12,8 +12,8 @@ import (
 func TestWitnesses(t *testing.T) {
 	w, now, name := newWitnesses(), time.Now(), roletest.Named("a")
 	witnessed := func(at time.Time) bool {
-		node, _, _ := w.missing(name, at)
-		return node == ""
+		missing, _ := w.missing(name, at)
+		return len(missing) == 0
 	}
 	if !witnessed(now) {
 		t.Error("nobody waits for a witness")
@@ -25,8 +25,8 @@ func TestWitnesses(t *testing.T) {
 	}
 	w.need(name, "proxy2", now)
 	w.heed("proxy2", now.Add(1), now)
-	if witnessed(now) {
-		t.Error("another proxy is no witness")
+	if missing, _ := w.missing(name, now); len(missing) != 1 || missing["proxy1"] != now {
+		t.Errorf("another proxy is no witness, and needs none any more: %v", missing)
 	}
 	w.heed("proxy1", now, now)
 	if !witnessed(now) || len(w.open) > 0 {
