@@ -25,7 +25,7 @@ var version string
 func main() {
 	p := command.Program{
 		Commands: commands(), Settings: settings.Describe(new(config.Config)), Version: version,
-		File: command.DefaultFile, Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr,
+		File: command.DefaultFile, Environ: os.Environ(), Nodes: host.Nodes(host.Home), Stdout: os.Stdout, Stderr: os.Stderr,
 	}
 	os.Exit(p.Run(os.Args))
 }

@@ -140,7 +140,7 @@ func (p *Proxy) answerFor(w http.ResponseWriter, r *http.Request, c change, form
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
 	defer context.AfterFunc(p.stopping, cancel)()
-	watch := p.tracker.watch(c.zone)
+	watch := p.tracker.watch(c.zone, false)
 	defer watch.stop()
 	now := p.standing(ctx, watch, c, asked)
 	if access == http.StatusNotFound && !now.deleted() { // it may exist for others

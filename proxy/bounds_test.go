@@ -54,7 +54,7 @@ func TestSecondariesAreBounded(t *testing.T) {
 	}
 	later := time.Now().Add(time.Minute)
 	tracker.Seen("ns0", later)
-	w := tracker.watch(zone.Root)
+	w := tracker.watch(zone.Root, true)
 	for i := range 2 * health.MaxNodes {
 		tracker.Applied(fmt.Sprintf("ns%d", i), health.Applied{Zone: zone.Root, Serial: 1})
 	}

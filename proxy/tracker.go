@@ -120,8 +120,8 @@ func (t *Tracker) note(name zone.Name, change func(*watch)) {
 }
 
 // watch begins to collect the notices about the zone, until stop is called.
-func (t *Tracker) watch(name zone.Name) *watch {
-	w := &watch{Tracker: t, name: name, applied: map[string]health.Applied{}, changed: make(chan struct{})}
+func (t *Tracker) watch(name zone.Name, own bool) *watch {
+	w := &watch{Tracker: t, name: name, own: own, applied: map[string]health.Applied{}, changed: make(chan struct{})}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.watches[name] == nil {
@@ -237,8 +237,7 @@ func (w *watch) progress(touch uint64) (Progress, <-chan struct{}) {
 // touch that was replaced by another one, which did not have the zone published anew, is stored again.
 func (t *Tracker) Follow(ctx context.Context, name zone.Name,
 	store func(context.Context) (touch uint64, err error)) (Progress, error) {
-	w := t.watch(name)
-	w.own = true
+	w := t.watch(name, true)
 	defer w.stop()
 	for {
 		touch, err := store(ctx)
@@ -254,7 +253,7 @@ func (t *Tracker) Follow(ctx context.Context, name zone.Name,
 
 // Learn asks what all have of the zone and returns when all have answered, or ctx ends.
 func (t *Tracker) Learn(ctx context.Context, name zone.Name) Progress {
-	w := t.watch(name)
+	w := t.watch(name, false)
 	defer w.stop()
 	return w.learn(ctx, 0)
 }

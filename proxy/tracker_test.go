@@ -50,7 +50,7 @@ func appliedAs(digest string) health.Applied {
 // wait awaits a touch in the background.
 func (w *world) wait(t *testing.T, touch uint64, patience time.Duration) <-chan Progress {
 	result := make(chan Progress, 1)
-	watch := w.watch(example.Zone)
+	watch := w.watch(example.Zone, true)
 	go func() {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
@@ -178,7 +178,7 @@ func TestThousandWaiters(t *testing.T) {
 		var wg sync.WaitGroup
 		for n := range 1000 {
 			name := zone.MustParseName(fmt.Sprintf("z%d.example", n%500))
-			watch := w.watch(name)
+			watch := w.watch(name, true)
 			wg.Go(func() {
 				defer watch.stop()
 				if p := watch.await(t.Context(), uint64(n)); !p.InSync() {
@@ -276,7 +276,7 @@ func TestDeaf(t *testing.T) {
 func TestAnswersAreToTheQuestion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld("ns1")
-		other := w.watch(example.Zone)
+		other := w.watch(example.Zone, true)
 		defer other.stop()
 		w.Settled(settledAt(5, "old"))
 		w.Applied("ns1", appliedAs("old"))
@@ -309,8 +309,7 @@ func TestExceptedTouches(t *testing.T) {
 		} {
 			w := newWorld("ns1")
 			w.Node = "proxy1"
-			watch := w.watch(example.Zone)
-			watch.own = c.own
+			watch := w.watch(example.Zone, c.own)
 			s := settledAt(7, "aa")
 			s.Except = c.except
 			w.Settled(s)

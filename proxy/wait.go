@@ -78,7 +78,7 @@ func (p *Proxy) written(r *http.Request, of *pending, status int) http.Header {
 	begin, patience := time.Now(), p.cfg.StorePatience
 	var watch *watch
 	if held {
-		watch = p.tracker.watch(t.Zone)
+		watch = p.tracker.watch(t.Zone, true)
 		defer watch.stop()
 		patience = min(patience, wait)
 	}

@@ -24,8 +24,10 @@ type Command struct {
 	Arguments   string // behind the flags, such as "DIR", or "[ZONE]..." if it may be left out; "" if nothing may stand there
 	Description string // paragraphs, and lines that are indented by three spaces as they are
 
-	Configured bool // by --config, --set and --log-level
-	Reloads    bool // on SIGHUP, which ends all others
+	Configured bool     // by --config, --set and --log-level
+	Of         []string // the roles whose configuration on this host it takes if none is named, the best first
+	AnyOf      bool     // of several such nodes any will do
+	Reloads    bool     // on SIGHUP, which ends all others
 
 	Flags    []Flag
 	Below    []Command // that follow its name, such as "add"

@@ -119,7 +119,7 @@ func (p *Program) offer(words []string, last string) Offer {
 		at, words = next, words[1:]
 	}
 	known := p.flags(at)
-	l := p.read(known, words)
+	l := p.read(at, known, words)
 	name, _, assigned := strings.Cut(last, "=")
 	flag := flagNamed(known, name)
 	switch {
@@ -149,7 +149,7 @@ type line struct {
 	ended bool  // by "--": no flags follow
 }
 
-func (p *Program) read(known []Flag, words []string) (l line) {
+func (p *Program) read(of Command, known []Flag, words []string) (l line) {
 	var config string
 	for _, word := range words {
 		name, value, assigned := strings.Cut(word, "=")
@@ -175,7 +175,7 @@ func (p *Program) read(known []Flag, words []string) (l line) {
 			}
 		}
 	}
-	l.Config = p.configFile(config, l.Given("config"))
+	l.Config, _ = p.configFile(of, config, l.Given("config")) // else nothing is offered
 	return l
 }
 

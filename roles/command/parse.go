@@ -68,11 +68,12 @@ func (p *Program) flags(c Command) []Flag {
 	if !c.Configured {
 		return c.Flags
 	}
+	file := "the configuration FILE; else $" + settings.FileVariable + ", else " + DefaultFile + " if it exists"
+	if len(c.Of) > 0 {
+		file += ", else that of a node on this host"
+	}
 	return append(slices.Clip(c.Flags),
-		Flag{
-			Name: "config", Value: "FILE", Complete: Files,
-			Help: "the configuration FILE; else $" + settings.FileVariable + ", else " + DefaultFile + " if it exists",
-		},
+		Flag{Name: "config", Value: "FILE", Complete: Files, Help: file},
 		Flag{
 			Name: "set", Value: "SECTION.KEY=VALUE", Many: true, Complete: p.offerSettings,
 			Help: "set a key, SECTION.KEY=VALUE, whatever file and environment say; may be repeated",
@@ -177,7 +178,10 @@ func (p *Program) invocation(c *cli.Context, of Command) (Invocation, error) {
 		return in, nil
 	}
 	flags, err := settingFlags(c)
-	file := p.configFile(c.String("config"), c.IsSet("config"))
+	if err != nil {
+		return in, err
+	}
+	file, err := p.configFile(of, c.String("config"), c.IsSet("config"))
 	in.Settings = settings.Sources{File: file, Env: p.Environ, Flags: flags}
 	return in, err
 }
@@ -224,20 +228,21 @@ func checkBelow(c *cli.Context, of Command) error {
 	return nil
 }
 
-// configFile is the configuration's path: flag before environment before default. --config "" reads none.
-func (p *Program) configFile(flag string, given bool) string {
+// configFile is the configuration's path: flag before environment before default, before that of a node on this host.
+// --config "" reads none.
+func (p *Program) configFile(of Command, flag string, given bool) (string, error) {
 	if given {
-		return flag
+		return flag, nil
 	}
 	for _, entry := range p.Environ {
 		if path, is := strings.CutPrefix(entry, settings.FileVariable+"="); is && path != "" {
-			return path
+			return path, nil
 		}
 	}
 	if _, err := os.Stat(p.File); errors.Is(err, fs.ErrNotExist) {
-		return ""
+		return p.found(of)
 	}
-	return p.File
+	return p.File, nil
 }
 
 // settingFlags are the keys that the flags set.

@@ -36,6 +36,7 @@ type Program struct {
 	Version  string         // "" if the build was not told
 	File     string         // the configuration if none is named, if it exists; see DefaultFile
 	Environ  []string
+	Nodes    func() ([]Node, error) // those on this host; nil knows none
 
 	Stdout, Stderr io.Writer
 }

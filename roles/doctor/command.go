@@ -12,6 +12,7 @@ func Command() command.Command {
 		Group:      command.Tool,
 		Summary:    "check an installation on one host before it is trusted",
 		Configured: true,
+		Of:         config.Roles(),
 		Run:        Run,
 		Flags: []command.Flag{
 			{Name: "json", Help: "print JSON, for programs"},
@@ -30,6 +31,6 @@ Needs  the role's configuration.
 
 Example:
 
-   pdns-distribute doctor --config /etc/pdns-distribute/pdns-distribute.toml`,
+   pdns-distribute doctor`,
 	}
 }

@@ -50,6 +50,8 @@ func statusCommand() command.Command {
 		Summary:    "show what is where, and how far behind",
 		Arguments:  "[ZONE]...",
 		Configured: true,
+		Of:         []string{health.RoleHealth, health.RolePrimary},
+		AnyOf:      true,
 		Run:        Status,
 		Flags: []command.Flag{
 			{Name: "json", Help: "print JSON, for programs"},
@@ -77,6 +79,8 @@ func syncCommand() command.Command {
 		Summary:    "distribute zones again, or confirm deletions that are held",
 		Arguments:  "[ZONE]...",
 		Configured: true,
+		Of:         []string{health.RoleHealth, health.RolePrimary},
+		AnyOf:      true,
 		Run:        Sync,
 		// Zones are not at hand without asking; with --confirm-deletes an id may stand there.
 		Complete: func(t command.Typed) command.Offer {
@@ -134,6 +138,8 @@ func forgetCommand() command.Command {
 		Summary:    "deregister nodes permanently",
 		Arguments:  "NODE...",
 		Configured: true,
+		Of:         []string{health.RoleHealth, health.RolePrimary},
+		AnyOf:      true,
 		Run:        Forget,
 		Complete:   nodes,
 		Description: `Removes the feed of a secondary that is no more, and what is known of any node that is silent. One
@@ -154,6 +160,7 @@ func leaveCommand() command.Command {
 		Group:      command.Tool,
 		Summary:    "make the zones of a secondary plain secondaries of another master",
 		Configured: true,
+		Of:         []string{health.RoleSecondary},
 		Run:        Leave,
 		Flags: []command.Flag{
 			{
