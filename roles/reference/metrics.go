@@ -54,7 +54,7 @@ const metricsHead = `# Metrics
 <!-- Made from the declarations of metrics in the source: change those, and run make man. -->
 
 Each role serves these for Prometheus at ` + "`/metrics`" + ` of its ` + "`observe.listen`" + `. Beside them it has the usual ones of the Go
-runtime and of the process (go_…, process_…). [Monitoring](monitoring.md#what-to-alert-on) says which are worth an alert.
+runtime and of the process (go_…, process_…). [What to alert on](monitoring.md#what-to-alert-on) is a choice of them.
 `
 
 func (m metric) labelCell() string {
