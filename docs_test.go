@@ -127,6 +127,72 @@ func TestReadmeIsShort(t *testing.T) {
 	}
 }
 
+// longest is how many words a sentence of a document for operators may have: CONTRIBUTING.md wants fewer.
+const longest = 32
+
+// TestSentencesAreShort looks at the documents that are read at night. Some are for others, or made from the source.
+func TestSentencesAreShort(t *testing.T) {
+	others := []string{"SECURITY.md", "CONTRIBUTING.md", "docs/design.md", "docs/testing.md", "docs/settings.md", "docs/metrics.md"}
+	for _, document := range documents(t) {
+		if slices.Contains(others, document) {
+			continue
+		}
+		for _, sentence := range sentences(read(t, document)) {
+			if words := len(strings.Fields(sentence)); words > longest {
+				t.Errorf("%s: %d words, more than %d: %s", document, words, longest, sentence)
+			}
+		}
+	}
+}
+
+var (
+	itemBegins   = regexp.MustCompile(`^\s*(?:- |\d+\. )`)
+	sentenceEnds = regexp.MustCompile(`[.:!?;]\**\s`)
+)
+
+// sentences are those of paragraphs, items and cells. Blocks of code and lists of links are none.
+func sentences(text string) (found []string) {
+	paragraph, isFenced := "", false
+	end := func() {
+		if strings.TrimSpace(paragraph) != "" && !strings.Contains(paragraph, "·") {
+			plain := link.ReplaceAllString(paragraph, "]")
+			found = append(found, sentenceEnds.Split(plain, -1)...)
+		}
+		paragraph = ""
+	}
+	for line := range strings.Lines(text) {
+		isCell := strings.HasPrefix(line, "|")
+		if isCell || strings.TrimSpace(line) == "" || itemBegins.MatchString(line) {
+			end()
+		}
+		switch {
+		case isCell:
+			for cell := range strings.SplitSeq(line, "|") {
+				paragraph = cell
+				end()
+			}
+		case strings.HasPrefix(line, "```"):
+			isFenced = !isFenced
+		case isFenced || strings.TrimSpace(line) == "":
+		case paragraph != "" || !strings.HasPrefix(line, "    "):
+			paragraph += line
+		}
+	}
+	end()
+	return found
+}
+
+func TestSentencesAreFound(t *testing.T) {
+	got := sentences("One [two](x.md). Three\nfour:\n\n    code is none\n\n- item one\n- item two\n\n| a cell | another one |\n")
+	for i := range got {
+		got[i] = strings.TrimSpace(got[i])
+	}
+	want := []string{"One [two]", "Three\nfour", "", "- item one", "- item two", "a cell", "another one"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 // TestIndex has docs/README.md lead to each document.
 func TestIndex(t *testing.T) {
 	index := read(t, "docs/README.md")
