@@ -230,6 +230,23 @@ func TestReasonsAreDocumented(t *testing.T) {
 	}
 }
 
+// TestExitCodes holds the table of exit codes against what the program says of them, which docs/commands.md is made of.
+func TestExitCodes(t *testing.T) {
+	codes := func(document, heading, form string) (found []string) {
+		_, section, _ := strings.Cut(read(t, document), heading)
+		section, _, _ = strings.Cut(section, "\n## ")
+		for _, match := range regexp.MustCompile(form).FindAllStringSubmatch(section, -1) {
+			found = append(found, match[1])
+		}
+		return found
+	}
+	declared := codes("docs/commands.md", "## Exit status", `(?m)^- \*\*(\S+)\*\*:`)
+	documented := codes("docs/operate.md", "## Exit codes", `(?m)^\| (\d\S*) \|`)
+	if len(declared) < 5 || !slices.Equal(declared, documented) {
+		t.Errorf("docs/operate.md has the exit codes %q, the program %q", documented, declared)
+	}
+}
+
 // TestSourcesNameDocuments looks for the documents that help, alarms and comments send their readers to.
 func TestSourcesNameDocuments(t *testing.T) {
 	named := regexp.MustCompile(`\bdocs/[a-z]+\.md`)
