@@ -185,15 +185,20 @@ func TestInitRefusesMisspelledCommands(t *testing.T) {
 	}
 }
 
-// TestManualIsNew compares the manual page with what the commands say now.
+// TestManualIsNew compares the manual page, in both forms, with what the commands say now.
 func TestManualIsNew(t *testing.T) {
-	var stdout bytes.Buffer
-	p := command.Program{Commands: commands(), Stdout: &stdout}
-	if code := p.Run([]string{"pdns-distribute", "man"}); code != 0 {
-		t.Fatal(code)
-	}
-	page, err := os.ReadFile("packaging/man/pdns-distribute.1")
-	if err != nil || string(page) != stdout.String() {
-		t.Errorf("packaging/man/pdns-distribute.1 does not say what the commands say (%v): run make man", err)
+	for file, line := range map[string][]string{
+		"packaging/man/pdns-distribute.1": {"pdns-distribute", "man"},
+		"docs/commands.md":                {"pdns-distribute", "man", "--markdown"},
+	} {
+		var stdout bytes.Buffer
+		p := command.Program{Commands: commands(), Stdout: &stdout}
+		if code := p.Run(line); code != 0 {
+			t.Fatal(code)
+		}
+		page, err := os.ReadFile(file)
+		if err != nil || string(page) != stdout.String() {
+			t.Errorf("%s does not say what the commands say (%v): run make man", file, err)
+		}
 	}
 }

@@ -198,7 +198,7 @@ func (n names) addSource(path string) error {
 		}
 		return err
 	}
-	isScript := slices.Contains([]string{".tmpl", ".html", ".sh"}, filepath.Ext(path))
+	isScript := slices.Contains([]string{".tmpl", ".html", ".sh", ".service"}, filepath.Ext(path))
 	if !isScript && path != "Makefile" && path != "go.mod" {
 		return nil
 	}

@@ -25,6 +25,6 @@
 //     duplicates.go: [DuplicateNodes], two processes with one node id
 //   - deletionlimit.go: [DeletionLimit] holds deletions that nobody ordered; orders.go: [OrderLimit] those of a proxy
 //
-// To add an alarm: its kind in kinds.go, the code that finds it beside what it goes by, a row of the table in
-// README.md.
+// To add an alarm: its kind in kinds.go, the code that finds it beside what it goes by, an entry in
+// docs/alarms.md.
 package health

@@ -50,13 +50,13 @@
 //
 // # How to add
 //
-//   - a metric: in the metrics of its role (in roles/health: metrics.go), and a row of the table in README.md
+//   - a metric: in the metrics of its role (in roles/health: metrics.go); make man writes docs/metrics.md
 //   - an alarm: its kind in health/kinds.go, the code that finds it beside what it goes by (health/judge.go where it
-//     follows from presences, roles/health/check.go from comparisons), and a row of the table in README.md
+//     follows from presences, roles/health/check.go from comparisons), and an entry in docs/alarms.md
 //   - something that nodes report: a field in health/presence.go, bounded in health/bounds.go, filled in by the role
-//   - a setting: a field in the section's struct (roles/config, or the Config of a package), its check in Validate,
-//     and README.md
+//   - a setting: a field in the section's struct (roles/config, or the Config of a package), its check in Validate;
+//     make man writes docs/settings.md
 //   - a subcommand: beside its code in roles/operator or roles/installation, and in the list of commands of main
-//   - a check of doctor: in the file of roles/doctor that looks at the same thing, and README.md
+//   - a check of doctor: in the file of roles/doctor that looks at the same thing, and docs/doctor.md
 //   - an import of another package of this project: its row in imports_test.go
 package roles

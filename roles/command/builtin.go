@@ -172,8 +172,13 @@ Example:
 
    pdns-distribute man > /usr/local/share/man/man1/pdns-distribute.1
    pdns-distribute man | man -l -`,
+		Flags: []Flag{{Name: "markdown", Help: "print it as Markdown"}},
 		Run: func(_ context.Context, in Invocation) error {
-			_, err := io.WriteString(in.Stdout, p.manual())
+			page := p.manual()
+			if in.Options.Bool("markdown") {
+				page = p.reference()
+			}
+			_, err := io.WriteString(in.Stdout, page)
 			return err
 		},
 	}

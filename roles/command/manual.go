@@ -7,9 +7,17 @@ import (
 	"pdns-distribute/roles/settings"
 )
 
+// madeOf is what the manual is made from.
+const madeOf = "the declarations of the commands"
+
 // manual is pdns-distribute(1).
-func (p *Program) manual() string {
-	page := roff.New(programName, 1, summary, "the declarations of the commands")
+func (p *Program) manual() string { return p.write(roff.New(programName, 1, summary, madeOf)) }
+
+// reference is docs/commands.md.
+func (p *Program) reference() string { return p.write(newMarkdown(madeOf)) }
+
+// write writes all that is known of the commands.
+func (p *Program) write(page page) string {
 	page.Section("SYNOPSIS")
 	page.Synopsis(programName, "COMMAND [flags] [arguments]")
 	page.Section("DESCRIPTION")
@@ -40,7 +48,7 @@ func (p *Program) manual() string {
 }
 
 // describe writes a command, whose path is such as "init add", and those below it.
-func (p *Program) describe(page *roff.Page, c Command, path string) {
+func (p *Program) describe(page page, c Command, path string) {
 	page.Below(path)
 	others := c.Arguments
 	if len(p.flags(c)) > 0 {

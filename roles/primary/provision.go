@@ -3,6 +3,7 @@ package primary
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"pdns-distribute/broker"
@@ -39,6 +40,7 @@ type provisioner struct {
 	replicas int                              // of streams
 	streams  *work.Latch                      // open once the streams were there for the first time
 	heed     func(time.Time, health.Sighting) // gets what each node says of itself
+	emptied  atomic.Bool                      // the streams were made anew: feeds and watches are gone with the old ones
 
 	// Owned by provisionFeeds.
 	known   map[string]bool      // nodes that have what they need
@@ -74,6 +76,7 @@ func (p *provisioner) keepStreams(ctx context.Context) error {
 func (p *provisioner) ensureStreams(ctx context.Context) error {
 	streams, err := p.Conn.EnsureStreams(ctx, p.replicas)
 	if streams.New {
+		p.emptied.Store(true)
 		p.AnnounceSoon() // what it said before was not stored
 	}
 	if err != nil {
@@ -150,6 +153,9 @@ func (p *provisioner) provisionFeeds(ctx context.Context) error {
 func (p *provisioner) provision(ctx context.Context, id string, said health.Presence) {
 	if said.Role != health.RoleSecondary && said.Role != health.RoleHealth {
 		return
+	}
+	if p.emptied.Swap(false) {
+		clear(p.known)
 	}
 	if !p.known[id] && len(p.known) >= health.MaxNodes {
 		return

@@ -1,7 +1,8 @@
-// Command reference writes what documents settings: docs/settings.md, the manual page pdns-distribute.toml(5), and the
-// tables of docs/powerdns.md, which package powerdns has; and the units of the package. The former two are made from the structs of the configuration:
-// names, types and defaults from their tags, explanations from their comments. It is run at the top of the project's
-// source, by make man.
+// Command reference writes the documents that are made from the source. docs/settings.md and the manual page
+// pdns-distribute.toml(5) come from the structs of the configuration: names, types and defaults from their tags,
+// explanations from their comments. docs/metrics.md comes from the declarations of metrics, the tables of
+// docs/powerdns.md from package powerdns, and the units of the package from roles/installation. It is run at the top of
+// the project's source, by make man.
 package main
 
 import (
@@ -35,11 +36,16 @@ func documents(root string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	ofMetrics, err := metrics(root)
+	if err != nil {
+		return nil, err
+	}
 	units, err := installation.Units()
 	if err != nil {
 		return nil, err
 	}
 	all := map[string]string{
+		filepath.Join("docs", "metrics.md"):                         ofMetrics,
 		filepath.Join("docs", "powerdns.md"):                        ofPowerDNS,
 		filepath.Join("docs", "settings.md"):                        markdown(sections),
 		filepath.Join("packaging", "man", "pdns-distribute.toml.5"): manual(sections),

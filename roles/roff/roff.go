@@ -54,8 +54,8 @@ func (p *Page) Synopsis(words, others string) {
 	p.text.WriteString("\n")
 }
 
-// item is a line such as "Needs  a configuration", which others that are indented may follow.
-var item = regexp.MustCompile(`^(\S+)  +(\S.*)$`)
+// Listed is a line such as "Needs  a configuration", which others that are indented may follow.
+var Listed = regexp.MustCompile(`^(\S+)  +(\S.*)$`)
 
 // Text writes paragraphs that blank lines part. Those whose lines are indented are shown as they are, those that begin
 // as "Needs  a configuration" with their first word set off.
@@ -66,7 +66,7 @@ func (p *Page) Text(text string) {
 			p.text.WriteString(".PP\n.RS 4\n.EX\n")
 			p.lines(strings.ReplaceAll(paragraph[3:], "\n   ", "\n"))
 			p.text.WriteString(".EE\n.RE\n")
-		case item.MatchString(strings.SplitN(paragraph, "\n", 2)[0]):
+		case Listed.MatchString(strings.SplitN(paragraph, "\n", 2)[0]):
 			p.items(paragraph)
 		default:
 			p.text.WriteString(".PP\n")
@@ -77,7 +77,7 @@ func (p *Page) Text(text string) {
 
 func (p *Page) items(paragraph string) {
 	for line := range strings.SplitSeq(paragraph, "\n") {
-		if found := item.FindStringSubmatch(line); found != nil {
+		if found := Listed.FindStringSubmatch(line); found != nil {
 			p.Item(found[1], "", found[2])
 		} else {
 			p.lines(strings.TrimSpace(line))
