@@ -73,15 +73,16 @@ func NewServer(configFile string, log zerolog.Logger) (*Server, error) {
 	return s, nil
 }
 
+// loadServerOptions has nats-server read no file that was not checked.
 func loadServerOptions(file string) (*server.Options, error) {
+	if err := checkServerFiles(file); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrConfig, file, err)
+	}
 	options, err := server.ProcessConfigFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrConfig, file, err)
 	}
 	if err := checkServerOptions(options); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrConfig, file, err)
-	}
-	if err := checkServerFiles(file); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrConfig, file, err)
 	}
 	options.NoSigs = true // signals are the command line's business
