@@ -122,11 +122,11 @@ func InspectServer(configFile string) (ServerFacts, error) {
 // Run serves until ctx ends (nil), or until the server can't go on (error). Call it once.
 func (s *Server) Run(ctx context.Context) error {
 	stopped := make(chan struct{})
-	logging, endLog := context.WithCancel(context.WithoutCancel(ctx)) // until nats-server has said its last
-	var log sync.WaitGroup
-	log.Go(func() { s.lines.run(logging) })
-	defer log.Wait()
-	defer endLog()
+	beside, end := context.WithCancel(context.WithoutCancel(ctx)) // until nats-server has said its last
+	var work sync.WaitGroup
+	work.Go(func() { s.lines.run(beside) })
+	defer work.Wait()
+	defer end()
 	s.nats.Start()
 	go func() {
 		defer close(stopped)
@@ -148,6 +148,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.awaitReady(ctx, stopped); err != nil {
 		return err
 	}
+	work.Go(func() { s.boundKeys(beside) })
 	select {
 	case <-ctx.Done():
 		return nil
