@@ -32,7 +32,8 @@ func (l apiLoad) flood(before apiLoad) string {
 	if l.waiting < floodWaiting && float64(done) < floodRate*took.Seconds() {
 		return ""
 	}
-	return fmt.Sprintf("the broker is flooded with requests: %d in %s, and %d wait", done, took.Round(time.Second), l.waiting)
+	return fmt.Sprintf("the broker is flooded with requests: %d in %s, and %d wait",
+		done, took.Round(time.Second), l.waiting)
 }
 
 // busiest says which connection has sent the most messages.
