@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
 	"pdns-distribute/broker"
@@ -239,5 +240,35 @@ func TestStolenSecondarySpeaksTheProtocol(t *testing.T) {
 	}
 	for _, h := range g.heard("sec1") {
 		t.Error(h)
+	}
+}
+
+// Who stole a key connects as often as the server takes, and far oftener than a node does: what is too much is ended,
+// the node's own connection stays, and others get in.
+func TestConnectionsOfAStolenKey(t *testing.T) {
+	t.Parallel()
+	g := newTarget(t)
+	own, _ := g.intrude("sec1")
+	const many = 120
+	ended := make(chan struct{}, many)
+	cfg := g.broker.Config("sec1")
+	user, err := nats.NkeyOptionFromSeed(cfg.NKeyFile)
+	must.OK(t, err)
+	for range many {
+		nc, err := nats.Connect(g.broker.URL(), user, nats.RootCAs(cfg.CAFile), nats.TLSHandshakeFirst(), nats.NoReconnect(),
+			nats.ClosedHandler(func(*nats.Conn) { ended <- struct{}{} }))
+		must.OK(t, err)
+		defer nc.Close()
+	}
+	for range many + 1 - 100 {
+		receive(t, ended)
+	}
+	if !own.IsConnected() {
+		t.Error("the first connection of the key was ended")
+	}
+	must.OK(t, own.Flush())
+	must.OK(t, g.broker.Connect("sec2").Wait(t.Context()))
+	if n := len(ended); n > 2 { // the key has one or two others
+		t.Errorf("%d more connections were ended than are too many", n)
 	}
 }

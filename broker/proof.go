@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -21,8 +22,9 @@ type Proof struct {
 	Peers   []Peer  // the other brokers of the cluster
 	Streams []StreamCount
 
-	stuck string // why it takes or gives nothing though it could
-	lame  string // a stream that does not do what it should, and that this broker leads
+	stuck string  // why it takes or gives nothing though it could
+	lame  string  // a stream that does not do what it should, and that this broker leads
+	load  apiLoad // as the server was asked
 }
 
 // The kinds of faults.
@@ -107,6 +109,7 @@ type watching struct {
 	lame     time.Time // since when a stream that this broker leads does not do what it should; zero: none
 	ready    bool      // some proof succeeded
 	held     counted   // what the streams held at the last proof
+	load     apiLoad   // as of the last proof
 	scanner  *scanner
 	proofs   int
 }
@@ -121,6 +124,11 @@ func (w *watching) once(ctx context.Context, report func(Proof) []byte) error {
 	} else {
 		w.failed++
 	}
+	if flood := p.load.flood(w.load); flood != "" && len(p.Faults) > 0 {
+		p.Faults = slices.Insert(p.Faults, 0, Fault{FaultStreams, flood + w.server.busiest()})
+		p.lame = "" // to start it anew would not help: whoever floods it comes back
+	}
+	w.load = p.load
 	if err := w.compare(p); err != nil {
 		return err
 	}
@@ -242,12 +250,14 @@ func (s *Server) prove(ctx context.Context, conn *Conn) Proof {
 		leader     string
 		peers      []Peer
 		complaints []string
+		load       apiLoad
 	)
-	if !s.answers(func() { leader, peers, complaints = s.ask() }) {
+	if !s.answers(func() { leader, peers, load = s.peers(); complaints = s.complaints() }) {
 		p.lame = fmt.Sprintf("nats-server does not report its health within %s: one of its streams hangs", proveTimeout)
 		add(FaultJetStream, "%s", p.lame)
 		return p
 	}
+	p.load = load
 	if p.Leader, p.Peers = leader, peers; s.clustered && p.Leader == "" {
 		add(FaultQuorum, "%s", noQuorum(p.Peers))
 		return p
@@ -354,17 +364,15 @@ func (s *Server) complaints() (found []string) {
 	return found
 }
 
-// ask has nats-server say how it is.
-func (s *Server) ask() (leader string, peers []Peer, complaints []string) {
-	leader, peers = s.peers()
-	return leader, peers, s.complaints()
-}
-
 // peers are the other brokers, and who of all keeps their books.
-func (s *Server) peers() (leader string, peers []Peer) {
+func (s *Server) peers() (leader string, peers []Peer, load apiLoad) {
 	info, err := s.nats.Jsz(&server.JSzOptions{})
-	if err != nil || info.Meta == nil {
-		return "", nil
+	if err != nil {
+		return "", nil, load
+	}
+	load = apiLoad{time.Now(), info.API.Total, info.API.Inflight}
+	if info.Meta == nil {
+		return "", nil, load
 	}
 	for _, r := range info.Meta.Replicas {
 		if r.Name == s.nats.Name() {
@@ -372,5 +380,5 @@ func (s *Server) peers() (leader string, peers []Peer) {
 		}
 		peers = append(peers, Peer{Name: r.Name, Away: r.Offline, Silent: r.Active, Current: r.Current, Lag: r.Lag})
 	}
-	return info.Meta.Leader, peers
+	return info.Meta.Leader, peers, load
 }

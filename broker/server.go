@@ -73,15 +73,16 @@ func NewServer(configFile string, log zerolog.Logger) (*Server, error) {
 	return s, nil
 }
 
+// loadServerOptions has nats-server read no file that was not checked.
 func loadServerOptions(file string) (*server.Options, error) {
+	if err := checkServerFiles(file); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrConfig, file, err)
+	}
 	options, err := server.ProcessConfigFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrConfig, file, err)
 	}
 	if err := checkServerOptions(options); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrConfig, file, err)
-	}
-	if err := checkServerFiles(file); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrConfig, file, err)
 	}
 	options.NoSigs = true // signals are the command line's business
@@ -121,11 +122,11 @@ func InspectServer(configFile string) (ServerFacts, error) {
 // Run serves until ctx ends (nil), or until the server can't go on (error). Call it once.
 func (s *Server) Run(ctx context.Context) error {
 	stopped := make(chan struct{})
-	logging, endLog := context.WithCancel(context.WithoutCancel(ctx)) // until nats-server has said its last
-	var log sync.WaitGroup
-	log.Go(func() { s.lines.run(logging) })
-	defer log.Wait()
-	defer endLog()
+	beside, end := context.WithCancel(context.WithoutCancel(ctx)) // until nats-server has said its last
+	var work sync.WaitGroup
+	work.Go(func() { s.lines.run(beside) })
+	defer work.Wait()
+	defer end()
 	s.nats.Start()
 	go func() {
 		defer close(stopped)
@@ -147,6 +148,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.awaitReady(ctx, stopped); err != nil {
 		return err
 	}
+	work.Go(func() { s.boundKeys(beside) })
 	select {
 	case <-ctx.Done():
 		return nil

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/conf"
@@ -107,6 +108,30 @@ func TestServerSecrets(t *testing.T) {
 		fault, is := errors.AsType[*private.Fault](err)
 		if open == "" && err != nil || open != "" && (!is || fault.Path != open || strings.Contains(err.Error(), "secret")) {
 			t.Errorf("%s: %v, want a fault of %q", text, err, open)
+		}
+	}
+}
+
+// What never ends is refused, and not read: a pipe in the place of any file, or a device.
+func TestServerFilesThatNeverEnd(t *testing.T) {
+	dir := t.TempDir()
+	file, pipe, zero := filepath.Join(dir, "nats.conf"), filepath.Join(dir, "pipe"), filepath.Join(dir, "zero")
+	if err := errors.Join(syscall.Mkfifo(pipe, 0o600), os.Symlink("/dev/zero", zero)); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, file, "")
+	for _, path := range []string{pipe, zero} {
+		for _, text := range []string{
+			"include " + filepath.Base(path), "tls { key_file: '" + path + "' }", "tls { cert_file: '" + path + "' }",
+			"leafnodes { remotes: [ { url: 'tls://a', credentials: '" + path + "' } ] }",
+		} {
+			writeFile(t, file, text+"\n")
+			if _, err := loadServerOptions(file); !errors.Is(err, private.ErrNotRegular) {
+				t.Errorf("%s: %v", text, err)
+			}
+		}
+		if _, err := loadServerOptions(path); !errors.Is(err, private.ErrNotRegular) {
+			t.Errorf("%s as the configuration: %v", path, err)
 		}
 	}
 }

@@ -142,6 +142,10 @@ func (p *Proxy) answerFor(w http.ResponseWriter, r *http.Request, c change, form
 	defer context.AfterFunc(p.stopping, cancel)()
 	watch := p.tracker.watch(c.zone, false)
 	defer watch.stop()
+	if access == http.StatusNotFound && c.wasPending() && !watch.published(ctx) { // nothing is touched for a made-up name
+		answerError(w, access, http.StatusText(access))
+		return
+	}
 	now := p.standing(ctx, watch, c, asked)
 	if access == http.StatusNotFound && !now.deleted() { // it may exist for others
 		answerError(w, access, http.StatusText(access))

@@ -65,7 +65,7 @@ var sweep = Touch{Cause: Changed}
 func newPendingTouches(queue TouchStore, j *journal, log zerolog.Logger, gauge func(float64)) *pendingTouches {
 	p := &pendingTouches{
 		queue: queue, journal: j, log: log, gauge: gauge, limit: maxPending,
-		zones: map[zone.Name]pendingTouch{}, placed: placed{}, wake: make(chan struct{}, 1),
+		zones: map[zone.Name]pendingTouch{}, placed: placed{zones: map[zone.Name]*placedZone{}}, wake: make(chan struct{}, 1),
 	}
 	found, foreign := j.read()
 	for _, t := range append(found, sweep) {

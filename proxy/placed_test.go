@@ -2,11 +2,17 @@ package proxy
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"pdns-distribute/health"
+	"pdns-distribute/powerdns/zone"
 )
 
 // A pending change has no place while its touch waits here. Asked for later, at whatever proxy, it has that of a touch
@@ -45,13 +51,74 @@ func TestPlaceOfAPendingChange(t *testing.T) {
 	})
 }
 
+// However many changes of a zone are made up, it is touched once in a while for all of them, each after it was asked
+// for; who leaves takes no turn from others.
+func TestManyPendingChangesOfAZone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{}
+		d := running(t, q)
+		synctest.Wait()
+		q.take()
+		const seconds = 10
+		stop, cancel := context.WithTimeout(t.Context(), seconds*time.Second)
+		defer cancel()
+		var clients sync.WaitGroup
+		defer clients.Wait()
+		for client := range 20 {
+			clients.Go(func() {
+				for n := 0; stop.Err() == nil; n++ {
+					ctx, leave := context.WithTimeout(t.Context(), time.Duration(n%3)*retryMin)
+					d.place(ctx, change{zone: example.Zone, at: time.UnixMicro(int64(client*1_000_000 + n))})
+					leave()
+					time.Sleep(time.Millisecond)
+				}
+			})
+		}
+		for n := range seconds / 2 {
+			before := q.stored.Load()
+			touch, stored := d.place(t.Context(), change{zone: example.Zone, at: time.Unix(int64(n), 0)})
+			if !stored || touch <= before {
+				t.Errorf("place %d (%v) after %d", touch, stored, before)
+			}
+		}
+		<-stop.Done()
+		if touches := q.take(); len(touches) > seconds+1 {
+			t.Errorf("%d touches in %d s", len(touches), seconds)
+		}
+	})
+}
+
+// A pending change of a zone that PowerDNS does not have, and that never was published, is made up: nothing is touched.
+// One of a zone that was deleted has its place, and only for a key that covers the zone.
+func TestMadeUpChangesTouchNothing(t *testing.T) {
+	upstream := httptest.NewServer(http.NotFoundHandler())
+	defer upstream.Close()
+	reader, secret := newKey(Key{ID: "reader", Zones: []string{"*.example"}, Verbs: []string{"read"}})
+	k := startKeyed(t, upstream.URL, func() (string, error) { return "own", nil }, nil, reader)
+	deleted := zone.MustParseName("deleted.example")
+	k.tracker.Ask = func(name zone.Name) error {
+		notice := health.Settled{Zone: name, Gone: true}
+		if name == deleted {
+			notice.Published = published
+		}
+		k.tracker.Settled(notice)
+		return nil
+	}
+	for name, touches := range map[string][]string{
+		"never.example.": nil, "deleted.foreign.": nil, "deleted.example.": {"change deleted.example."},
+	} {
+		k.ask(t, secret, "GET", apiPath+"/changes/0-1-"+name, "")
+		k.queue.want(t, touches...)
+	}
+}
+
 // Places are forgotten when they are too many.
 func TestPlacesAreBounded(t *testing.T) {
 	d := newPendingTouches(&queue{}, newJournal(t), zerolog.Nop(), func(float64) {})
 	for n := range maxPlaced + 10 {
-		d.placed.note(change{zone: example.Zone, at: time.UnixMicro(int64(n))}, 1)
+		d.want(change{zone: example.Zone, at: time.UnixMicro(int64(n))})
 	}
-	if len(d.placed) > maxPlaced {
-		t.Errorf("%d places", len(d.placed))
+	if n := len(d.placed.zones[example.Zone].places); n > maxPlaced || n != d.placed.count {
+		t.Errorf("%d places, counted as %d", n, d.placed.count)
 	}
 }

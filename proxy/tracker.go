@@ -274,6 +274,22 @@ func (w *watch) learn(ctx context.Context, touch uint64) Progress {
 	}
 }
 
+// published asks a primary whether the zone is published, or was; false also where none answers before ctx ends.
+func (w *watch) published(ctx context.Context) bool {
+	w.ask()
+	for {
+		p, changed := w.progress(0)
+		if p.Settled != nil {
+			return !p.Settled.Published.IsZero()
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-changed:
+		}
+	}
+}
+
 // answered reports whether there is a notice of a primary and of each secondary.
 func (p Progress) answered() bool {
 	return p.Settled != nil && !slices.ContainsFunc(p.Secondaries, func(s Standing) bool { return s.Applied == nil })

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"pdns-distribute/powerdns/must"
 	"pdns-distribute/powerdns/zone"
 )
 
@@ -695,5 +696,68 @@ func TestTwoPrimaries(t *testing.T) {
 		}
 		w.run(time.Minute, 0, 1, nil) // the second one is gone
 		w.complete()
+	})
+}
+
+// A primary that signs no more, since another one acts, may have signed last while a change was on its way: nothing is
+// said to be wrong by that. What is withheld is, by the next checkpoint of whoever signs.
+func TestLastCheckpoint(t *testing.T) {
+	for name, withheld := range map[string]bool{"on its way": false, "withheld": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				first := w.key
+				second, err := zone.NewSignKey()
+				must.OK(t, err)
+				w.judge = NewJudge([]zone.TrustedKey{first.Public(), second.Public()}, 16)
+				for n := range 100 {
+					w.publish(n, false)
+				}
+				w.run(30*time.Second, 0, 1, w.good("before"))
+				w.withhold = func(s *zone.State) bool { return withheld && s.Name == named(0) }
+				w.lag = 20 * time.Second
+				w.publish(0, false)
+				w.run(8*time.Second, 0, 1, w.good("a checkpoint shows the change"))
+				if w.judge.Verdict().Since.IsZero() {
+					t.Fatal("there is no difference yet")
+				}
+				w.key = second
+				w.run(10*time.Second, 0, 1, w.good("the other one has taken over"))
+				if withheld {
+					w.raised(15*time.Second, 0, 1)
+					return
+				}
+				w.run(2*time.Minute, 0, 1, w.good("afterwards"))
+				w.complete()
+			})
+		})
+	}
+}
+
+// A broker that lets the one checkpoint through that shows what it withholds, and none after it, is known by their
+// silence; and by the next one, whenever it comes.
+func TestCheckpointsEndWithADifference(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		for n := range 100 {
+			w.publish(n, false)
+		}
+		w.run(30*time.Second, 0, 1, w.good("before"))
+		w.withhold = func(s *zone.State) bool { return s.Name == named(0) }
+		w.publish(0, false)
+		for w.judge.Verdict().Since.IsZero() {
+			w.run(time.Second, 0, 1, w.good("before a checkpoint shows it"))
+		}
+		w.quiet = true
+		w.run(silence-time.Second, 0, 1, w.good("at first"))
+		w.run(2*time.Second, 0, 1, nil)
+		if v := w.judge.Verdict(); v.Silent == "" {
+			t.Errorf("nothing is wrong without checkpoints: %+v", v)
+		}
+		must.OK(t, w.judge.Receive(w.checkpoint()))
+		w.run(2*time.Second, 0, 1, nil)
+		if v := w.judge.Verdict(); v.Incomplete == "" {
+			t.Errorf("what two checkpoints show is not withheld: %+v", v)
+		}
 	})
 }
