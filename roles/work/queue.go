@@ -37,9 +37,14 @@ type Queue[J any] struct {
 	changed *sync.Cond
 	zones   map[zone.Name]*entry[J]
 	ready   [priorities][]zone.Name // zones with a waiting job, none of which runs, in order
-	running [priorities]int         // jobs
+	running [priorities]int         // jobs, but for those that rest
 	last    Priority                // of the job that was begun last
 	closed  bool
+
+	// Under mu: see Rest.
+	wg       sync.WaitGroup
+	resuming int // jobs that rested and wait for a worker
+	surplus  int // workers that are to end
 }
 
 // entry is a zone with a job.
@@ -47,6 +52,7 @@ type entry[J any] struct {
 	running  bool
 	waiting  bool
 	priority Priority  // of the waiting job, and then of the running one
+	begun    Priority  // of the running job
 	since    time.Time // when it was made ready
 	job      J
 }
@@ -157,19 +163,44 @@ func (q *Queue[J]) Run(ctx context.Context) error {
 	q.open()
 	stop := context.AfterFunc(ctx, q.close)
 	defer stop()
-	var wg sync.WaitGroup
 	for range q.workers {
-		wg.Go(func() { q.runWorker(ctx) })
+		q.wg.Go(func() { q.runWorker(ctx) })
 	}
-	wg.Wait()
+	q.wg.Wait()
 	q.abandonAll()
 	return nil
+}
+
+// Rest lends the worker of the zone's running job to others, as long as the job only waits for something. The job calls
+// it, and then resume, which returns when it is the job's turn again: before other jobs of its priority are begun. How
+// many may rest at a time is the caller's to say.
+func (q *Queue[J]) Rest(ctx context.Context, name zone.Name) (resume func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	priority := q.zones[name].begun
+	q.running[priority]--
+	q.wg.Go(func() { q.runWorker(ctx) })
+	q.changed.Broadcast()
+	return func() { q.resume(priority) }
+}
+
+func (q *Queue[J]) resume(priority Priority) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.resuming++
+	for !q.closed && q.running[priority] >= q.most(priority) {
+		q.changed.Wait()
+	}
+	q.resuming--
+	q.running[priority]++
+	q.surplus++
+	q.changed.Broadcast()
 }
 
 func (q *Queue[J]) open() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.closed = false
+	q.closed, q.surplus = false, 0
 }
 
 func (q *Queue[J]) close() {
@@ -206,9 +237,13 @@ func (q *Queue[J]) next() (name zone.Name, job J, priority Priority, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for !q.closed {
+		if q.surplus > 0 {
+			q.surplus--
+			return name, job, priority, false
+		}
 		if name, ok = q.pop(); ok {
 			e := q.zones[name]
-			e.running, e.waiting = true, false
+			e.running, e.waiting, e.begun = true, false, e.priority
 			q.running[e.priority]++
 			q.last = e.priority
 			var none J
@@ -227,7 +262,7 @@ func (q *Queue[J]) pop() (name zone.Name, ok bool) {
 		order = [...]Priority{Creation, Live, Background}
 	}
 	for _, priority := range order {
-		if q.running[priority] >= q.most(priority) {
+		if q.running[priority] >= q.most(priority) || priority == Background && q.resuming > 0 {
 			continue
 		}
 		if name, ok = q.first(priority); ok {

@@ -1,0 +1,402 @@
+package secondary
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"pdns-distribute/powerdns"
+	"pdns-distribute/powerdns/transfer"
+	"pdns-distribute/powerdns/zone"
+	"pdns-distribute/roles/work"
+)
+
+// Where many zones wait that PowerDNS does not have, they are made together, by a catalog zone (package powerdns,
+// batch.go) instead of two calls to the API for each. The list of a batch never changes, no member is given to PowerDNS
+// before the batch is deleted there, and no job of a member goes on before: so PowerDNS has no reason to delete one. A
+// member that the batch does not bring is made by itself.
+
+const (
+	// batchFrom is how many zones must wait for one to join a batch, and how many a batch has at least: a batch costs
+	// PowerDNS about as much as four zones that are made one by one.
+	batchFrom = 16
+	batchMost = 250
+
+	// batchSize bounds what waits in memory, and what is gained: of larger zones the transfer costs more than the calls.
+	batchSize = 64 << 10
+
+	// gatherPause is how long after the last zone another one is waited for.
+	gatherPause = 50 * time.Millisecond
+)
+
+// How long a batch waits for PowerDNS before it breaks off.
+const (
+	makePatience   = 5 * time.Second // for the first member to be asked for, once the list was taken
+	memberPatience = 2 * time.Second // for one more member to be taken
+	heldPatience   = 5 * time.Second // PowerDNS for a member: half of axfr-fetch-timeout
+
+	firstEndPause = 100 * time.Millisecond // before a batch that PowerDNS did not delete is deleted again
+	lastEndPause  = 5 * time.Second
+
+	// batchesOff is how long zones are made one by one where a batch brought none.
+	batchesOff = 10 * time.Minute
+)
+
+var (
+	errNoMember = errors.New("PowerDNS asks for no zone of the catalog")
+	errHeld     = errors.New("the catalog zone that made the zone is still there")
+)
+
+// batches are zones that are made together. It is safe for concurrent use.
+type batches struct {
+	queue   resting
+	joining chan *member // full when the next batch is
+
+	mu sync.Mutex
+
+	// Under mu.
+	open       bool        // PowerDNS was reviewed, and takes them
+	off        time.Time   // until when none is made
+	current    zone.Name   // that PowerDNS may have
+	incomplete []zone.Name // members that lack settings which do not matter now
+}
+
+// resting is the queue of the jobs that make zones.
+type resting interface {
+	Waiting() int
+	Idle() bool
+	Busy(zone.Name) bool
+	Rest(context.Context, zone.Name) (resume func())
+}
+
+func newBatches() *batches { return &batches{joining: make(chan *member, batchMost)} }
+
+// member is a zone of a batch, on its way.
+type member struct {
+	version *stagedVersion
+	batch   *batch        // set before released is closed; nil: it is made by itself
+	release chan struct{} // closed when its job may go on
+}
+
+// batch is one catalog zone.
+type batch struct {
+	name    zone.Name
+	members []*member
+	asked   chan struct{} // gets a value when PowerDNS asks for a member
+	gone    chan struct{} // closed when PowerDNS has the catalog zone no more
+	taken   chan struct{} // gets a value for each member that PowerDNS took, or did not
+	broken  chan struct{} // closed when nothing more comes
+}
+
+// accepts reports whether the version may be made in a batch, and there are enough for one.
+func (b *batches) accepts(v *stagedVersion) bool {
+	if !v.bulk || v.ahead || v.zone.Size() > batchSize || b.queue == nil {
+		return false
+	}
+	b.mu.Lock()
+	open := b.open && time.Now().After(b.off)
+	b.mu.Unlock()
+	return open && (len(b.joining) > 0 || b.queue.Waiting() >= batchFrom)
+}
+
+// makeInBatch has PowerDNS make the zone and take the version together with others, where many wait, and reports
+// whether it did. It returns when there is no batch any more that has the zone.
+func (a *applier) makeInBatch(ctx context.Context, v *stagedVersion) (taken bool, err error) {
+	name := v.zone.Name()
+	if !a.batches.accepts(v) || !a.isNew(name) {
+		return false, nil
+	}
+	m := &member{version: v, release: make(chan struct{})}
+	select {
+	case a.batches.joining <- m:
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	resume := a.batches.queue.Rest(ctx, name)
+	defer resume()
+	select {
+	case <-m.release:
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	if m.batch == nil || !m.await(ctx) {
+		return false, ctx.Err()
+	}
+	v.taken = true
+	a.remember(name)
+	a.batches.noteIncomplete(name)
+	return true, nil
+}
+
+// await reports whether PowerDNS has taken the member.
+func (m *member) await(ctx context.Context) bool {
+	select {
+	case err := <-m.version.sent:
+		m.batch.taken <- struct{}{}
+		return err == nil
+	case <-m.batch.broken:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// makeBatches makes one batch after the other until ctx ends.
+func (a *applier) makeBatches(ctx context.Context) error {
+	for {
+		members := a.batches.gather(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if len(members) < batchFrom {
+			release(members, nil)
+			continue
+		}
+		a.makeBatch(ctx, members)
+	}
+}
+
+// gather returns members as soon as there are enough, or no more come.
+func (b *batches) gather(ctx context.Context) (members []*member) {
+	var quiet <-chan time.Time
+	for len(members) < batchMost {
+		select {
+		case m := <-b.joining:
+			members = append(members, m)
+			quiet = time.After(gatherPause)
+		case <-quiet:
+			return members
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return members
+}
+
+func release(members []*member, b *batch) {
+	for _, m := range members {
+		m.batch = b
+		close(m.release)
+	}
+}
+
+// makeBatch makes the members, and returns when they are taken, or no more comes.
+func (a *applier) makeBatch(ctx context.Context, members []*member) {
+	b := &batch{
+		name: powerdns.NewBatchName(), members: members,
+		asked: make(chan struct{}, 1), gone: make(chan struct{}), broken: make(chan struct{}),
+		taken: make(chan struct{}, len(members)),
+	}
+	err := a.runCatalog(ctx, b)
+	if ctx.Err() != nil {
+		return // the jobs end, too
+	}
+	if err != nil {
+		a.log.Warn().Err(err).Int("zones", len(members)).
+			Msg("PowerDNS does not make zones by a catalog zone, making them one by one")
+		a.batches.pause()
+		release(members, nil)
+		return
+	}
+	release(members, b)
+	if left := b.follow(ctx); left == len(members) {
+		a.batches.pause()
+	}
+}
+
+// follow waits for the members to be taken, and returns how many are not.
+func (b *batch) follow(ctx context.Context) (left int) {
+	defer close(b.broken)
+	for left = len(b.members); left > 0; left-- {
+		select {
+		case <-b.taken:
+		case <-time.After(memberPatience):
+			return left
+		case <-ctx.Done():
+			return left
+		}
+	}
+	return 0
+}
+
+// runCatalog has PowerDNS take the catalog zone, and returns when it is deleted there again. Without an error the
+// members are there, and PowerDNS asks for them.
+func (a *applier) runCatalog(ctx context.Context, b *batch) error {
+	names := make([]zone.Name, len(b.members))
+	for i, m := range b.members {
+		names[i] = m.version.zone.Name()
+		a.source.guard(m.version, b.hold)
+	}
+	catalog, err := zone.NewCatalog(b.name, names)
+	if err != nil {
+		return err
+	}
+	version, withdraw := a.source.stage(catalog)
+	defer withdraw()
+	a.batches.setCurrent(b.name)
+	err = a.takeCatalog(ctx, b, version)
+	if gone := a.endCatalog(ctx, b.name); gone != nil {
+		return errors.Join(err, gone)
+	}
+	a.batches.setCurrent("")
+	close(b.gone)
+	return err
+}
+
+// hold has PowerDNS wait for a member until the catalog zone is gone.
+func (b *batch) hold() error {
+	work.Notify(b.asked, struct{}{})
+	select {
+	case <-b.gone:
+		return nil
+	case <-time.After(heldPatience):
+		return errHeld
+	}
+}
+
+// takeCatalog returns when PowerDNS has the catalog zone and its members. It makes members before it commits the list,
+// and asks for the first of them at once.
+func (a *applier) takeCatalog(ctx context.Context, b *batch, v *stagedVersion) error {
+	if err := a.api.CreateZone(ctx, b.name, powerdns.Consumer, []string{a.master}); err != nil {
+		return err
+	}
+	_, _ = transfer.Serial(ctx, a.dns, b.name, transfer.AskOptions{Unique: true}) // as in create
+	if err := a.transferOnce(ctx, v); err != nil {
+		return err
+	}
+	select {
+	case <-b.asked:
+	case <-time.After(makePatience):
+		return errNoMember
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	for pause, end := time.Millisecond, time.Now().Add(commitTime(v.zone)); time.Now().Before(end); pause *= 2 {
+		serial, err := transfer.Serial(ctx, a.dns, b.name, transfer.AskOptions{Unique: true})
+		if err == nil && serial == v.zone.Serial() {
+			a.source.committed(v.zone)
+			return nil
+		}
+		if !work.Wait(ctx, pause) {
+			return ctx.Err()
+		}
+	}
+	return fmt.Errorf("%w: the catalog zone", transfer.ErrNotServed)
+}
+
+// endCatalog deletes the catalog zone, whatever that takes. A process that ends tries it once more; what it leaves is
+// deleted by the next one.
+func (a *applier) endCatalog(ctx context.Context, name zone.Name) error {
+	for pause := firstEndPause; ; pause = min(2*pause, lastEndPause) {
+		err := a.deleteCatalog(ctx, name)
+		if err == nil {
+			return nil
+		}
+		if !work.Wait(ctx, pause) {
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastPatience)
+			defer cancel()
+			return errors.Join(ctx.Err(), a.api.DeleteZone(last, name))
+		}
+		a.log.Debug().Err(err).Stringer("zone", name).Msg("failed to delete a catalog zone, trying again")
+	}
+}
+
+// deleteCatalog deletes the catalog zone: first, while its list still stands or is refused to PowerDNS, so that no
+// member is ever missing from it.
+func (a *applier) deleteCatalog(ctx context.Context, name zone.Name) error {
+	reopen := a.source.close(name)
+	defer reopen()
+	err := a.endTransfers(ctx, name, a.source)
+	if err == nil {
+		err = a.delete(ctx, name)
+	}
+	if errors.Is(err, powerdns.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// listZones lists the zones of PowerDNS, but for batches. Those that a process before left are deleted. Batches are
+// made after that, where PowerDNS takes them.
+func (a *applier) listZones(ctx context.Context, batchesFit bool) ([]powerdns.ZoneInfo, error) {
+	zones, err := a.api.Zones(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, info := range zones {
+		if !info.IsBatch() || a.batches.isCurrent(info.Name) {
+			continue
+		}
+		if err := a.deleteCatalog(ctx, info.Name); err != nil {
+			a.log.Warn().Err(err).Stringer("zone", info.Name).
+				Msg("failed to delete a catalog zone that an earlier process left, trying again; zones are made one by one")
+			batchesFit = false
+		}
+	}
+	a.batches.setOpen(batchesFit)
+	return powerdns.WithoutBatches(zones), nil
+}
+
+// completeMembers gives members the settings that they lack when no other work is to be done.
+func (s *Secondary) completeMembers(ctx context.Context) error {
+	b := s.applier.batches
+	for work.Wait(ctx, time.Second) {
+		for s.jobs.Idle() && s.powerdns.Wait(ctx) {
+			name, ok := b.nextIncomplete()
+			if !ok {
+				break
+			}
+			if !s.applier.isOurs(name) || s.jobs.Busy(name) {
+				continue // deleted, or found by the scrub
+			}
+			err := s.applier.api.CompleteMember(ctx, name)
+			if errors.Is(err, powerdns.ErrUnavailable) {
+				b.noteIncomplete(name)
+				break
+			}
+		}
+	}
+	return nil
+}
+
+func (b *batches) setOpen(open bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.open = open
+}
+
+func (b *batches) pause() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.off = time.Now().Add(batchesOff)
+}
+
+func (b *batches) setCurrent(name zone.Name) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.current = name
+}
+
+func (b *batches) isCurrent(name zone.Name) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.current == name
+}
+
+func (b *batches) noteIncomplete(name zone.Name) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.incomplete = append(b.incomplete, name)
+}
+
+func (b *batches) nextIncomplete() (name zone.Name, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.incomplete) == 0 {
+		return "", false
+	}
+	name = b.incomplete[0]
+	b.incomplete = b.incomplete[1:]
+	return name, true
+}
