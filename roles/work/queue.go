@@ -41,9 +41,14 @@ type Queue[J any] struct {
 	last    Priority                // of the job that was begun last
 	closed  bool
 
-	// Under mu: see Rest.
-	wg       sync.WaitGroup
-	resuming int // jobs that rested and wait for a worker
+	wg   sync.WaitGroup // of workers
+	lent lent           // under mu
+}
+
+// lent counts what comes of [Queue.Rest].
+type lent struct {
+	resting  int // jobs
+	resuming int // of them, those that wait for a worker
 	surplus  int // workers that are to end
 }
 
@@ -114,11 +119,11 @@ func (q *Queue[J]) enqueue(name zone.Name, e *entry[J], priority Priority) {
 	e.since = time.Now()
 }
 
-// Idle reports whether no background job waits or runs.
+// Idle reports whether no background job waits, runs or rests.
 func (q *Queue[J]) Idle() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.ready[Background]) == 0 && q.running[Background] == 0
+	return len(q.ready[Background]) == 0 && q.running[Background] == 0 && q.lent.resting == 0
 }
 
 // Waiting returns how many background jobs wait.
@@ -179,6 +184,7 @@ func (q *Queue[J]) Rest(ctx context.Context, name zone.Name) (resume func()) {
 	defer q.mu.Unlock()
 	priority := q.zones[name].begun
 	q.running[priority]--
+	q.lent.resting++
 	q.wg.Go(func() { q.runWorker(ctx) })
 	q.changed.Broadcast()
 	return func() { q.resume(priority) }
@@ -187,20 +193,21 @@ func (q *Queue[J]) Rest(ctx context.Context, name zone.Name) (resume func()) {
 func (q *Queue[J]) resume(priority Priority) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.resuming++
+	q.lent.resuming++
 	for !q.closed && q.running[priority] >= q.most(priority) {
 		q.changed.Wait()
 	}
-	q.resuming--
+	q.lent.resuming--
+	q.lent.resting--
 	q.running[priority]++
-	q.surplus++
+	q.lent.surplus++
 	q.changed.Broadcast()
 }
 
 func (q *Queue[J]) open() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.closed, q.surplus = false, 0
+	q.closed, q.lent.surplus = false, 0
 }
 
 func (q *Queue[J]) close() {
@@ -237,8 +244,8 @@ func (q *Queue[J]) next() (name zone.Name, job J, priority Priority, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for !q.closed {
-		if q.surplus > 0 {
-			q.surplus--
+		if q.lent.surplus > 0 {
+			q.lent.surplus--
 			return name, job, priority, false
 		}
 		if name, ok = q.pop(); ok {
@@ -262,7 +269,7 @@ func (q *Queue[J]) pop() (name zone.Name, ok bool) {
 		order = [...]Priority{Creation, Live, Background}
 	}
 	for _, priority := range order {
-		if q.running[priority] >= q.most(priority) || priority == Background && q.resuming > 0 {
+		if q.running[priority] >= q.most(priority) || priority == Background && q.lent.resuming > 0 {
 			continue
 		}
 		if name, ok = q.first(priority); ok {

@@ -192,6 +192,59 @@ func TestCreationsLeaveAWorkerFree(t *testing.T) {
 	})
 }
 
+// While a job rests its worker does others, and it goes on before others are begun.
+func TestRestingJobs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var order []string
+		note := func(what string) {
+			mu.Lock()
+			defer mu.Unlock()
+			order = append(order, what)
+		}
+		var q *Queue[string]
+		made, done := make(chan struct{}), make(chan struct{})
+		q = NewQueue(1, 10, func(ctx context.Context, name zone.Name, job string) {
+			note("begin " + job)
+			if job != "last" {
+				resume := q.Rest(ctx, name)
+				<-made
+				resume()
+				note("resume " + job)
+				<-done
+			}
+		}, func(_, newer string) string { return newer }, func(zone.Name, string) {})
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- q.Run(ctx) }()
+		for i, job := range []string{"a", "b"} {
+			q.Submit(ctx, roletest.Numbered(i), job, Background)
+			synctest.Wait()
+		}
+		if q.Idle() {
+			t.Error("a queue with resting jobs is idle")
+		}
+		close(made)
+		synctest.Wait()
+		q.Submit(ctx, roletest.Numbered(2), "last", Background)
+		synctest.Wait()
+		resumed := order[2:]
+		if len(resumed) != 1 { // one worker, and it has a job
+			t.Errorf("with one worker, %q", order)
+		}
+		close(done)
+		synctest.Wait()
+		if len(order) != 5 || order[4] != "begin last" {
+			t.Errorf("in the order %q", order)
+		}
+		if !q.Idle() {
+			t.Error("a queue without jobs is not idle")
+		}
+		stop()
+		must.OK(t, <-ended)
+	})
+}
+
 func TestOneWorkerDoesBackgroundJobsToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := startQueue(t, 1, 10)
