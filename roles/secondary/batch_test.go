@@ -75,6 +75,13 @@ type bulk struct {
 // newBulk begins a role beside the server. Its loopback server listens where the one before did.
 func newBulk(t *testing.T, server *local.Server, listen string) *bulk {
 	t.Helper()
+	direct, err := server.Client()
+	must.OK(t, err)
+	info, err := direct.Server(t.Context())
+	must.OK(t, err)
+	if !powerdns.TakesBatches(info.Version, map[string]string{"launch": string(server.Backend)}) {
+		t.Skipf("PowerDNS %s makes no batches with %s", info.Version, server.Backend)
+	}
 	source := openSource(t, bulkZone(t, roletest.Named("stored"), 1))
 	loopback, err := transfer.NewServer(transfer.Config{Listen: listen, OnTransfer: source.transferred}, source)
 	must.OK(t, err)
