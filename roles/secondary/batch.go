@@ -68,7 +68,7 @@ type resting interface {
 	Waiting() int
 	Idle() bool
 	Busy(zone.Name) bool
-	Rest(context.Context, zone.Name) (resume func())
+	Rest(context.Context, zone.Name) (raised <-chan struct{}, resume func())
 }
 
 func newBatches() *batches { return &batches{joining: make(chan *member, batchMost)} }
@@ -76,8 +76,11 @@ func newBatches() *batches { return &batches{joining: make(chan *member, batchMo
 // member is a zone of a batch, on its way.
 type member struct {
 	version *stagedVersion
-	batch   *batch        // set before released is closed; nil: it is made by itself
+	batch   *batch        // set before release is closed; nil: it is made by itself
 	release chan struct{} // closed when its job may go on
+
+	// Under the batches' mu.
+	listed, left bool
 }
 
 // batch is one catalog zone.
@@ -114,14 +117,23 @@ func (a *applier) makeInBatch(ctx context.Context, v *stagedVersion) (taken bool
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
-	resume := a.batches.queue.Rest(ctx, name)
+	raised, resume := a.batches.queue.Rest(ctx, name)
 	defer resume()
 	select {
 	case <-m.release:
+	case <-raised:
+		if a.batches.leave(m) {
+			return false, nil
+		}
+		select {
+		case <-m.release: // soon
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
-	if m.batch == nil || !m.await(ctx) {
+	if m.batch == nil || !a.await(ctx, m, raised) {
 		return false, ctx.Err()
 	}
 	v.taken = true
@@ -130,22 +142,49 @@ func (a *applier) makeInBatch(ctx context.Context, v *stagedVersion) (taken bool
 	return true, nil
 }
 
-// await reports whether PowerDNS has taken the member.
-func (m *member) await(ctx context.Context) bool {
-	select {
-	case err := <-m.version.sent:
-		m.batch.taken <- struct{}{}
-		return err == nil
-	case <-m.batch.broken:
-	case <-ctx.Done():
+// await reports whether PowerDNS has taken the member. One that somebody waits for is ordered, which goes first.
+func (a *applier) await(ctx context.Context, m *member, raised <-chan struct{}) bool {
+	for {
+		select {
+		case err := <-m.version.sent:
+			m.batch.taken <- struct{}{}
+			return err == nil
+		case <-raised:
+			raised = nil
+			_ = a.order(ctx, m.version.zone.Name()) // else it comes in its turn
+		case <-m.batch.broken:
+			return false
+		case <-ctx.Done():
+			return false
+		}
 	}
-	return false
+}
+
+// leave takes a member back whose batch PowerDNS has not been told of.
+func (b *batches) leave(m *member) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	m.left = !m.listed
+	return m.left
+}
+
+// list returns the members that have not left, and may not leave any more.
+func (b *batches) list(members []*member) (listed []*member) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, m := range members {
+		if !m.left {
+			m.listed = true
+			listed = append(listed, m)
+		}
+	}
+	return listed
 }
 
 // makeBatches makes one batch after the other until ctx ends.
 func (a *applier) makeBatches(ctx context.Context) error {
 	for {
-		members := a.batches.gather(ctx)
+		members := a.batches.list(a.batches.gather(ctx))
 		if ctx.Err() != nil {
 			return nil
 		}

@@ -25,14 +25,18 @@ import (
 	"pdns-distribute/roles/roletest"
 )
 
-// crowded is a queue in which many zones wait.
-type crowded struct{}
+// crowded is a queue in which many zones wait, and one that somebody waits for.
+type crowded struct{ raised zone.Name }
 
 func (crowded) Waiting() int        { return batchMost }
 func (crowded) Idle() bool          { return true }
 func (crowded) Busy(zone.Name) bool { return false }
-func (crowded) Rest(context.Context, zone.Name) (resume func()) {
-	return func() {}
+func (c crowded) Rest(_ context.Context, name zone.Name) (raised <-chan struct{}, resume func()) {
+	ch := make(chan struct{})
+	if name == c.raised {
+		close(ch)
+	}
+	return ch, func() {}
 }
 
 // bulkZone has a few records, the name's own among them.
@@ -265,6 +269,35 @@ func TestBatch(t *testing.T) {
 		must.OK(t, b.server.Restart(t.Context()))
 		b.wantAll(t, "after a restart", zones[1:])
 	})
+}
+
+// A zone that somebody waits for leaves the batch that gathers, and not one that PowerDNS may know of.
+func TestRaisedMember(t *testing.T) {
+	b := newBatches()
+	early, late, other := &member{}, &member{}, &member{}
+	if !b.leave(early) {
+		t.Error("a member may not leave before the batch is listed")
+	}
+	if listed := b.list([]*member{early, late, other}); len(listed) != 2 || listed[0] != late {
+		t.Errorf("%d members are listed", len(listed))
+	}
+	if b.leave(late) {
+		t.Error("a member leaves that is listed")
+	}
+}
+
+// However soon somebody waits for a zone of a batch, it is made once.
+func TestBatchWithARaisedMember(t *testing.T) {
+	b := newBulk(t, roletest.StartPowerDNS(t, local.Options{}), "127.0.0.1:0")
+	b.review(t)
+	zones := bulkZones(t, 2*batchFrom)
+	b.batches.queue = crowded{raised: zones[0].Name()}
+	must.OK(t, b.takeAll(t.Context(), zones))
+	members, calls := b.complete(t), int(b.front.calls.Load())
+	if members < len(zones)-1 || members+calls != len(zones)+1 {
+		t.Errorf("of %d zones %d were made by the batch, with %d calls", len(zones), members, calls)
+	}
+	b.wantAll(t, "in the end", zones)
 }
 
 // Members are zones like all others: also those that the process did not live to complete.

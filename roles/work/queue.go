@@ -56,9 +56,10 @@ type lent struct {
 type entry[J any] struct {
 	running  bool
 	waiting  bool
-	priority Priority  // of the waiting job, and then of the running one
-	begun    Priority  // of the running job
-	since    time.Time // when it was made ready
+	priority Priority      // of the waiting job, and then of the running one
+	begun    Priority      // of the running job
+	raised   chan struct{} // closed when a job that goes first waits for the running one; nil if nobody asks
+	since    time.Time     // when it was made ready
 	job      J
 }
 
@@ -109,6 +110,10 @@ func (q *Queue[J]) place(name zone.Name, job J, priority Priority) {
 	}
 	if !e.running && (!e.waiting || raised) {
 		q.enqueue(name, e, priority)
+	}
+	if e.running && e.raised != nil && priority > e.begun {
+		close(e.raised)
+		e.raised = nil
 	}
 	e.job, e.priority, e.waiting = job, priority, true
 }
@@ -177,17 +182,24 @@ func (q *Queue[J]) Run(ctx context.Context) error {
 }
 
 // Rest lends the worker of the zone's running job to others, as long as the job only waits for something. The job calls
-// it, and then resume, which returns when it is the job's turn again: before other jobs of its priority are begun. How
-// many may rest at a time is the caller's to say.
-func (q *Queue[J]) Rest(ctx context.Context, name zone.Name) (resume func()) {
+// it, and then resume, which returns when it is the job's turn again: before other jobs of its priority are begun.
+// raised is closed when another job of the zone comes that must not wait so long. How many may rest at a time is the
+// caller's to say.
+func (q *Queue[J]) Rest(ctx context.Context, name zone.Name) (raised <-chan struct{}, resume func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	priority := q.zones[name].begun
+	e, ch := q.zones[name], make(chan struct{})
+	priority := e.begun
+	if e.waiting && e.priority > priority {
+		close(ch)
+	} else {
+		e.raised = ch
+	}
 	q.running[priority]--
 	q.lent.resting++
 	q.wg.Go(func() { q.runWorker(ctx) })
 	q.changed.Broadcast()
-	return func() { q.resume(priority) }
+	return ch, func() { q.resume(priority) }
 }
 
 func (q *Queue[J]) resume(priority Priority) {
@@ -250,7 +262,7 @@ func (q *Queue[J]) next() (name zone.Name, job J, priority Priority, ok bool) {
 		}
 		if name, ok = q.pop(); ok {
 			e := q.zones[name]
-			e.running, e.waiting, e.begun = true, false, e.priority
+			e.running, e.waiting, e.begun, e.raised = true, false, e.priority, nil
 			q.running[e.priority]++
 			q.last = e.priority
 			var none J

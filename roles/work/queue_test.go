@@ -207,8 +207,13 @@ func TestRestingJobs(t *testing.T) {
 		q = NewQueue(1, 10, func(ctx context.Context, name zone.Name, job string) {
 			note("begin " + job)
 			if job != "last" {
-				resume := q.Rest(ctx, name)
-				<-made
+				raised, resume := q.Rest(ctx, name)
+				select {
+				case <-made:
+				case <-raised:
+					note("raise " + job)
+					<-made
+				}
 				resume()
 				note("resume " + job)
 				<-done
@@ -224,17 +229,23 @@ func TestRestingJobs(t *testing.T) {
 		if q.Idle() {
 			t.Error("a queue with resting jobs is idle")
 		}
+		q.Submit(ctx, roletest.Numbered(0), "last", Background)
+		q.Submit(ctx, roletest.Numbered(1), "last", Creation)
+		synctest.Wait()
+		if len(order) != 3 || order[2] != "raise b" {
+			t.Errorf("a job that must not wait comes behind a resting one: %q", order)
+		}
 		close(made)
 		synctest.Wait()
 		q.Submit(ctx, roletest.Numbered(2), "last", Background)
 		synctest.Wait()
-		resumed := order[2:]
+		resumed := order[3:]
 		if len(resumed) != 1 { // one worker, and it has a job
 			t.Errorf("with one worker, %q", order)
 		}
 		close(done)
 		synctest.Wait()
-		if len(order) != 5 || order[4] != "begin last" {
+		if want := []string{"begin last", "begin last", "begin last"}; !slices.Equal(order[5:], want) {
 			t.Errorf("in the order %q", order)
 		}
 		if !q.Idle() {
