@@ -49,11 +49,7 @@ func (b *bench) fillBeside(ctx context.Context, client *http.Client, live zone.N
 	}
 	header("", "p50", "p90", "p99", "max")
 	var reference []time.Duration
-	for _, way := range []struct {
-		title string
-		begin func(context.Context) error
-		fill  func(context.Context) error
-	}{
+	for _, way := range []wayToFill{
 		{title: "nothing else happens"},
 		{"reference: create + AXFR alone", b.alone[0].Wipe, func(ctx context.Context) error {
 			return takeIn(ctx, b.alone[0], b.Primary, names)
@@ -71,29 +67,46 @@ func (b *bench) fillBeside(ctx context.Context, client *http.Client, live zone.N
 			row(way.title, quantiles(held)...)
 			continue
 		}
-		if err := way.begin(ctx); err != nil {
+		if reference, err = b.fillBy(ctx, client, live, len(names), way, reference); err != nil {
 			return err
-		}
-		var used []usage
-		held, took, err := b.heldBeside(ctx, client, live, func(ctx context.Context) (err error) {
-			used, err = spent(b.filling(), func() error { return way.fill(ctx) })
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		row(way.title, quantiles(held)...)
-		if reference == nil {
-			reference = held
-		}
-		row("  ratio to the first reference", ratios(held, reference)...)
-		row("  zones filled, 1/s", fmt.Sprintf("%.0f", float64(len(names))/took.Seconds()))
-		for i, p := range b.filling() {
-			row("  CPU a zone, ms, "+p.title, fmt.Sprintf("%.2f", used[i].cpu.Seconds()*1000/float64(len(names))))
 		}
 	}
 	fmt.Println()
 	return nil
+}
+
+// wayToFill is one way to make all zones at a server that has none.
+type wayToFill struct {
+	title string
+	begin func(context.Context) error
+	fill  func(context.Context) error
+}
+
+// fillBy changes the live zone beside one way. reference is what that took beside the first.
+func (b *bench) fillBy(
+	ctx context.Context, client *http.Client, live zone.Name, zones int, way wayToFill, reference []time.Duration,
+) ([]time.Duration, error) {
+	if err := way.begin(ctx); err != nil {
+		return nil, err
+	}
+	var used []usage
+	held, took, err := b.heldBeside(ctx, client, live, func(ctx context.Context) (err error) {
+		used, err = spent(b.filling(), func() error { return way.fill(ctx) })
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if reference == nil {
+		reference = held
+	}
+	row(way.title, quantiles(held)...)
+	row("  ratio to the first reference", ratios(held, reference)...)
+	row("  zones filled, 1/s", fmt.Sprintf("%.0f", float64(zones)/took.Seconds()))
+	for i, p := range b.filling() {
+		row("  CPU a zone, ms, "+p.title, fmt.Sprintf("%.2f", used[i].cpu.Seconds()*1000/float64(zones)))
+	}
+	return reference, nil
 }
 
 // filling are the processes that make zones at a secondary.

@@ -13,8 +13,8 @@ import (
 	"pdns-distribute/roles/fleet"
 )
 
-// A secondary that is filled anew makes its zones by catalog zones. What is changed and deleted meanwhile is changed and
-// deleted in the end, whether a batch had it or not, and nothing of the batches is left.
+// A secondary that is filled anew makes its zones by catalog zones. What is changed and deleted meanwhile is changed
+// and deleted in the end, whether a batch had it or not, and nothing of the batches is left.
 func TestFillByBatches(t *testing.T) {
 	t.Parallel()
 	fillByBatches(t, 60)
