@@ -107,13 +107,15 @@ func (a *applier) makeInBatch(ctx context.Context, v *stagedVersion) (taken bool
 		return false, nil
 	}
 	m := &member{version: v, release: make(chan struct{})}
+	raised, resume := a.batches.queue.Rest(ctx, name)
+	defer resume()
 	select {
 	case a.batches.joining <- m:
+	case <-raised:
+		return false, nil
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
-	raised, resume := a.batches.queue.Rest(ctx, name)
-	defer resume()
 	select {
 	case <-m.release:
 	case <-raised:

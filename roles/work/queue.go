@@ -183,8 +183,8 @@ func (q *Queue[J]) Run(ctx context.Context) error {
 
 // Rest lends the worker of the zone's running job to others, as long as the job only waits for something. The job calls
 // it, and then resume, which returns when it is the job's turn again: before other jobs of its priority are begun.
-// raised is closed when another job of the zone comes that must not wait so long. How many may rest at a time is the
-// caller's to say.
+// raised is closed when another job of the zone comes that must not wait so long. No background jobs are begun while
+// twice as many rest as may wait.
 func (q *Queue[J]) Rest(ctx context.Context, name zone.Name) (raised <-chan struct{}, resume func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -281,7 +281,7 @@ func (q *Queue[J]) pop() (name zone.Name, ok bool) {
 		order = [...]Priority{Creation, Live, Background}
 	}
 	for _, priority := range order {
-		if q.running[priority] >= q.most(priority) || priority == Background && q.lent.resuming > 0 {
+		if q.running[priority] >= q.most(priority) || priority == Background && q.lentOut() {
 			continue
 		}
 		if name, ok = q.first(priority); ok {
@@ -291,6 +291,9 @@ func (q *Queue[J]) pop() (name zone.Name, ok bool) {
 	}
 	return "", false
 }
+
+// lentOut reports whether jobs that rest, or rested, come before other background jobs. What rests waits in memory, too.
+func (q *Queue[J]) lentOut() bool { return q.lent.resuming > 0 || q.lent.resting >= 2*q.limit }
 
 // most is how many jobs of the priority may run: some workers are kept for what must not wait.
 func (q *Queue[J]) most(priority Priority) int {

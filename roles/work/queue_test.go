@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -250,6 +251,41 @@ func TestRestingJobs(t *testing.T) {
 		}
 		if !q.Idle() {
 			t.Error("a queue without jobs is not idle")
+		}
+		stop()
+		must.OK(t, <-ended)
+	})
+}
+
+// What rests does not become more and more.
+func TestManyRestingJobs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 3
+		var q *Queue[string]
+		var begun atomic.Int64
+		made := make(chan struct{})
+		q = NewQueue(1, limit, func(ctx context.Context, name zone.Name, _ string) {
+			begun.Add(1)
+			_, resume := q.Rest(ctx, name)
+			<-made
+			resume()
+		}, func(_, newer string) string { return newer }, func(zone.Name, string) {})
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- q.Run(ctx) }()
+		go func() {
+			for i := range 4 * limit {
+				q.Submit(ctx, roletest.Numbered(i), "job", Background)
+			}
+		}()
+		synctest.Wait()
+		if n := begun.Load(); n != 2*limit {
+			t.Errorf("%d jobs rest at a time", n)
+		}
+		close(made)
+		synctest.Wait()
+		if n := begun.Load(); n != 4*limit || !q.Idle() {
+			t.Errorf("%d jobs were begun, and the queue is idle: %t", n, q.Idle())
 		}
 		stop()
 		must.OK(t, <-ended)
