@@ -80,7 +80,7 @@ test-quick: ## the tests that need no PowerDNS, in one to two minutes, without t
 .PHONY: torture
 torture: setup ## 3,000 zones at once, changes beside a fill, then changes of every kind for DURATION (10m) under questions: nothing former is answered once it is said to be served
 	TORTURE=$(DURATION) go test -count=1 -timeout 0 -run '^TestEarlyAnswer$$' ./proxy
-	TORTURE=$(DURATION) go test -tags campaign -count=1 -timeout 0 -run '^(TestTorture|TestThousandsOfZones|TestChangesPassAFill)$$' -v ./roles/fleet
+	TORTURE=$(DURATION) go test -tags campaign -count=1 -timeout 0 -run '^(TestTorture|TestThousandsOfZones|TestChangesPassAFill|TestThousandByBatches)$$' -v ./roles/fleet
 
 .PHONY: test-damage
 test-damage: ## damage each file of a broker's and a secondary's store in each way, DAMAGE_ROUNDS (2) times by seed; takes half an hour
@@ -128,7 +128,7 @@ lint: ## formatting, go vet, staticcheck, direction of imports
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "run gofmt -w on:" $$unformatted; exit 1; }
 	go vet ./... ./.ci/count
 	go vet -tags databases ./roles/fleet
-	go vet -tags campaign ./roles/fleet
+	go vet -tags campaign ./roles/fleet ./roles/secondary
 	go vet -tags matrix ./roles/fleet
 	go run $(STATICCHECK) ./... ./.ci/count
 	go test -run '^TestImports' .

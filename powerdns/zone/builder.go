@@ -123,10 +123,7 @@ func appendSortKey(dst, name []byte) []byte {
 
 // NewEmpty returns a version of a zone that holds nothing but a SOA.
 func NewEmpty(name Name) (*Zone, error) {
-	soa, err := NewRecord(&dns.SOA{
-		Hdr: dns.RR_Header{Name: name.String(), Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: 60},
-		Ns:  ".", Mbox: ".", Serial: 1, Refresh: 86400, Retry: 3600, Expire: 604800, Minttl: 60,
-	})
+	soa, err := NewRecord(emptySOA(name))
 	if err != nil {
 		return nil, err
 	}
@@ -135,4 +132,11 @@ func NewEmpty(name Name) (*Zone, error) {
 		return nil, err
 	}
 	return b.Zone()
+}
+
+func emptySOA(name Name) dns.RR {
+	return &dns.SOA{
+		Hdr: dns.RR_Header{Name: name.String(), Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: 60},
+		Ns:  ".", Mbox: ".", Serial: 1, Refresh: 86400, Retry: 3600, Expire: 604800, Minttl: 60,
+	}
 }

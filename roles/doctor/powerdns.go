@@ -194,6 +194,7 @@ func (n *examined) zones(ctx context.Context, f *findings) {
 		n.answers(ctx, f)
 		return
 	}
+	all = powerdns.WithoutBatches(all)
 	if err != nil {
 		f.fail("powerdns.zones", n.url, err.Error(), "see PowerDNS's log, and that its database is well")
 		n.answers(ctx, f)

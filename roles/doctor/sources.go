@@ -169,7 +169,7 @@ func (e *examination) listed(ctx context.Context, counts func(powerdns.ZoneInfo)
 	}
 	zones, err := api.Zones(ctx)
 	listed := serials{}
-	for _, z := range zones {
+	for _, z := range powerdns.WithoutBatches(zones) {
 		if counts(z) {
 			listed[z.Name] = z.Serial
 		}

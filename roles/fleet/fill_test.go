@@ -50,3 +50,9 @@ func TestChangesPassAFill(t *testing.T) {
 	i.eventually("after", i.allSame)
 	i.complete("ns1", "ns2")
 }
+
+// TestThousandByBatches is TestFillByBatches with more zones than a batch has.
+func TestThousandByBatches(t *testing.T) {
+	t.Parallel()
+	fillByBatches(t, 1000)
+}

@@ -190,7 +190,7 @@ func (l *leaving) find(ctx context.Context, known map[zone.Name]bool) (
 	}
 	var turned []powerdns.ZoneInfo
 	lacking := maps.Clone(known)
-	for _, z := range all {
+	for _, z := range powerdns.WithoutBatches(all) {
 		delete(lacking, z.Name)
 		switch {
 		case z.TransferredOnlyFrom(l.role):

@@ -98,7 +98,7 @@ func (s *Secondary) deliver(ctx context.Context, name zone.Name, j job) (result 
 	if err != nil {
 		return "", err
 	}
-	u := update{state: state, place: j.msg.Place()}
+	u := update{state: state, place: j.msg.Place(), bulk: s.mayWait(name, j)}
 	switch {
 	case s.outdated(u):
 		return resultHeld, nil
@@ -118,6 +118,12 @@ func (s *Secondary) deliver(ctx context.Context, name zone.Name, j job) (result 
 type update struct {
 	state *zone.State
 	place broker.Place
+	bulk  bool // see stagedVersion
+}
+
+// mayWait reports whether nobody waits for the job, and it is not known to fail.
+func (s *Secondary) mayWait(name zone.Name, j job) bool {
+	return j.priority == work.Background && !s.Failures.Has(name)
 }
 
 // outdated reports whether a newer state than this one has been applied. That this one was published later the
@@ -160,7 +166,8 @@ func (s *Secondary) take(ctx context.Context, u update) error {
 		return err
 	}
 	version, withdraw := s.source.stage(z)
-	defer withdraw()             // when the store has it
+	defer withdraw() // when the store has it
+	version.bulk = u.bulk
 	if s.storedHigher(u.state) { // after a crash in between, a review would take the new version for the older one
 		if err := s.store.Park(u.state, z, fresh); err != nil {
 			return err
@@ -182,7 +189,10 @@ func (s *Secondary) take(ctx context.Context, u update) error {
 // when it answers with that, past its caches and through them.
 func (s *Secondary) serve(ctx context.Context, state *zone.State, version *stagedVersion) error {
 	s.applier.aliases.add(version.zone)
-	flush := s.applier.prepareFlush(ctx, state.Name)
+	var flush *preparedFlush
+	if !version.bulk {
+		flush = s.applier.prepareFlush(ctx, state.Name)
+	}
 	defer flush.close()
 	edited, err := s.tryEdit(ctx, state, version.zone)
 	if err == nil && !edited {

@@ -21,8 +21,9 @@ type ownership struct {
 	mu sync.Mutex
 
 	// Under mu.
-	ours map[zone.Name]time.Time          // since when
-	owes map[zone.Name]powerdns.ZoneState // what zones had that were deleted to be made anew, until they have it again
+	ours   map[zone.Name]time.Time          // since when
+	others map[zone.Name]bool               // what the last listing had besides
+	owes   map[zone.Name]powerdns.ZoneState // what zones had that were deleted to be made anew, until they have it again
 }
 
 func newOwnership(api *powerdns.Client, master string, cfg config.SecondaryConfig) *ownership {
@@ -45,11 +46,14 @@ func (o *ownership) mayDelete(info powerdns.ZoneInfo) bool { return o.clean || o
 func (o *ownership) adopt(zones []powerdns.ZoneInfo, begin time.Time) map[zone.Name]uint32 {
 	serials := make(map[zone.Name]uint32, len(zones))
 	ours := make(map[zone.Name]time.Time, len(zones))
+	others := map[zone.Name]bool{}
 	for _, info := range zones {
-		if o.owns(info) {
-			ours[info.Name] = begin
-			serials[info.Name] = info.Serial
+		if !o.owns(info) {
+			others[info.Name] = true
+			continue
 		}
+		ours[info.Name] = begin
+		serials[info.Name] = info.Serial
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -58,8 +62,17 @@ func (o *ownership) adopt(zones []powerdns.ZoneInfo, begin time.Time) map[zone.N
 			ours[name] = since
 		}
 	}
-	o.ours = ours
+	o.ours, o.others = ours, others
 	return serials
+}
+
+// isNew reports whether PowerDNS is not known to have such a zone, whosever it is, and never had it from here.
+func (o *ownership) isNew(name zone.Name) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_, ours := o.ours[name]
+	_, owed := o.owes[name]
+	return !ours && !owed && !o.others[name]
 }
 
 func (o *ownership) isOurs(name zone.Name) bool {

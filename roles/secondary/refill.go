@@ -57,6 +57,7 @@ func (s *Secondary) refill(ctx context.Context, name zone.Name) (result string, 
 	}
 	version, withdraw := s.source.stage(z)
 	defer withdraw()
+	version.bulk = s.mayWait(name, job{})
 	if err := s.applier.transfer(ctx, version, nil); err != nil {
 		return "", s.applier.reasons.Explain(ctx, name, err)
 	}

@@ -96,6 +96,7 @@ func New(cfg config.Config, deps node.Deps) (*Secondary, error) {
 	s.powerdns = node.NewMonitor(api, s.Ready, s.Log, s.reviewAll)
 	s.metrics, s.fill = newMetrics(s.Registry, s.held.count, s.waiting), newFill(s.waiting)
 	s.jobs = s.newRunner(s.cfg.Workers)
+	s.applier.batches.queue = s.jobs
 	s.judgeByCheckpoints()
 	return s, nil
 }
@@ -105,7 +106,7 @@ func (s *Secondary) Run(ctx context.Context) error {
 	defer s.applier.purges.line.Close()
 	err := s.RunAll(ctx, s.describe,
 		s.server.Run, s.powerdns.Watch, s.follow, s.overtake, s.jobs.Run, s.orderAhead,
-		s.refillDue, s.keepReviewing, s.scrub, s.followCheckpoints, s.learnAliases, s.dropTombstones,
+		s.applier.makeBatches, s.completeMembers, s.refillDue, s.keepReviewing, s.scrub, s.followCheckpoints, s.learnAliases, s.dropTombstones,
 		func(ctx context.Context) error { return s.AnswerAsks(ctx, s.answer) },
 		func(ctx context.Context) error { return s.AnswerChecks(ctx, node.NewAnswers(s.sources())) })
 	return errors.Join(err, s.store.Close())

@@ -37,6 +37,8 @@ type stagedVersion struct {
 	sent  chan error             // gets a value when it has taken all, or has not
 	note  atomic.Pointer[string] // what was odd about its questions, nil if nothing
 	guard func() error           // nil, or what says whether PowerDNS may take it; under the source's lock
+	bulk  bool                   // nobody waits for it: it may be made together with others
+	taken bool                   // PowerDNS took it as it was made together with others
 }
 
 func newZoneSource(s *store.Store) *zoneSource {

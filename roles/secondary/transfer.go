@@ -36,6 +36,7 @@ type applier struct {
 	purges  *purges
 	aliases *aliases
 	reasons *node.Reasons // why PowerDNS does not take a zone
+	batches *batches      // zones that are made together
 }
 
 func newApplier(
@@ -44,7 +45,7 @@ func newApplier(
 	return &applier{
 		ownership: newOwnership(api, master, cfg),
 		dns:       dns, source: source, log: log, deleting: make(chan struct{}, 1), formers: newFormers(),
-		purges: newPurges(api, dns), aliases: newAliases(),
+		purges: newPurges(api, dns), aliases: newAliases(), batches: newBatches(),
 	}
 }
 
@@ -75,7 +76,10 @@ var errNotTaken = errors.New("PowerDNS does not take the zone")
 // what it served until now, nil when that is not known. After a failed attempt it is looked at what the zone is there.
 func (a *applier) transfer(ctx context.Context, v *stagedVersion, before *zone.Zone) error {
 	z := v.zone
-	created, err := a.ensureForward(ctx, v)
+	created, err := a.makeInBatch(ctx, v)
+	if err == nil && !created {
+		created, err = a.ensureForward(ctx, v)
+	}
 	if err != nil {
 		return err
 	}
@@ -155,6 +159,10 @@ func commitTime(z *zone.Zone) time.Duration {
 // until it begins. A transfer that it began by itself does as well. One that was ordered ahead is ordered again only
 // if it does not begin.
 func (a *applier) transferOnce(ctx context.Context, v *stagedVersion) error {
+	if v.taken {
+		v.taken = false
+		return nil
+	}
 	if !v.ahead {
 		work.Drain(v.begun)
 		work.Drain(v.sent)

@@ -37,17 +37,29 @@ type Queue[J any] struct {
 	changed *sync.Cond
 	zones   map[zone.Name]*entry[J]
 	ready   [priorities][]zone.Name // zones with a waiting job, none of which runs, in order
-	running [priorities]int         // jobs
+	running [priorities]int         // jobs, but for those that rest
 	last    Priority                // of the job that was begun last
 	closed  bool
+
+	wg   sync.WaitGroup // of workers
+	lent lent           // under mu
+}
+
+// lent counts what comes of [Queue.Rest].
+type lent struct {
+	resting  int // jobs
+	resuming int // of them, those that wait for a worker
+	surplus  int // workers that are to end
 }
 
 // entry is a zone with a job.
 type entry[J any] struct {
 	running  bool
 	waiting  bool
-	priority Priority  // of the waiting job, and then of the running one
-	since    time.Time // when it was made ready
+	priority Priority      // of the waiting job, and then of the running one
+	begun    Priority      // of the running job
+	raised   chan struct{} // closed when a job that goes first waits for the running one; nil if nobody asks
+	since    time.Time     // when it was made ready
 	job      J
 }
 
@@ -99,6 +111,10 @@ func (q *Queue[J]) place(name zone.Name, job J, priority Priority) {
 	if !e.running && (!e.waiting || raised) {
 		q.enqueue(name, e, priority)
 	}
+	if e.running && e.raised != nil && priority > e.begun {
+		close(e.raised)
+		e.raised = nil
+	}
 	e.job, e.priority, e.waiting = job, priority, true
 }
 
@@ -108,11 +124,11 @@ func (q *Queue[J]) enqueue(name zone.Name, e *entry[J], priority Priority) {
 	e.since = time.Now()
 }
 
-// Idle reports whether no background job waits or runs.
+// Idle reports whether no background job waits, runs or rests.
 func (q *Queue[J]) Idle() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.ready[Background]) == 0 && q.running[Background] == 0
+	return len(q.ready[Background]) == 0 && q.running[Background] == 0 && q.lent.resting == 0
 }
 
 // Waiting returns how many background jobs wait.
@@ -157,19 +173,53 @@ func (q *Queue[J]) Run(ctx context.Context) error {
 	q.open()
 	stop := context.AfterFunc(ctx, q.close)
 	defer stop()
-	var wg sync.WaitGroup
 	for range q.workers {
-		wg.Go(func() { q.runWorker(ctx) })
+		q.wg.Go(func() { q.runWorker(ctx) })
 	}
-	wg.Wait()
+	q.wg.Wait()
 	q.abandonAll()
 	return nil
+}
+
+// Rest lends the worker of the zone's running job to others, as long as the job only waits for something. The job calls
+// it, and then resume, which returns when it is the job's turn again: before other jobs of its priority are begun.
+// raised is closed when another job of the zone comes that must not wait so long. No background jobs are begun while
+// twice as many rest as may wait.
+func (q *Queue[J]) Rest(ctx context.Context, name zone.Name) (raised <-chan struct{}, resume func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	e, ch := q.zones[name], make(chan struct{})
+	priority := e.begun
+	if e.waiting && e.priority > priority {
+		close(ch)
+	} else {
+		e.raised = ch
+	}
+	q.running[priority]--
+	q.lent.resting++
+	q.wg.Go(func() { q.runWorker(ctx) })
+	q.changed.Broadcast()
+	return ch, func() { q.resume(priority) }
+}
+
+func (q *Queue[J]) resume(priority Priority) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.lent.resuming++
+	for !q.closed && q.running[priority] >= q.most(priority) {
+		q.changed.Wait()
+	}
+	q.lent.resuming--
+	q.lent.resting--
+	q.running[priority]++
+	q.lent.surplus++
+	q.changed.Broadcast()
 }
 
 func (q *Queue[J]) open() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.closed = false
+	q.closed, q.lent.surplus = false, 0
 }
 
 func (q *Queue[J]) close() {
@@ -206,9 +256,13 @@ func (q *Queue[J]) next() (name zone.Name, job J, priority Priority, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for !q.closed {
+		if q.lent.surplus > 0 {
+			q.lent.surplus--
+			return name, job, priority, false
+		}
 		if name, ok = q.pop(); ok {
 			e := q.zones[name]
-			e.running, e.waiting = true, false
+			e.running, e.waiting, e.begun, e.raised = true, false, e.priority, nil
 			q.running[e.priority]++
 			q.last = e.priority
 			var none J
@@ -227,7 +281,7 @@ func (q *Queue[J]) pop() (name zone.Name, ok bool) {
 		order = [...]Priority{Creation, Live, Background}
 	}
 	for _, priority := range order {
-		if q.running[priority] >= q.most(priority) {
+		if q.running[priority] >= q.most(priority) || priority == Background && q.lentOut() {
 			continue
 		}
 		if name, ok = q.first(priority); ok {
@@ -237,6 +291,9 @@ func (q *Queue[J]) pop() (name zone.Name, ok bool) {
 	}
 	return "", false
 }
+
+// lentOut reports whether jobs that rest, or rested, come before other background jobs. What rests waits in memory, too.
+func (q *Queue[J]) lentOut() bool { return q.lent.resuming > 0 || q.lent.resting >= 2*q.limit }
 
 // most is how many jobs of the priority may run: some workers are kept for what must not wait.
 func (q *Queue[J]) most(priority Priority) int {

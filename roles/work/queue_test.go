@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -189,6 +190,105 @@ func TestCreationsLeaveAWorkerFree(t *testing.T) {
 		b.submits("d", "d", Live)
 		b.wantBegun("a", "b", "d")
 		b.finish(1)
+	})
+}
+
+// While a job rests its worker does others, and it goes on before others are begun.
+func TestRestingJobs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var order []string
+		note := func(what string) {
+			mu.Lock()
+			defer mu.Unlock()
+			order = append(order, what)
+		}
+		var q *Queue[string]
+		made, done := make(chan struct{}), make(chan struct{})
+		q = NewQueue(1, 10, func(ctx context.Context, name zone.Name, job string) {
+			note("begin " + job)
+			if job != "last" {
+				raised, resume := q.Rest(ctx, name)
+				select {
+				case <-made:
+				case <-raised:
+					note("raise " + job)
+					<-made
+				}
+				resume()
+				note("resume " + job)
+				<-done
+			}
+		}, func(_, newer string) string { return newer }, func(zone.Name, string) {})
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- q.Run(ctx) }()
+		for i, job := range []string{"a", "b"} {
+			q.Submit(ctx, roletest.Numbered(i), job, Background)
+			synctest.Wait()
+		}
+		if q.Idle() {
+			t.Error("a queue with resting jobs is idle")
+		}
+		q.Submit(ctx, roletest.Numbered(0), "last", Background)
+		q.Submit(ctx, roletest.Numbered(1), "last", Creation)
+		synctest.Wait()
+		if len(order) != 3 || order[2] != "raise b" {
+			t.Errorf("a job that must not wait comes behind a resting one: %q", order)
+		}
+		close(made)
+		synctest.Wait()
+		q.Submit(ctx, roletest.Numbered(2), "last", Background)
+		synctest.Wait()
+		resumed := order[3:]
+		if len(resumed) != 1 { // one worker, and it has a job
+			t.Errorf("with one worker, %q", order)
+		}
+		close(done)
+		synctest.Wait()
+		if want := []string{"begin last", "begin last", "begin last"}; !slices.Equal(order[5:], want) {
+			t.Errorf("in the order %q", order)
+		}
+		if !q.Idle() {
+			t.Error("a queue without jobs is not idle")
+		}
+		stop()
+		must.OK(t, <-ended)
+	})
+}
+
+// What rests does not become more and more.
+func TestManyRestingJobs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 3
+		var q *Queue[string]
+		var begun atomic.Int64
+		made := make(chan struct{})
+		q = NewQueue(1, limit, func(ctx context.Context, name zone.Name, _ string) {
+			begun.Add(1)
+			_, resume := q.Rest(ctx, name)
+			<-made
+			resume()
+		}, func(_, newer string) string { return newer }, func(zone.Name, string) {})
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- q.Run(ctx) }()
+		go func() {
+			for i := range 4 * limit {
+				q.Submit(ctx, roletest.Numbered(i), "job", Background)
+			}
+		}()
+		synctest.Wait()
+		if n := begun.Load(); n != 2*limit {
+			t.Errorf("%d jobs rest at a time", n)
+		}
+		close(made)
+		synctest.Wait()
+		if n := begun.Load(); n != 4*limit || !q.Idle() {
+			t.Errorf("%d jobs were begun, and the queue is idle: %t", n, q.Idle())
+		}
+		stop()
+		must.OK(t, <-ended)
 	})
 }
 
