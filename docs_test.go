@@ -21,8 +21,8 @@ func documents(t *testing.T) []string {
 	return append([]string{"README.md", "SECURITY.md", "CONTRIBUTING.md"}, below...)
 }
 
-// TestDocumentsNameWhatExists holds all that stands between backquotes in a document and looks like a file, a test, a Go
-// identifier, a metric, a setting, a flag or a command against the code.
+// TestDocumentsNameWhatExists holds all that stands between backquotes in a document and looks like a file, a test, a
+// Go identifier, a metric, a setting, a flag or a command against the code.
 func TestDocumentsNameWhatExists(t *testing.T) {
 	known := readNames(t)
 	for _, document := range documents(t) {
@@ -329,7 +329,8 @@ var undrawn = []string{
 	"powerdns/local/localtest", "powerdns/must", "private", "backoff",
 }
 
-// TestPackageDiagram holds the diagram against the list of imports, less what the text below it says that it leaves out.
+// TestPackageDiagram holds the diagram against the list of imports, less what the text below it says that it leaves
+// out.
 func TestPackageDiagram(t *testing.T) {
 	_, diagram, _ := strings.Cut(read(t, "docs/design.md"), "```mermaid\nflowchart")
 	diagram, _, _ = strings.Cut(diagram, "```")

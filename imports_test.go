@@ -13,7 +13,8 @@ import (
 
 const module = "pdns-distribute"
 
-// imports are all that packages of this project import of it, by their paths below the module, "" for main. Tests are exempt.
+// imports are all that packages of this project import of it, by their paths below the module, "" for main. Tests are
+// exempt.
 var imports = map[string][]string{
 	// the command line
 	"": {

@@ -12,7 +12,8 @@ import (
 	"pdns-distribute/powerdns/must"
 )
 
-// requests are all that a node may send and that somebody answers, with all kinds of answers: data, refusals, empty ones.
+// requests are all that a node may send and that somebody answers, with all kinds of answers: data, refusals, empty
+// ones.
 func (g *target) requests(id string) []message {
 	foreign := nats.Header{"Nats-Expected-Stream": {"evil"}}
 	status := "pdns.status." + string(g.broker.Role(id)) + "." + id
@@ -91,9 +92,9 @@ func (g *target) listened() (list []string) {
 	return list
 }
 
-// A node may name any subject for the answer, and the broker sends the answer there, within the account of the node. So it
-// reaches neighbours in that account (see TestForgedNoticesAreIgnored), and must get nowhere else, least of all where the
-// broker itself listens.
+// A node may name any subject for the answer, and the broker sends the answer there, within the account of the node. So
+// it reaches neighbours in that account (see TestForgedNoticesAreIgnored), and must get nowhere else, least of all
+// where the broker itself listens.
 func TestStolenNodeNamesSubjectsForAnswers(t *testing.T) {
 	t.Parallel()
 	for id, neighbour := range stolen {
@@ -114,8 +115,8 @@ func TestStolenNodeNamesSubjectsForAnswers(t *testing.T) {
 	}
 }
 
-// An answer that is addressed to where acknowledgements go would be one if it is empty, and would reach all accounts: the
-// server passes that address on as it is.
+// An answer that is addressed to where acknowledgements go would be one if it is empty, and would reach all accounts:
+// the server passes that address on as it is.
 func TestStolenNodeNamesAcknowledgementsForAnswers(t *testing.T) {
 	t.Parallel()
 	g := newTarget(t)
@@ -135,8 +136,8 @@ func TestStolenNodeNamesAcknowledgementsForAnswers(t *testing.T) {
 	}
 }
 
-// A node that answers requests answers those that it sends itself, too, with any subject for the answer: that must not be a
-// right to publish there.
+// A node that answers requests answers those that it sends itself, too, with any subject for the answer: that must not
+// be a right to publish there.
 func TestStolenNodeAnswersItself(t *testing.T) {
 	t.Parallel()
 	g := newTarget(t)

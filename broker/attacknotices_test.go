@@ -13,8 +13,8 @@ import (
 	"pdns-distribute/powerdns/zone"
 )
 
-// Within an account a stolen node can have the broker send others what somebody else wrote: a proxy or a health role even
-// what it wrote itself, in its status. Nodes take none of the answers of the broker for a notice or a request.
+// Within an account a stolen node can have the broker send others what somebody else wrote: a proxy or a health role
+// even what it wrote itself, in its status. Nodes take none of the answers of the broker for a notice or a request.
 func TestForgedNoticesAreIgnored(t *testing.T) {
 	t.Parallel()
 	for id, replies := range map[string][]string{
@@ -92,8 +92,8 @@ func (g *target) toldTo(id string) <-chan string {
 	return told
 }
 
-// wantOnlyGenuine sends what is genuine, and wants the node to be told of that alone, and of what the stolen node says of
-// itself.
+// wantOnlyGenuine sends what is genuine, and wants the node to be told of that alone, and of what the stolen node says
+// of itself.
 func (g *target) wantOnlyGenuine(told <-chan string, id string) {
 	t, name := g.t, zone.MustParseName("true.example")
 	t.Helper()

@@ -148,7 +148,8 @@ func (g *target) foreignAcks() (list []string) {
 	return append(list, "$JS.ACK.PDNS_ZONE.*.1.1.1.1.1", "$JS.ACK.PDNS_ZONE.>", "$JS.ACK.*.*.PDNS_ZONE.sec2.1.1.1.1.0.x")
 }
 
-// noStolenNode is what no node outside of CORE may send, other than words of the JetStream API, and no node but another one.
+// noStolenNode is what no node outside of CORE may send, other than words of the JetStream API, and no node but another
+// one.
 func noStolenNode() (list []message) {
 	subjects := []string{
 		"pdns.zone.example.a", "pdns.zone.new", "pdns.zone.=", "pdns.zone.>", "pdns.zone.*.a", "pdns.zone", "pdns.>", "pdns.*.*.*", ">", "*",
@@ -222,7 +223,8 @@ func TestStolenNodeIsRefused(t *testing.T) {
 	}
 }
 
-// Who may do these things does them, and each of it is seen: so the tests here would see it as well if a stolen node could.
+// Who may do these things does them, and each of it is seen: so the tests here would see it as well if a stolen node
+// could.
 func TestAttacksWouldBeSeen(t *testing.T) {
 	t.Parallel()
 	g := newTarget(t)

@@ -10,8 +10,8 @@ import (
 	"pdns-distribute/powerdns/zone"
 )
 
-// TestHeadersAreBounded has each header of a state, and one that is none of ours, hold more than it can. The error, which is
-// logged, holds none of it.
+// TestHeadersAreBounded has each header of a state, and one that is none of ours, hold more than it can. The error,
+// which is logged, holds none of it.
 func TestHeadersAreBounded(t *testing.T) {
 	good := StateHeader{Kind: KindZone, Serial: 1, Digest: strings.Repeat("a", 96), Stable: strings.Repeat("b", 64), Again: "ns1", NSEC: true, Computed: zone.Computed{Alias: true, Expanded: 1}, Background: true, Published: time.Now()}.encode()
 	if _, err := decodeHeader(good); err != nil {

@@ -81,8 +81,8 @@ func TestDamagedStore(t *testing.T) {
 
 const damagedZones = 30
 
-// damageStore fills a broker, damages a file of it while it is stopped, and looks what becomes of it once it is repaired and
-// started: nothing is given that was not put, all zones can be published, and everybody gets all.
+// damageStore fills a broker, damages a file of it while it is stopped, and looks what becomes of it once it is
+// repaired and started: nothing is given that was not put, all zones can be published, and everybody gets all.
 func damageStore(t *testing.T, pattern, what string, seed uint64) {
 	b := brokertest.Start(t, brokertest.Options{Primaries: []string{"primary1"}, Proxies: []string{"proxy1"}, Secondaries: []string{"sec1"}})
 	primary, proxy := b.Connect("primary1"), b.Connect("proxy1")

@@ -16,6 +16,6 @@
 //   - Four accounts part the roles: CORE (primaries) owns the streams; HEALTH (health roles), API (proxies) and SEC
 //     (secondaries) reach only the subjects exported to them. Inside one account NATS permissions are no boundary.
 //
-// [Server] is the embedded nats-server, which proves itself and repairs its store. [Diagnose] finds out what a node can do
-// at a broker.
+// [Server] is the embedded nats-server, which proves itself and repairs its store. [Diagnose] finds out what a node can
+// do at a broker.
 package broker

@@ -449,8 +449,8 @@ func TestRenewFeed(t *testing.T) {
 	}
 }
 
-// There is room for more secondaries than nats-server allows by itself, and for watches beside them. A broker that lists
-// consumers without end is listened to for a while, and leaves nothing running.
+// There is room for more secondaries than nats-server allows by itself, and for watches beside them. A broker that
+// lists consumers without end is listened to for a while, and leaves nothing running.
 func TestManyFeeds(t *testing.T) {
 	t.Parallel()
 	_, primary := start(t)

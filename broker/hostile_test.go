@@ -67,8 +67,8 @@ func hostile(t *testing.T) (listener net.Listener, cfg broker.Config, publicKey 
 	return listener, cfg, key.PublicKey
 }
 
-// A broker that has been broken into may ask a node to sign what it likes as if that were a nonce: a confirmation, say. It
-// gets no signature but of nonces.
+// A broker that has been broken into may ask a node to sign what it likes as if that were a nonce: a confirmation, say.
+// It gets no signature but of nonces.
 func TestHostileBrokerGetsNonceSignedAlone(t *testing.T) {
 	listener, cfg, publicKey := hostile(t)
 	order := fmt.Sprintf("pdns-distribute confirm deletions\x00primary1\x00%d\x00%d", 1000, time.Now().UnixMilli())

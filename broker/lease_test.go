@@ -98,8 +98,8 @@ func TestLeaseEndsInTime(t *testing.T) {
 	receive(t, next.over)
 }
 
-// A process that was killed leaves a lease behind, which the next one of the same node need not wait for. It takes it once:
-// two that run for long do not take it from each other in turns.
+// A process that was killed leaves a lease behind, which the next one of the same node need not wait for. It takes it
+// once: two that run for long do not take it from each other in turns.
 func TestLeaseOfAKilledProcess(t *testing.T) {
 	t.Parallel()
 	b, _, one, two := startLeases(t)
@@ -194,7 +194,8 @@ func TestAskLeader(t *testing.T) {
 	}
 }
 
-// Who puts more requests than are answered at a time does not make the leader begin more, and it goes on when they are done.
+// Who puts more requests than are answered at a time does not make the leader begin more, and it goes on when they are
+// done.
 func TestLeaderRequestsAreBounded(t *testing.T) {
 	_, primary, one, _ := startLeases(t)
 	began, end := make(chan struct{}, 1000), make(chan struct{})

@@ -40,7 +40,8 @@ func watchProofs(t *testing.T, b *brokertest.Broker) (proofs <-chan broker.Proof
 	return given, over, stop
 }
 
-// The proofs leave nothing that anybody else would meet: no state, no touch, and statuses and chunks of their own alone.
+// The proofs leave nothing that anybody else would meet: no state, no touch, and statuses and chunks of their own
+// alone.
 func TestProofOfSoundBroker(t *testing.T) {
 	t.Parallel()
 	b := brokertest.Start(t, brokertest.Options{Primaries: []string{"primary1"}, Secondaries: []string{"sec1"}})

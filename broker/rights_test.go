@@ -18,11 +18,12 @@ import (
 	"pdns-distribute/powerdns/zone"
 )
 
-// These tests take all that a broker and its nodes listen to, from a server that runs with all of it, and lay it beside all
-// that accounts.conf lets each kind of node publish and hear. Where the two meet there has to be a reason, and it stands here.
+// These tests take all that a broker and its nodes listen to, from a server that runs with all of it, and lay it beside
+// all that accounts.conf lets each kind of node publish and hear. Where the two meet there has to be a reason, and it
+// stands here.
 
-// reaches is what each kind of node may publish and somebody listens to, in its own account or behind bridges, and why. ID is
-// the node itself; an entry that ends with > stands for all that begins so.
+// reaches is what each kind of node may publish and somebody listens to, in its own account or behind bridges, and why.
+// ID is the node itself; an entry that ends with > stands for all that begins so.
 var reaches = map[broker.Role]map[string]string{
 	broker.RoleSecondary: {
 		"CORE pdns.status.secondary.ID":              "its status, into the stream and to primaries",
@@ -439,7 +440,8 @@ func listenToAll(t *testing.T, c *broker.Conn) {
 	background(t, func(ctx context.Context) error { return c.WatchStatuses(ctx, func(string, broker.StatusMsg) {}) })
 }
 
-// listeners are all subscriptions of a broker, and those that it would have with consumers that push, or during a backup.
+// listeners are all subscriptions of a broker, and those that it would have with consumers that push, or during a
+// backup.
 func listeners(t *testing.T, b *brokertest.Broker) (all []subject) {
 	t.Helper()
 	for _, account := range []string{"CORE", "HEALTH", "API", "SEC", "SYS"} {

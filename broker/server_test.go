@@ -130,7 +130,8 @@ func TestServerReload(t *testing.T) {
 	}
 }
 
-// One reload is enough where an account comes that there was none of: so installations of an earlier version are updated.
+// One reload is enough where an account comes that there was none of: so installations of an earlier version are
+// updated.
 func TestServerReloadOfNewAccounts(t *testing.T) {
 	t.Parallel()
 	b := brokertest.Start(t, brokertest.Options{Primaries: []string{"primary1"}, Health: []string{"health1"}})

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// TestBrokerUnderSlowClients holds connections to the broker in every way that comes before the credentials. A node connects
-// beside them, and they are ended.
+// TestBrokerUnderSlowClients holds connections to the broker in every way that comes before the credentials. A node
+// connects beside them, and they are ended.
 func TestBrokerUnderSlowClients(t *testing.T) {
 	t.Parallel()
 	b, _ := start(t)

@@ -170,8 +170,8 @@ var addsTo = map[string][]string{
 	"sec1": {"PDNS_STATUS"}, "proxy1": {"PDNS_STATUS", "PDNS_TOUCH"}, "health1": {"PDNS_STATUS", "PDNS_TOUCH", "KV_pdns_lease"},
 }
 
-// picture is all that the broker holds, except what is the stolen node's own: its status, its feed or watch, its touches, and
-// the lease that health roles share.
+// picture is all that the broker holds, except what is the stolen node's own: its status, its feed or watch, its
+// touches, and the lease that health roles share.
 func (g *target) picture(stolen string) map[string]string {
 	g.t.Helper()
 	for deadline := time.Now().Add(patience); ; {

@@ -274,8 +274,8 @@ func TestPublishTouchWithoutStream(t *testing.T) {
 	}
 }
 
-// An order stands back behind one of the same sender that waits or is in hand: that one may know more. It replaces nobody
-// else's touch.
+// An order stands back behind one of the same sender that waits or is in hand: that one may know more. It replaces
+// nobody else's touch.
 func TestTouchYields(t *testing.T) {
 	t.Parallel()
 	b, primary := start(t)
@@ -338,8 +338,8 @@ func TestUnreadableTouchesAreQuiet(t *testing.T) {
 	}
 }
 
-// What a touch may not say is dropped, whoever may publish to that subject, and what the sender says next of that zone, and
-// others say of it, is as if nobody had said it.
+// What a touch may not say is dropped, whoever may publish to that subject, and what the sender says next of that zone,
+// and others say of it, is as if nobody had said it.
 func TestTouchesThatSayTooMuchAreDropped(t *testing.T) {
 	t.Parallel()
 	b, primary := start(t)

@@ -73,7 +73,8 @@ func TestHealthWatches(t *testing.T) {
 	}
 }
 
-// What is published while a health role is away comes when it is back, once and in order, however often the connection is lost.
+// What is published while a health role is away comes when it is back, once and in order, however often the connection
+// is lost.
 func TestHealthWatchMissesNothing(t *testing.T) {
 	b, primary, health, ch := startWatch(t)
 	expectEvent(t, ch, "caught up")
@@ -93,8 +94,8 @@ func TestHealthWatchMissesNothing(t *testing.T) {
 	expectStates(t, ch, "restarted.example")
 }
 
-// A pull of a process that was killed takes states for as long as the broker takes it for alive. Nothing is lost by that, and
-// nobody is told that all has come.
+// A pull of a process that was killed takes states for as long as the broker takes it for alive. Nothing is lost by
+// that, and nobody is told that all has come.
 func TestHealthWatchAfterKill(t *testing.T) {
 	t.Parallel()
 	for name, kill := range map[string]func(*nats.Conn){"in the moment that it pulls": func(nc *nats.Conn) { nc.Close() }, "later": func(nc *nats.Conn) {
@@ -120,7 +121,8 @@ func TestHealthWatchAfterKill(t *testing.T) {
 	}
 }
 
-// Another process of the node pulls while this one watches, which takes turns with it. What the other one got is read again.
+// Another process of the node pulls while this one watches, which takes turns with it. What the other one got is read
+// again.
 func TestHealthWatchBesideAnother(t *testing.T) {
 	b, primary, _, ch := startWatch(t)
 	expectEvent(t, ch, "caught up")
@@ -173,7 +175,8 @@ func awaitReset(t *testing.T, ch <-chan watched) {
 	}
 }
 
-// A broker that goes back to an earlier copy of its store gives sequences again that the watch has seen of other states.
+// A broker that goes back to an earlier copy of its store gives sequences again that the watch has seen of other
+// states.
 func TestHealthWatchOfBrokerThatGoesBack(t *testing.T) {
 	b, primary, health, ch := startWatch(t)
 	expectEvent(t, ch, "caught up")
@@ -206,8 +209,8 @@ func TestHealthWatchOfBrokerThatGoesBack(t *testing.T) {
 	}
 }
 
-// Whoever alters a feed or a watch keeps its node from states for as long as nobody looks. When somebody does, the node gets
-// all of them, also those published meanwhile; feeds that are as they should be are left alone.
+// Whoever alters a feed or a watch keeps its node from states for as long as nobody looks. When somebody does, the node
+// gets all of them, also those published meanwhile; feeds that are as they should be are left alone.
 func TestRepairFeeds(t *testing.T) {
 	t.Parallel()
 	past, later := time.Now().Add(-time.Hour), time.Now().Add(time.Hour)

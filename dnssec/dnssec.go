@@ -13,14 +13,15 @@ import (
 
 // Config is the section [dnssec].
 type Config struct {
-	// CheckInterval is how often the ends of all published signatures are looked at, and zones with NSEC if NSEC3 is set.
+	// CheckInterval is how often the ends of all published signatures are looked at, and zones with NSEC if NSEC3 is
+	// set.
 	CheckInterval time.Duration `toml:"check_interval" env:"CHECK_INTERVAL" envDefault:"12h"`
 
 	// RenewBefore is what is left of signatures when newer ones are taken, whatever PowerDNS is thought to have.
 	RenewBefore time.Duration `toml:"renew_before" env:"RENEW_BEFORE" envDefault:"168h"`
 
-	// RenewRate is how many zones a second are taken for their signatures, converted to NSEC3, or looked at because a sweep
-	// found them served otherwise: renewals of many zones do not hold up changes.
+	// RenewRate is how many zones a second are taken for their signatures, converted to NSEC3, or looked at because a
+	// sweep found them served otherwise: renewals of many zones do not hold up changes.
 	RenewRate int `toml:"renew_rate" env:"RENEW_RATE" envDefault:"20"`
 
 	// NSEC3 converts zones that PowerDNS signs itself with NSEC to NSEC3, with the parameters "1 0 0 -".

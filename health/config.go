@@ -9,8 +9,8 @@ import (
 
 // Config is the section [health]. The commands status, sync and forget read it, too.
 type Config struct {
-	// InactiveAfter is how long a node may send no heartbeat before it counts as inactive, 10 s or more. Nodes send one every 5 s; less
-	// than three times that makes a lost packet an alarm.
+	// InactiveAfter is how long a node may send no heartbeat before it counts as inactive, 10 s or more. Nodes send one
+	// every 5 s; less than three times that makes a lost packet an alarm.
 	InactiveAfter time.Duration `toml:"inactive_after" env:"INACTIVE_AFTER" envDefault:"30s"`
 
 	// EventCheckWait is how long a change may take until all active secondaries have reported that they serve it. For a

@@ -1,6 +1,7 @@
 package health
 
-// Kind says what an alarm is about. Monitoring goes by kinds, so they do not change, and docs/alarms.md has an entry for each.
+// Kind says what an alarm is about. Monitoring goes by kinds, so they do not change, and docs/alarms.md has an entry
+// for each.
 type Kind string
 
 // All kinds of alarms there are.

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// Each kind of alarm has an entry in docs/alarms.md, whose heading is the kind, so that texts may link to it. No entry is
-// about another one, and each says what to do.
+// Each kind of alarm has an entry in docs/alarms.md, whose heading is the kind, so that texts may link to it. No entry
+// is about another one, and each says what to do.
 func TestKindsAreDocumented(t *testing.T) {
 	text, err := os.ReadFile("../docs/alarms.md")
 	if err != nil {

@@ -67,8 +67,8 @@ func parseAlias(name, ttl, target string) (a Alias, err error) {
 	return a, err
 }
 
-// Expansion is what a PowerDNS does with ALIAS records as it transfers their zone: nothing, or it gives the addresses in
-// their place that its resolver has for the target. Where the target does not resolve it breaks the transfer off, or
+// Expansion is what a PowerDNS does with ALIAS records as it transfers their zone: nothing, or it gives the addresses
+// in their place that its resolver has for the target. Where the target does not resolve it breaks the transfer off, or
 // leaves the record out (4.9 and later, with ignore-errors).
 type Expansion struct {
 	On       bool

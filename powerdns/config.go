@@ -12,16 +12,16 @@ import (
 	"pdns-distribute/private"
 )
 
-// Config says how to reach the PowerDNS server that a role runs beside. Primaries and secondaries need one of APIKey and
-// APIKeyFile. The proxy passes each client's own key on, and needs one only to give out scoped keys.
+// Config says how to reach the PowerDNS server that a role runs beside. Primaries and secondaries need one of APIKey
+// and APIKeyFile. The proxy passes each client's own key on, and needs one only to give out scoped keys.
 type Config struct {
 	// APIURL is where the webserver of PowerDNS listens (webserver-address, webserver-port), without /api/v1. A path
 	// may stand before that where a reverse proxy adds one. The API has no encryption of its own: keep it on loopback.
 	// Where webserver-address is a path (5.0 and later), unix: and that path: unix:/run/pdns/api.sock.
 	APIURL string `toml:"api_url" env:"API_URL" envDefault:"http://127.0.0.1:8081"`
 
-	// APIKey is PowerDNS's api-key. A configuration that holds it is refused when others than its owner can read it, and so
-	// is the flag --set, which every user of the host sees: better give APIKeyFile.
+	// APIKey is PowerDNS's api-key. A configuration that holds it is refused when others than its owner can read it,
+	// and so is the flag --set, which every user of the host sees: better give APIKeyFile.
 	APIKey Secret `toml:"api_key" env:"API_KEY"`
 
 	// APIKeyFile is a file that holds the API key and nothing else, readable by its owner alone (chmod 600). Read once,

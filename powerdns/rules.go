@@ -95,8 +95,8 @@ var cannotAsk = Rule{"no IPv4 address, or only addresses of other hosts", func(v
 	})
 }}
 
-// mayBeOurs reports whether PowerDNS can have the address: it runs on this host, too. A host that cannot be asked proves
-// nothing wrong.
+// mayBeOurs reports whether PowerDNS can have the address: it runs on this host, too. A host that cannot be asked
+// proves nothing wrong.
 func mayBeOurs(a netip.Addr) bool {
 	has, err := host.Has(a)
 	return has || err != nil

@@ -76,7 +76,8 @@ func checkSecondaryZone(t *testing.T, s *local.Server, c *powerdns.Client) {
 	}
 }
 
-// checkSecondaryAnew: a script cannot be removed by the API. What the zone has besides is written again where it can be.
+// checkSecondaryAnew: a script cannot be removed by the API. What the zone has besides is written again where it can
+// be.
 func checkSecondaryAnew(t *testing.T, s *local.Server, c *powerdns.Client) {
 	name, want := zone.MustParseName("anew.example"), powerdns.SecondaryZone{Master: master}
 	must.OK(t, c.CreateZone(t.Context(), name, powerdns.Slave, []string{master}))

@@ -13,7 +13,8 @@ import (
 	"pdns-distribute/powerdns/must"
 )
 
-// fit are settings with nothing to say about: as PowerDNS 4.7 gives them, a former name may stand beside the present one.
+// fit are settings with nothing to say about: as PowerDNS 4.7 gives them, a former name may stand beside the present
+// one.
 var fit = map[powerdns.Side]map[string]string{
 	powerdns.Secondary: {
 		"query-cache-ttl": "0", "negquery-cache-ttl": "0", "zone-metadata-cache-ttl": "0", "disable-axfr": "no",
@@ -156,8 +157,8 @@ func installed(t *testing.T) map[string]string {
 	return all
 }
 
-// indifferent are the settings of 4.7.3, 4.9.18 and 5.1.5 that do not matter to the distribution, whatever their values: a
-// setting that is neither here nor in the table is one about which nobody has decided.
+// indifferent are the settings of 4.7.3, 4.9.18 and 5.1.5 that do not matter to the distribution, whatever their
+// values: a setting that is neither here nor in the table is one about which nobody has decided.
 var indifferent = strings.Fields(`
 	ignore-unknown-settings allow-dnsupdate-from allow-unsigned-autoprimary allow-unsigned-supermaster axfr-lower-serial
 	carbon-instance carbon-interval carbon-namespace carbon-ourname carbon-server chroot config-dir config-name

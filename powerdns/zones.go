@@ -197,8 +197,8 @@ func (c *Client) Presigned(ctx context.Context, n zone.Name) (bool, error) {
 }
 
 // settings are the fields of a zone that a secondary has to have. Without soa_edit_api, PowerDNS gives new zones
-// DEFAULT and rewrites the serial at the next edit; with api_rectify, each edit costs a walk over the whole zone. An empty soa_edit
-// leaves the serial to default-soa-edit, NONE to the primary (4.7 to 5.1).
+// DEFAULT and rewrites the serial at the next edit; with api_rectify, each edit costs a walk over the whole zone. An
+// empty soa_edit leaves the serial to default-soa-edit, NONE to the primary (4.7 to 5.1).
 type settings struct {
 	Name       string   `json:"name,omitempty"` // only to create a zone
 	Kind       Kind     `json:"kind"`

@@ -11,8 +11,8 @@ import (
 
 // ActAsOwner makes a process of root that of the user whom a file belongs to, for good: with its groups, and without
 // root's rights. So an operator's command, run by root, may use the files of a role, sees what the role would see, and
-// leaves nothing behind that the role could not read. For a file of root, such as one that was copied over the role's, the
-// owner of its folder counts. It does nothing for others than root, and for files of root in a folder of root.
+// leaves nothing behind that the role could not read. For a file of root, such as one that was copied over the role's,
+// the owner of its folder counts. It does nothing for others than root, and for files of root in a folder of root.
 func ActAsOwner(file string) error {
 	if os.Geteuid() != 0 {
 		return nil

@@ -16,8 +16,8 @@ type Pair struct {
 	Cert, Key []byte
 }
 
-// NewPair makes a key and the certificate of a template for it, for host names and IP addresses. The authority signs it, or it
-// signs itself if there is none. A serial number is chosen where the template has none.
+// NewPair makes a key and the certificate of a template for it, for host names and IP addresses. The authority signs
+// it, or it signs itself if there is none. A serial number is chosen where the template has none.
 func NewPair(template *x509.Certificate, hosts []string, authority *tls.Certificate) (Pair, error) {
 	for _, h := range hosts {
 		if ip := net.ParseIP(h); ip != nil {

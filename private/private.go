@@ -8,7 +8,8 @@
 //     to one of these two, and others cannot write to it. A sticky folder, such as /tmp, may be written by all; there
 //     the entry itself has to belong to one of the two.
 //
-// Group members count as others. It also makes the certificates that the program signs itself, for their keys are secrets.
+// Group members count as others. It also makes the certificates that the program signs itself, for their keys are
+// secrets.
 package private
 
 import (

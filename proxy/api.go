@@ -100,8 +100,8 @@ func (p *Proxy) api(r chi.Router) {
 }
 
 // hurried ends connections of clients that do not send the body that they announced, which net/http would wait for
-// behind the answer, or do not take their answer. The admission's check is for what goes on to PowerDNS; which zones the
-// client may know of is looked at in answerFor.
+// behind the answer, or do not take their answer. The admission's check is for what goes on to PowerDNS; which zones
+// the client may know of is looked at in answerFor.
 func hurried(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := clientOf(r.Context())
@@ -178,7 +178,8 @@ func (p *Proxy) standing(ctx context.Context, w *watch, c change, patient bool) 
 	return now
 }
 
-// wasPending reports whether the change's touch had no place yet when its id was made. A zone that is asked for has no time.
+// wasPending reports whether the change's touch had no place yet when its id was made. A zone that is asked for has no
+// time.
 func (c change) wasPending() bool { return c.touch == 0 && !c.at.IsZero() }
 
 // deleted reports whether there was such a zone, and is no more.

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// PowerDNS 5.1 takes a number of connections at once (webserver-max-concurrent-connections, 100 by default) and hangs up
-// on more. The proxy keeps to proxy.max_upstream of them, or to less where PowerDNS takes less than that and what others
-// need: the primary role has 8 by default (powerdns.api_connections), and whoever speaks to PowerDNS directly.
+// PowerDNS 5.1 takes a number of connections at once (webserver-max-concurrent-connections, 100 by default) and hangs
+// up on more. The proxy keeps to proxy.max_upstream of them, or to less where PowerDNS takes less than that and what
+// others need: the primary role has 8 by default (powerdns.api_connections), and whoever speaks to PowerDNS directly.
 
 const (
 	// othersShare is what the proxy leaves of all connections: a fifth, but leastOthers at least.

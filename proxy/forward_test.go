@@ -114,8 +114,8 @@ func (p *testProxy) dial(t *testing.T) *tls.Conn {
 	return conn
 }
 
-// secured tries again until it is through: a proxy with little patience hangs up on a client whose own handshake takes longer,
-// as it does on a machine that has much else to do.
+// secured tries again until it is through: a proxy with little patience hangs up on a client whose own handshake takes
+// longer, as it does on a machine that has much else to do.
 func (p *testProxy) secured(cfg *tls.Config) (conn *tls.Conn, err error) {
 	for end := time.Now().Add(patience); time.Now().Before(end); {
 		if conn, err = tls.Dial("tcp", p.Addr().String(), cfg); err == nil {

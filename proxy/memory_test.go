@@ -121,8 +121,8 @@ func manyHeaders(size int) string {
 	return text.String()
 }
 
-// What strangers can make the proxy hold is a fixed sum, whatever they send. The race detector would take a multiple of it, so
-// this runs without.
+// What strangers can make the proxy hold is a fixed sum, whatever they send. The race detector would take a multiple of
+// it, so this runs without.
 func TestMemoryOfStrangers(t *testing.T) {
 	upstream := fakeServer(t, func(conn net.Conn) {
 		if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
@@ -159,8 +159,8 @@ func TestMemoryOfStrangers(t *testing.T) {
 	}
 }
 
-// What the holder of a scoped key can make the proxy hold is a fixed sum as well: here by as many of the longest bodies as
-// the key may have in hand, of many small values.
+// What the holder of a scoped key can make the proxy hold is a fixed sum as well: here by as many of the longest bodies
+// as the key may have in hand, of many small values.
 func TestMemoryOfAScopedKey(t *testing.T) {
 	for what, value := range map[string]string{"objects": `{"ttl":1}`, "lists": "[]", "RRsets": txt("www.example.org.")} {
 		t.Run(what, func(t *testing.T) {

@@ -761,7 +761,8 @@ func TestAllowedBodiesOnPowerDNS(t *testing.T) {
 	}
 }
 
-// TestChecksInTurn: one key's bodies are checked one by one, and all keys' together have no more bytes than the longest.
+// TestChecksInTurn: one key's bodies are checked one by one, and all keys' together have no more bytes than the
+// longest.
 func TestChecksInTurn(t *testing.T) {
 	first, firstSecret := newKey(acme())
 	other := acme()

@@ -121,7 +121,8 @@ func TestSlowClients(t *testing.T) {
 	}
 }
 
-// getIn waits until the client is served. On a busy machine it may be too slow itself for half a second: then it comes again.
+// getIn waits until the client is served. On a busy machine it may be too slow itself for half a second: then it comes
+// again.
 func getIn(t *testing.T, good *http.Client, url string) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; {

@@ -186,8 +186,8 @@ func (p *testProxy) serves(c call) (err error) {
 	return err
 }
 
-// offend sends the text, and looks at what comes back. It returns false where nothing does: a connection with a request that
-// is over before its end may be reset, and its answer with it.
+// offend sends the text, and looks at what comes back. It returns false where nothing does: a connection with a request
+// that is over before its end may be reset, and its answer with it.
 func (p *testProxy) offend(t *testing.T, what, text string, reset bool) (answered bool) {
 	raw, err := net.Dial("tcp", p.Addr().String())
 	if err != nil {

@@ -159,8 +159,8 @@ func isReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// wasReset is isReset where the other end closed before anything came: reading shows the end then, and the reset is kept
-// apart (Linux).
+// wasReset is isReset where the other end closed before anything came: reading shows the end then, and the reset is
+// kept apart (Linux).
 func wasReset(conn net.Conn) bool {
 	c, is := conn.(syscall.Conn)
 	if !is {

@@ -11,8 +11,8 @@ import (
 
 // What the proxy adds to the answers to writes.
 const (
-	// HeaderTouch is TouchPending where the touch could not be stored yet: the write happened, and its distribution begins
-	// when the broker is back. Other answers do not have it.
+	// HeaderTouch is TouchPending where the touch could not be stored yet: the write happened, and its distribution
+	// begins when the broker is back. Other answers do not have it.
 	HeaderTouch  = "Pdns-Distribute-Touch"
 	TouchPending = "pending"
 
@@ -109,8 +109,8 @@ func (p *Proxy) written(r *http.Request, of *pending, status int) http.Header {
 	return header
 }
 
-// retrieveLooks is when a zone is looked at that PowerDNS was ordered to transfer: its answer only says that the transfer
-// is queued.
+// retrieveLooks is when a zone is looked at that PowerDNS was ordered to transfer: its answer only says that the
+// transfer is queued.
 var retrieveLooks = []time.Duration{2 * time.Second, 15 * time.Second, time.Minute}
 
 // hold waits until the change is served everywhere, or ctx ends, and says how it stands.

@@ -58,7 +58,8 @@ func (s *spoken) await(t *testing.T, parts ...string) {
 }
 
 // TestSecretsAreNotSpoken runs roles with secrets that can be told from everything else, at log level debug and beside
-// servers that refuse them, break off, and send back what they were sent. None shows in logs, metrics, status or errors.
+// servers that refuse them, break off, and send back what they were sent. None shows in logs, metrics, status or
+// errors.
 func TestSecretsAreNotSpoken(t *testing.T) {
 	const (
 		apiKey, password, token, inQuery, inHook = "KEY-hunter22", "PASSWORD-hunter22", "TOKEN-hunter22", "QUERY-hunter22", "HOOK-hunter22"

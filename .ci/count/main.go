@@ -1,7 +1,7 @@
-// Command count reads what 'go test -json' writes, shows what failed, and ends with the line
-// 'N passed, N failed, N skipped'. It counts tests and subtests; a package that doesn't build or that dies outside of
-// its tests counts as one failed. It exits with 1 when anything failed, or when nothing passed. With -quiet it counts what
-// was skipped, and does not show it.
+// Command count reads what 'go test -json' writes, shows what failed, and ends with the line 'N passed, N failed, N
+// skipped'. It counts tests and subtests; a package that doesn't build or that dies outside of its tests counts as one
+// failed. It exits with 1 when anything failed, or when nothing passed. With -quiet it counts what was skipped, and
+// does not show it.
 package main
 
 import (

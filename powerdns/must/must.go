@@ -20,8 +20,8 @@ func OK(t testing.TB, err error) {
 	}
 }
 
-// Eventually repeats check until it returns nil, and ends the test after Patience. It is for what tells no event, such as
-// another process; where there is an event, await the event.
+// Eventually repeats check until it returns nil, and ends the test after Patience. It is for what tells no event, such
+// as another process; where there is an event, await the event.
 func Eventually(t testing.TB, check func() error) {
 	t.Helper()
 	for deadline := time.Now().Add(Patience); ; time.Sleep(pause) {
@@ -35,8 +35,8 @@ func Eventually(t testing.TB, check func() error) {
 	}
 }
 
-// HavePowerDNS leaves a test that starts PowerDNS out under -short (make test-quick). Without -short the test goes on, and
-// fails where PowerDNS is missing.
+// HavePowerDNS leaves a test that starts PowerDNS out under -short (make test-quick). Without -short the test goes on,
+// and fails where PowerDNS is missing.
 func HavePowerDNS(t testing.TB) {
 	t.Helper()
 	if testing.Short() {

@@ -90,8 +90,8 @@ func wantOther(t *testing.T, what string, err error, parts ...string) {
 	}
 }
 
-// TestAnotherServer has another PowerDNS answer DNS than the API's: with no such zone, with another serial, with another SOA,
-// and with all the same but the content.
+// TestAnotherServer has another PowerDNS answer DNS than the API's: with no such zone, with another serial, with
+// another SOA, and with all the same but the content.
 func TestAnotherServer(t *testing.T) {
 	t.Parallel()
 	s, other := start(t, local.Options{}), start(t, local.Options{})
@@ -275,8 +275,8 @@ var freshWrites = []struct{ what, method, path, body string }{
 	{"signed again", "PUT", "", `{"dnssec":true}`},
 }
 
-// TestReadAfterWrite reads right after each kind of write, while all that PowerDNS caches is of before. The read must be what
-// PowerDNS gives once its caches are empty.
+// TestReadAfterWrite reads right after each kind of write, while all that PowerDNS caches is of before. The read must
+// be what PowerDNS gives once its caches are empty.
 func TestReadAfterWrite(t *testing.T) {
 	for _, backend := range []local.Backend{local.SQLite, local.LMDB} {
 		t.Run(string(backend), func(t *testing.T) {

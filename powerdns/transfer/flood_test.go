@@ -19,7 +19,8 @@ import (
 	"pdns-distribute/powerdns/zone"
 )
 
-// TestServerUnderSlowClients has all places taken in every way there is. PowerDNS comes to its turn, and the slow ones end.
+// TestServerUnderSlowClients has all places taken in every way there is. PowerDNS comes to its turn, and the slow ones
+// end.
 func TestServerUnderSlowClients(t *testing.T) {
 	large := hosts(t, "example", 300_000)
 	soa, axfr := frame(t, new(dns.Msg).SetQuestion("example.", dns.TypeSOA)), frame(t, new(dns.Msg).SetAxfr("example."))

@@ -36,8 +36,8 @@ func (s single) SOA(name zone.Name) (zone.Record, []zone.Record, error) {
 	return soa, signatures, nil
 }
 
-// FuzzAnswerPacket demands that whatever comes in is dropped, refused, or answered by a well-formed message that belongs
-// to it and is no larger than allowed.
+// FuzzAnswerPacket demands that whatever comes in is dropped, refused, or answered by a well-formed message that
+// belongs to it and is no larger than allowed.
 func FuzzAnswerPacket(f *testing.F) {
 	server := &Server{config: Config{}.withDefaults(), source: single{build(f, soaText, nsText)}}
 	notify := &NotifyListener{onNotify: func(zone.Name) {}}

@@ -136,7 +136,8 @@ func (r *request) readOPT(b []byte) {
 	r.dnssec = binary.BigEndian.Uint16(b[7:])&flagDO != 0
 }
 
-// readTSIG takes note of the key when the record at msg[off:] is a TSIG (RFC 8945 §4.2), whose signature is not verified.
+// readTSIG takes note of the key when the record at msg[off:] is a TSIG (RFC 8945 §4.2), whose signature is not
+// verified.
 func (r *request) readTSIG(msg []byte, off int) {
 	end, err := skipName(msg, off)
 	if err != nil || end+2 > len(msg) || binary.BigEndian.Uint16(msg[end:]) != dns.TypeTSIG {

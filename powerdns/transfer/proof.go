@@ -64,7 +64,8 @@ func sameSOA(a, b zone.Apex) bool {
 	return bytes.Equal(soaA.Canonical(), soaB.Canonical()) && sameRecords(sigsA, sigsB)
 }
 
-// sameRecords compares sets, whatever the letters of names: answers have no order, and a backend may keep letters otherwise.
+// sameRecords compares sets, whatever the letters of names: answers have no order, and a backend may keep letters
+// otherwise.
 func sameRecords(a, b []zone.Record) bool {
 	order := func(list []zone.Record) []zone.Record {
 		canonical := make([]zone.Record, 0, len(list))
@@ -202,8 +203,8 @@ func proveTransfer(ctx context.Context, address string, z *zone.Zone, leaveOut f
 	return fmt.Errorf("%w: the content is another one, for example %s at %s", ErrNotServed, dns.Type(first.Type()), first.Owner())
 }
 
-// splitUntransferred takes out of what a transfer lacks the records that PowerDNS answers and, without direct-dnskey, leaves
-// out of its transfers, and returns questions for them.
+// splitUntransferred takes out of what a transfer lacks the records that PowerDNS answers and, without direct-dnskey,
+// leaves out of its transfers, and returns questions for them.
 func splitUntransferred(z *zone.Zone, lacking []zone.Record) (others []zone.Record, answered []zone.Question) {
 	for _, r := range lacking {
 		q := zone.Question{Name: r.Owner(), Type: r.Type()}

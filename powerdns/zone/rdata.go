@@ -71,8 +71,8 @@ func (l rdataLayout) nameAt(typ uint16, rdata []byte) (int, error) {
 	return at, nil
 }
 
-// appendRdata appends the RDATA that stands in msg[off:end], resolving compression pointers in the names of the types that
-// RFC 4034 §6.2 folds. Names of other types are never compressed (RFC 3597 §4). Letters stay as they are.
+// appendRdata appends the RDATA that stands in msg[off:end], resolving compression pointers in the names of the types
+// that RFC 4034 §6.2 folds. Names of other types are never compressed (RFC 3597 §4). Letters stay as they are.
 func appendRdata(dst, msg []byte, off, end int, typ uint16) ([]byte, error) {
 	l, ok := rdataNames[typ]
 	if !ok || !l.canonical {
@@ -122,8 +122,8 @@ func hasCapital(b []byte) bool {
 	return false
 }
 
-// appendName appends the name at msg[off:] without compression, its letters as they are, and returns the offset behind it.
-// Pointers must lead backwards (RFC 1035 §4.1.4), which also bounds the walk.
+// appendName appends the name at msg[off:] without compression, its letters as they are, and returns the offset behind
+// it. Pointers must lead backwards (RFC 1035 §4.1.4), which also bounds the walk.
 func appendName(dst, msg []byte, off int) ([]byte, int, error) {
 	start, next, limit := len(dst), -1, off
 	for {

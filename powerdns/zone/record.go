@@ -8,9 +8,9 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Record is one resource record in wire form: owner in lower case, type, class, TTL, RDATA length, RDATA. Nothing is compressed.
-// Names within the RDATA keep the letters that the primary gave them: people and DNS-SD read them. It is a view into the zone
-// it came from and must not be changed.
+// Record is one resource record in wire form: owner in lower case, type, class, TTL, RDATA length, RDATA. Nothing is
+// compressed. Names within the RDATA keep the letters that the primary gave them: people and DNS-SD read them. It is a
+// view into the zone it came from and must not be changed.
 type Record []byte
 
 // fixedLen is what stands between the owner and the RDATA, in bytes: type, class, TTL, length.
@@ -167,7 +167,8 @@ func compareData(a, b Record) int {
 	return bytes.Compare(a.Canonical().Data(), b.Canonical().Data())
 }
 
-// Canonical returns the record in RFC 4034 §6.2 canonical form, in which versions are put in order, digested and compared.
+// Canonical returns the record in RFC 4034 §6.2 canonical form, in which versions are put in order, digested and
+// compared.
 func (r Record) Canonical() Record {
 	if layout, named := rdataNames[r.Type()]; !named || !layout.canonical {
 		return r

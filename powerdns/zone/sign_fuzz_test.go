@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// FuzzVerify demands that nothing passes for signed but what the trusted key signed, and that whatever passes can be decoded
-// or refused.
+// FuzzVerify demands that nothing passes for signed but what the trusted key signed, and that whatever passes can be
+// decoded or refused.
 func FuzzVerify(f *testing.F) {
 	key, err := NewSignKey()
 	if err != nil {

@@ -36,8 +36,8 @@ const (
 )
 
 // check: what it costs the health role to compare and to follow changes. Broker and health role are real; the
-// secondaries are simulated, for a thousand PowerDNS servers do not fit on one machine: they have what is published, say so
-// as real ones do, and have no PowerDNS.
+// secondaries are simulated, for a thousand PowerDNS servers do not fit on one machine: they have what is published,
+// say so as real ones do, and have no PowerDNS.
 func check(ctx context.Context, dir, program string) error {
 	fmt.Printf("What the health role costs: %d zones, %d simulated secondaries\n", checkZones, checkSecondaries)
 	s, err := simulate(ctx, dir, program)

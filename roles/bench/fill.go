@@ -14,9 +14,9 @@ import (
 	"pdns-distribute/powerdns/zone"
 )
 
-// fill: one record of a small zone is changed, and the answer held, while a secondary that lost all it had is filled with
-// the other zones. Beside it the same while nothing happens, and while a PowerDNS is filled by itself on the same cores,
-// zone by zone and by a catalog zone.
+// fill: one record of a small zone is changed, and the answer held, while a secondary that lost all it had is filled
+// with the other zones. Beside it the same while nothing happens, and while a PowerDNS is filled by itself on the same
+// cores, zone by zone and by a catalog zone.
 func fill(ctx context.Context, b *bench, zones int) error {
 	fmt.Printf("One record of a small zone changed while a secondary is filled with %d zones: to the held answer, ms; secondary: %s\n", zones, b.backends())
 	api, err := b.Client()

@@ -20,8 +20,8 @@ import (
 // guardRounds is how many changes each of the two installations is measured with.
 const guardRounds = 300
 
-// guards: what signatures and signed checkpoints add to a change, beside the same installation without them, and what an API
-// key that the proxy does not know yet adds to a request.
+// guards: what signatures and signed checkpoints add to a change, beside the same installation without them, and what
+// an API key that the proxy does not know yet adds to a request.
 func guards(ctx context.Context, b *bench) error {
 	fmt.Println("What the guards cost: one record of a small zone changed, from the request to the new answer, ms")
 	dir, err := os.MkdirTemp("", "pdns-distribute-unguarded-")
@@ -82,7 +82,8 @@ func differences(a, b []time.Duration) []string {
 	return cells
 }
 
-// unknownKeys measures reads with the key that the proxy knows, beside wrong ones, about each of which it asks PowerDNS.
+// unknownKeys measures reads with the key that the proxy knows, beside wrong ones, about each of which it asks
+// PowerDNS.
 func (b *bench) unknownKeys(ctx context.Context, name zone.Name) error {
 	w, err := b.newWeb()
 	if err != nil {

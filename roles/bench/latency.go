@@ -112,8 +112,8 @@ func (b *bench) allRetrieve(ctx context.Context, primary *powerdns.Client, name 
 	return atOnce(len(b.alone), func(i int) (time.Duration, error) { return retrieve(ctx, b.alone[i], name, round) })
 }
 
-// dropped is when an order counts as dropped, which PowerDNS does now and then, with a 200. A transfer of 100,000 records
-// takes two seconds at most.
+// dropped is when an order counts as dropped, which PowerDNS does now and then, with a 200. A transfer of 100,000
+// records takes two seconds at most.
 const dropped = 5 * time.Second
 
 func retrieve(ctx context.Context, s *local.Server, name zone.Name, round int) (time.Duration, error) {

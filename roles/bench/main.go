@@ -1,5 +1,5 @@
-// Command bench measures the whole installation, with real PowerDNS servers on loopback, beside what PowerDNS does alone
-// on the same machine in the same run. It prints a table; see `make bench`.
+// Command bench measures the whole installation, with real PowerDNS servers on loopback, beside what PowerDNS does
+// alone on the same machine in the same run. It prints a table; see `make bench`.
 package main
 
 import (

@@ -103,7 +103,8 @@ func (b *bench) sign(ctx context.Context, api *powerdns.Client, zones int) error
 	return b.copies(ctx, "renew", names)
 }
 
-// copies copies the first of the zones in the primary's database, and returns when all are served. Nobody waits for these.
+// copies copies the first of the zones in the primary's database, and returns when all are served. Nobody waits for
+// these.
 func (b *bench) copies(ctx context.Context, prefix string, names []zone.Name) error {
 	_, err := b.Primary.SQL(ctx, fmt.Sprintf(`BEGIN;
 		CREATE TEMP TABLE copy AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < %[2]d) SELECT '%[1]s' || i || '.example' AS name FROM n;

@@ -18,8 +18,9 @@ import (
 // servedRounds is how many changes are held.
 const servedRounds = 300
 
-// served: one record of a small zone is changed, and the answer held until it is served everywhere. What lies between the
-// new answer, past PowerDNS's cache, and the held one is the proof: the questions, the cache that is purged, and the way back.
+// served: one record of a small zone is changed, and the answer held until it is served everywhere. What lies between
+// the new answer, past PowerDNS's cache, and the held one is the proof: the questions, the cache that is purged, and
+// the way back.
 func served(ctx context.Context, b *bench) error {
 	fmt.Printf("One record of a small zone (33 records) changed, the answer held until it is served, ms; secondaries: %s\n", b.backends())
 	name := zone.MustParseName("served.example")

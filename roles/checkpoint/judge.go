@@ -73,8 +73,8 @@ func (j *Judge) Stored(state *zone.State) {
 	j.came(state, state.Size)
 }
 
-// Fetched takes a piece of a verified state's content, of so many bytes, that has come from the broker: a large zone comes
-// in long before it is stored. The nil Judge takes nothing.
+// Fetched takes a piece of a verified state's content, of so many bytes, that has come from the broker: a large zone
+// comes in long before it is stored. The nil Judge takes nothing.
 func (j *Judge) Fetched(state *zone.State, size uint32) {
 	if j == nil {
 		return

@@ -30,8 +30,8 @@ type difference struct {
 
 func (d difference) is() bool { return !d.since.IsZero() }
 
-// stands reports whether a later checkpoint showed the difference, too: of a primary that signs no more, since another one
-// acts, nobody knows whether it is over.
+// stands reports whether a later checkpoint showed the difference, too: of a primary that signs no more, since another
+// one acts, nobody knows whether it is over.
 func (d difference) stands() bool { return d.shown.Sub(d.since) >= patience }
 
 // compare notes which buckets differ from what the store holds. Where another primary's clock is ahead, so that the

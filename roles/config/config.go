@@ -1,5 +1,5 @@
-// Package config is the configuration of all roles: its sections, which of them a role reads, and how they are checked. The
-// sections of broker, PowerDNS, proxy and health are declared in the packages that use them.
+// Package config is the configuration of all roles: its sections, which of them a role reads, and how they are checked.
+// The sections of broker, PowerDNS, proxy and health are declared in the packages that use them.
 package config
 
 import (
@@ -194,8 +194,8 @@ type SecondaryConfig struct {
 	// primary.
 	TakeOver bool `toml:"take_over" env:"TAKE_OVER" envDefault:"false"`
 
-	// ScrubPeriod is the time within which each zone is transferred out of PowerDNS and compared with what it was given,
-	// to find changes that left the serial as it was. Where there is time, it is a zone a second. 0 is never.
+	// ScrubPeriod is the time within which each zone is transferred out of PowerDNS and compared with what it was
+	// given, to find changes that left the serial as it was. Where there is time, it is a zone a second. 0 is never.
 	ScrubPeriod time.Duration `toml:"scrub_period" env:"SCRUB_PERIOD" envDefault:"24h"`
 
 	// ReviewInterval is how often all zones that PowerDNS lists here are compared with the role's own copy, but for no

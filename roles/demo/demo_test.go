@@ -18,8 +18,8 @@ func (o options) Bool(name string) bool     { return o[name] }
 func (options) String(string) string        { return "" }
 func (options) StringSlice(string) []string { return nil }
 
-// The tour is a test of everything in itself: it fails unless every step arrived at every secondary. A thousand zones at once are
-// TestManyZonesByManyClients's in roles/fleet.
+// The tour is a test of everything in itself: it fails unless every step arrived at every secondary. A thousand zones
+// at once are TestManyZonesByManyClients's in roles/fleet.
 func TestTour(t *testing.T) {
 	must.HavePowerDNS(t)
 	dir := t.TempDir()

@@ -282,8 +282,8 @@ func (n *examined) answers(ctx context.Context, f *findings) bool {
 	return good
 }
 
-// same reports whether the server that answers DNS is the one whose API was asked, by [origin.Reader.Prove] and by serials of
-// zones, and returns those zones that it serves.
+// same reports whether the server that answers DNS is the one whose API was asked, by [origin.Reader.Prove] and by
+// serials of zones, and returns those zones that it serves.
 func (n *examined) same(ctx context.Context, samples []powerdns.ZoneInfo, f *findings) (served []zone.Name) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

@@ -20,9 +20,9 @@ import (
 	"pdns-distribute/roles/status"
 )
 
-// sources lays beside each other what two places say of the zones, neither of which is asked by way of a role: at a primary
-// what its PowerDNS lists and what the broker holds, at a secondary what its PowerDNS lists and what it answers. A health role
-// has compared all places, or has not.
+// sources lays beside each other what two places say of the zones, neither of which is asked by way of a role: at a
+// primary what its PowerDNS lists and what the broker holds, at a secondary what its PowerDNS lists and what it
+// answers. A health role has compared all places, or has not.
 func (e *examination) sources(ctx context.Context, before findings) (f findings) {
 	missing := slices.ContainsFunc(before, func(c check) bool { return c.Check == "broker.stream" && c.Result != ok })
 	if missing || before.failedIn("broker") || before.failedIn("powerdns") {
@@ -60,7 +60,8 @@ const settling = 1500 * time.Millisecond
 // serials are zones by name.
 type serials map[zone.Name]uint32
 
-// standing are the zones that two places show otherwise, and show in the same way a moment later: others are on their way.
+// standing are the zones that two places show otherwise, and show in the same way a moment later: others are on their
+// way.
 func standing(ctx context.Context, look func(context.Context) (a, b serials, err error)) (zones int, differ []zone.Name, err error) {
 	a, b, err := look(ctx)
 	differ = otherwise(a, b)

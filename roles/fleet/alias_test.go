@@ -79,8 +79,8 @@ func (i *harness) answered(name zone.Name, signed bool, addresses ...string) {
 	})
 }
 
-// Where PowerDNS expands ALIAS records as it transfers a zone, the addresses that secondaries answer with follow those of
-// the target, in signed zones with valid signatures, at the serial that was. What the resolver fails to find stays.
+// Where PowerDNS expands ALIAS records as it transfers a zone, the addresses that secondaries answer with follow those
+// of the target, in signed zones with valid signatures, at the serial that was. What the resolver fails to find stays.
 func TestAliasesFollowTheirTarget(t *testing.T) {
 	t.Parallel()
 	resolver, set := target(t)
@@ -128,8 +128,8 @@ func TestAliasesFollowTheirTarget(t *testing.T) {
 	i.noAlarms()
 }
 
-// Without that, no secondary answers at such names of a signed zone, and of an unsigned one only with settings of its own:
-// both is said.
+// Without that, no secondary answers at such names of a signed zone, and of an unsigned one only with settings of its
+// own: both is said.
 func TestUnansweredAliases(t *testing.T) {
 	t.Parallel()
 	resolver, set := target(t)

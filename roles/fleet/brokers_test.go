@@ -81,8 +81,8 @@ func (i *harness) readyz(ctx context.Context, id string) (text string, err error
 	return string(all), err
 }
 
-// A broker that is away is seen while nobody misses it yet; without a quorum whoever is left says so, and so does everything
-// that an operator asks.
+// A broker that is away is seen while nobody misses it yet; without a quorum whoever is left says so, and so does
+// everything that an operator asks.
 func TestBrokersAreNodes(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Counts: fleet.Counts{Brokers: 3}, Secondaries: []local.Backend{local.LMDB}, Set: map[string]string{"health.inactive_after": "10s"}})

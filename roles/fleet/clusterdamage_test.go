@@ -19,8 +19,8 @@ import (
 	"pdns-distribute/roles/fleet"
 )
 
-// The disk of one of three brokers is full for a moment: nats-server shuts JetStream down there, and nobody would notice before the
-// next broker fails.
+// The disk of one of three brokers is full for a moment: nats-server shuts JetStream down there, and nobody would
+// notice before the next broker fails.
 func TestClusterWithAFullDisk(t *testing.T) {
 	i := start(t, fleet.Options{Counts: fleet.Counts{Brokers: 3}})
 	l := i.load("full")

@@ -20,7 +20,8 @@ import (
 	"pdns-distribute/roles/fleet"
 )
 
-// deletions stands between a secondary and the API of its PowerDNS, and keeps answers to deletions to itself while it is told to.
+// deletions stands between a secondary and the API of its PowerDNS, and keeps answers to deletions to itself while it
+// is told to.
 type deletions struct {
 	keep    atomic.Bool
 	deleted chan struct{} // gets one for each answer that is kept
@@ -44,7 +45,8 @@ func (d *deletions) serve(t *testing.T, address string) string {
 	return strings.TrimPrefix(s.URL, "http://")
 }
 
-// A secondary that is killed when its PowerDNS has deleted a zone, and its own copy has not, does not bring the zone back.
+// A secondary that is killed when its PowerDNS has deleted a zone, and its own copy has not, does not bring the zone
+// back.
 func TestKilledWithinDeletion(t *testing.T) {
 	t.Parallel()
 	path := program(t)

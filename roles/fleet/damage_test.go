@@ -50,8 +50,8 @@ var (
 
 const damagedZones = 20
 
-// Each damaged file is found when its role is started, and repaired: everything is as in PowerDNS, all zones can be changed, and
-// nothing but the warning is left.
+// Each damaged file is found when its role is started, and repaired: everything is as in PowerDNS, all zones can be
+// changed, and nothing but the warning is left.
 func TestDamagedCopies(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Secondaries: []local.Backend{local.LMDB}})

@@ -69,8 +69,8 @@ func (i *harness) examine(id string, change map[string]string) ([]finding, error
 	return report.Checks, err
 }
 
-// notOK are the findings with another result, as their check and its result. That the installed PowerDNS is past its end
-// is nothing of the installation's.
+// notOK are the findings with another result, as their check and its result. That the installed PowerDNS is past its
+// end is nothing of the installation's.
 func notOK(checks []finding) (list []string) {
 	for _, c := range checks {
 		if c.Check == "powerdns.version" && c.Result == "warn" {

@@ -33,16 +33,17 @@ type Options struct {
 	// Servers say what one PowerDNS server has of its own, by the id of the role beside it, such as Primary and "ns1".
 	Servers map[string]Server
 
-	// Replicas are pdns.conf lines of further primary PowerDNS servers, whose databases replicate that of the first one. Each
-	// has roles of its own, primary2 and proxy2 and so on. "PRIMARY" in a line stands for the folder of the first server.
+	// Replicas are pdns.conf lines of further primary PowerDNS servers, whose databases replicate that of the first
+	// one. Each has roles of its own, primary2 and proxy2 and so on. "PRIMARY" in a line stands for the folder of the
+	// first server.
 	Replicas []map[string]string
 
 	// Program is the path of the program: each role then is a process of its own. "" runs all in this process.
 	Program string
 	Counts  Counts
 
-	// Between, if set, is told of each address (host:port) that a role connects to, by the id of the role and by what is there
-	// (a broker's id, "api" or "dns"), and returns the address to use in its place.
+	// Between, if set, is told of each address (host:port) that a role connects to, by the id of the role and by what
+	// is there (a broker's id, "api" or "dns"), and returns the address to use in its place.
 	Between func(id, to, address string) (string, error)
 	LogOf   func(id string) io.Writer // if set, gets the log lines of each role in place of Log
 
@@ -283,8 +284,8 @@ func (f *Fleet) addSecondary(dir string, s *Secondary, observe, transfer string)
 // Install is where the files of all nodes are, as `init` wrote them.
 func (f *Fleet) Install() string { return filepath.Join(f.Dir, "roles") }
 
-// AddSecondary starts one more PowerDNS, and the role beside it, for which `init add` has made the files, and returns when
-// both are ready.
+// AddSecondary starts one more PowerDNS, and the role beside it, for which `init add` has made the files, and returns
+// when both are ready.
 func (f *Fleet) AddSecondary(ctx context.Context, id string, backend local.Backend) error {
 	ports, err := freePorts(2)
 	if err != nil {

@@ -168,15 +168,15 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 }
 
 // eventually repeats check until it returns nil: what it looks at is changed by other processes, which tell no event.
-// Between two looks it rests for longer than the look took: tests run beside each other, and looking without a rest keeps
-// the machine from what the test waits for.
+// Between two looks it rests for longer than the look took: tests run beside each other, and looking without a rest
+// keeps the machine from what the test waits for.
 func (i *harness) eventually(what string, check func(ctx context.Context) error) {
 	i.t.Helper()
 	i.repeat(what, 20*time.Millisecond, check)
 }
 
-// repeat is eventually for a check that itself does something, at most once in the pause. A look that began in time may end
-// later: on a busy machine it takes long to compare hundreds of zones.
+// repeat is eventually for a check that itself does something, at most once in the pause. A look that began in time may
+// end later: on a busy machine it takes long to compare hundreds of zones.
 func (i *harness) repeat(what string, pause time.Duration, check func(ctx context.Context) error) {
 	i.t.Helper()
 	for deadline := time.Now().Add(patience); ; {

@@ -94,8 +94,8 @@ func (i *harness) noAlarms() {
 	})
 }
 
-// What is wrong at a secondary is found and repaired by itself: zones that are missing, extra, or known to be other than
-// they should.
+// What is wrong at a secondary is found and repaired by itself: zones that are missing, extra, or known to be other
+// than they should.
 func TestCheckFindsAndRepairs(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Set: quick(nil)})
@@ -438,7 +438,8 @@ func (l *liar) lie(how string) <-chan struct{} {
 	return l.asked
 }
 
-// Two processes with the id of one node are told of. Clocks of PowerDNS servers that are off by ten minutes matter to nobody.
+// Two processes with the id of one node are told of. Clocks of PowerDNS servers that are off by ten minutes matter to
+// nobody.
 func TestDuplicateNodeIDsAndClocks(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Set: quick(nil)})

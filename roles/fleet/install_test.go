@@ -55,7 +55,8 @@ func (i *harness) load(prefix string) *load {
 // changePause is the least time between two changes of a client. Without it clients use up a quick machine, too.
 const changePause = 200 * time.Millisecond
 
-// change changes a zone again and again. It rests for longer than a change took, so that the roles have the machine, too.
+// change changes a zone again and again. It rests for longer than a change took, so that the roles have the machine,
+// too.
 func (l *load) change(ctx context.Context, name zone.Name) {
 	for n := 0; ctx.Err() == nil; n++ {
 		begin := time.Now()
@@ -100,7 +101,8 @@ func (l *load) settle() {
 	l.eventually("no trouble", func(context.Context) error { return l.untroubled() })
 }
 
-// operate runs a command on the installation's folder, which is the one that the roles run from: nothing is to be copied.
+// operate runs a command on the installation's folder, which is the one that the roles run from: nothing is to be
+// copied.
 func (i *harness) operate(run func(context.Context, command.Invocation) error, options flags, args ...string) {
 	i.t.Helper()
 	must.OK(i.t, run(i.ctx, command.Invocation{Options: options, Args: append([]string{i.Install()}, args...), Stdout: io.Discard, Stderr: io.Discard}))
@@ -198,8 +200,8 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-// An installation of before has accounts and configurations that lack what this version needs: roles, doctor and status say
-// so, and init update brings it there.
+// An installation of before has accounts and configurations that lack what this version needs: roles, doctor and status
+// say so, and init update brings it there.
 func TestOlderInstallation(t *testing.T) {
 	t.Parallel()
 	path := program(t)

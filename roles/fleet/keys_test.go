@@ -16,8 +16,8 @@ import (
 	"pdns-distribute/roles/fleet"
 )
 
-// TestScopedKeyOfAFleet makes a key by the command while everything runs, and changes a record with it: the answer is held
-// until all secondaries serve it. What is not in the key's scope does not get as far, and a removed key nowhere.
+// TestScopedKeyOfAFleet makes a key by the command while everything runs, and changes a record with it: the answer is
+// held until all secondaries serve it. What is not in the key's scope does not get as far, and a removed key nowhere.
 func TestScopedKeyOfAFleet(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{})

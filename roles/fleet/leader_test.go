@@ -41,8 +41,8 @@ func (i *harness) leader(not string) (id string) {
 	return id
 }
 
-// A health role that leads and is stopped, without knowing, is followed by another one, and does not act any more when it
-// goes on.
+// A health role that leads and is stopped, without knowing, is followed by another one, and does not act any more when
+// it goes on.
 func TestLeaderIsStopped(t *testing.T) {
 	t.Parallel()
 	path := program(t)

@@ -13,9 +13,9 @@ import (
 	"pdns-distribute/roles/fleet"
 )
 
-// Names within records reach people and DNS-SD with the letters that they were written with, and a change of letters alone is a
-// change. PowerDNS compresses messages whatever the letters: names that end alike in one message get those of the first. So these
-// end like no other.
+// Names within records reach people and DNS-SD with the letters that they were written with, and a change of letters
+// alone is a change. PowerDNS compresses messages whatever the letters: names that end alike in one message get those
+// of the first. So these end like no other.
 func TestLettersAreKept(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{})

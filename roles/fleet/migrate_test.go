@@ -164,7 +164,8 @@ func (i *harness) followsAlone(s *fleet.Secondary, master string) error {
 	return nil
 }
 
-// leaveCatalog has the member leave the catalog at the primary: a Consumer deletes it then, unless the zone is the role's.
+// leaveCatalog has the member leave the catalog at the primary: a Consumer deletes it then, unless the zone is the
+// role's.
 func (i *harness) leaveCatalog() {
 	i.t.Helper()
 	i.tell(i.Primary, http.MethodPut, "/zones/member.example.", `{"catalog":""}`)

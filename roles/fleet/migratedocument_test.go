@@ -24,8 +24,8 @@ import (
 	"pdns-distribute/roles/settings"
 )
 
-// The commands of docs/migrate.md are run as they stand there, each on its host, but for those that make a second PowerDNS
-// out of Debian's units. Afterwards the secondary has left, and changes arrive by NOTIFY and AXFR.
+// The commands of docs/migrate.md are run as they stand there, each on its host, but for those that make a second
+// PowerDNS out of Debian's units. Afterwards the secondary has left, and changes arrive by NOTIFY and AXFR.
 func TestMigrationDocument(t *testing.T) {
 	path := program(t)
 	quickly := map[string]string{"xfr-cycle-interval": "1"}
@@ -165,8 +165,8 @@ func (h *hosts) equip() {
 	}
 }
 
-// exchanging is a script that runs a program with the addresses and folders of the fleet for those of the document, and,
-// where a node's configuration is named, with what the fleet sets besides.
+// exchanging is a script that runs a program with the addresses and folders of the fleet for those of the document,
+// and, where a node's configuration is named, with what the fleet sets besides.
 func (h *hosts) exchanging(program string) string {
 	var b strings.Builder
 	for id, as := range map[string]string{"ns1": "ns1", "health": fleet.Health} {

@@ -13,8 +13,8 @@ import (
 	"pdns-distribute/roles/fleet"
 )
 
-// Zones that PowerDNS signs with NSEC are turned to NSEC3: those that were there before it was wanted, and those that are
-// made or signed later, through the proxy or behind it. What somebody chose otherwise stays.
+// Zones that PowerDNS signs with NSEC are turned to NSEC3: those that were there before it was wanted, and those that
+// are made or signed later, through the proxy or behind it. What somebody chose otherwise stays.
 func TestConvertedToNSEC3(t *testing.T) {
 	t.Parallel()
 	for _, backend := range []local.Backend{local.SQLite, local.LMDB} {

@@ -14,8 +14,8 @@ import (
 	"pdns-distribute/roles/fleet"
 )
 
-// What PowerDNS obeys of a zone besides its records is ours, too: of zones that were somebody else's secondaries, and of
-// those that somebody changes at a secondary.
+// What PowerDNS obeys of a zone besides its records is ours, too: of zones that were somebody else's secondaries, and
+// of those that somebody changes at a secondary.
 func TestAllThatIsObeyed(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Set: map[string]string{"secondary.scrub_period": "0s"}})

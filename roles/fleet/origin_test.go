@@ -108,8 +108,8 @@ func (i *harness) wantTexts(what string, name zone.Name, text string) {
 	}
 }
 
-// Another server comes to answer at powerdns.dns_address while the primary runs, with the same zones, and whatever it has of
-// them: nothing of it is published, nothing goes away, and all is well once the right one is back.
+// Another server comes to answer at powerdns.dns_address while the primary runs, with the same zones, and whatever it
+// has of them: nothing of it is published, nothing goes away, and all is well once the right one is back.
 func TestAnotherServerAnswersForThePrimary(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Set: quick(nil)})
@@ -167,8 +167,8 @@ func withViews(t *testing.T) fleet.Options {
 	return fleet.Options{Primary: local.LMDB, OfPrimary: settings, Set: quick(nil)}
 }
 
-// A network is mapped to a view with a variant of a zone, through the proxy and behind it, while clients write. The variant
-// has the zone's own SOA. It is published by no name, and what is published stays.
+// A network is mapped to a view with a variant of a zone, through the proxy and behind it, while clients write. The
+// variant has the zone's own SOA. It is published by no name, and what is published stays.
 func TestMappedViewIsNotPublished(t *testing.T) {
 	t.Parallel()
 	i := start(t, withViews(t))
@@ -222,8 +222,8 @@ func TestMappedViewIsNotPublished(t *testing.T) {
 	}
 }
 
-// A zone whose kind is changed to one that is not distributed is not served any more when its answer says in sync, also where
-// later touches of the zone have taken the place of that one.
+// A zone whose kind is changed to one that is not distributed is not served any more when its answer says in sync, also
+// where later touches of the zone have taken the place of that one.
 func TestKindChangedAway(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Set: quick(map[string]string{"primary.max_delete_percent": "90"})})

@@ -364,7 +364,8 @@ func TestPrimaryBesideAReplica(t *testing.T) {
 	}
 }
 
-// The database is promoted: the primary beside it takes over by itself, with changes under way, and the other one waits.
+// The database is promoted: the primary beside it takes over by itself, with changes under way, and the other one
+// waits.
 func TestPromotion(t *testing.T) {
 	for kind := range pairs {
 		t.Run(kind, func(t *testing.T) {
@@ -393,8 +394,8 @@ func TestPromotion(t *testing.T) {
 	}
 }
 
-// Both databases take writes, and both primaries live: one acts, what the other database has is neither published nor said to
-// be served, and it is said what is wrong.
+// Both databases take writes, and both primaries live: one acts, what the other database has is neither published nor
+// said to be served, and it is said what is wrong.
 func TestSplit(t *testing.T) {
 	for kind := range pairs {
 		t.Run(kind, func(t *testing.T) {

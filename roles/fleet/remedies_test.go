@@ -133,7 +133,8 @@ func TestRemediesThatShow(t *testing.T) {
 	}
 }
 
-// A queue that gives nothing is an alarm, though every node says that it is well, and so is a primary's word that is not true.
+// A queue that gives nothing is an alarm, though every node says that it is well, and so is a primary's word that is
+// not true.
 func TestQueueGivesNothing(t *testing.T) {
 	i := start(t, fleet.Options{Set: quick(nil)})
 	must.OK(t, createMany(i.ctx, i.api, "queued", 4, 4))

@@ -36,8 +36,8 @@ func (i *harness) replicate() {
 	must.OK(i.t, err)
 }
 
-// startBesideReplica is an installation with two primaries, of which the second one is beside a replica that is brought up to
-// date by hand. Its heartbeat goes through the first proxy.
+// startBesideReplica is an installation with two primaries, of which the second one is beside a replica that is brought
+// up to date by hand. Its heartbeat goes through the first proxy.
 func startBesideReplica(t *testing.T, set map[string]string) *harness {
 	t.Helper()
 	i := start(t, fleet.Options{Replicas: []map[string]string{{}}, Secondaries: []local.Backend{local.SQLite}, Set: set})
@@ -87,8 +87,9 @@ func (i *harness) awaitActing(id string) {
 	})
 }
 
-// A primary beside a replica that lags, which takes over and sweeps, deletes nothing, brings nothing back, reverts nothing and
-// settles nothing, and says by how much it lags. When the replica has caught up all is right without anybody's act.
+// A primary beside a replica that lags, which takes over and sweeps, deletes nothing, brings nothing back, reverts
+// nothing and settles nothing, and says by how much it lags. When the replica has caught up all is right without
+// anybody's act.
 func TestReplicaThatLags(t *testing.T) {
 	t.Parallel()
 	i := startBesideReplica(t, map[string]string{"primary.sweep_interval": "1s", "primary.scrub_period": "1s"})
@@ -152,8 +153,8 @@ func TestReplicaThatLags(t *testing.T) {
 	})
 }
 
-// What one PowerDNS wrote into the database the other one gives, which reads: also how a zone is signed, though it caches that
-// for a minute: a transfer looks at the database.
+// What one PowerDNS wrote into the database the other one gives, which reads: also how a zone is signed, though it
+// caches that for a minute: a transfer looks at the database.
 func TestWrittenByAnotherPowerDNS(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{

@@ -22,8 +22,8 @@ import (
 	"pdns-distribute/roles/fleet"
 )
 
-// A way in which a zone can change: requests before, which lead to what is answered until then, and those of the change.
-// Of these the last is held.
+// A way in which a zone can change: requests before, which lead to what is answered until then, and those of the
+// change. Of these the last is held.
 type kindOfChange struct {
 	what          string
 	before, after []request
@@ -120,8 +120,8 @@ func askingsAbout(name zone.Name) (list []asking) {
 	return list
 }
 
-// said is an answer as far as a version of a zone decides it: without the bytes of signatures, and of what denies without
-// the names.
+// said is an answer as far as a version of a zone decides it: without the bytes of signatures, and of what denies
+// without the names.
 func said(a transfer.Answer) string {
 	lines := []string{dns.RcodeToString[a.Rcode]}
 	for _, r := range append(slices.Clone(a.Answer), a.Authority...) {
@@ -160,7 +160,8 @@ func TestServedMeansServed(t *testing.T) {
 	i.walk(0, len(kindsOfChange))
 }
 
-// walk makes changes of all kinds, several at a time, in zones below others, until there were so many and the time is over.
+// walk makes changes of all kinds, several at a time, in zones below others, until there were so many and the time is
+// over.
 func (i *harness) walk(atLeast time.Duration, most int) {
 	i.t.Helper()
 	const workers = 3
@@ -324,8 +325,8 @@ func TestAnswersThatNoTransferShows(t *testing.T) {
 	})
 }
 
-// PowerDNS follows an alias into its other zones, and keeps the answer under the alias's name: when the other zone changes,
-// that goes as well.
+// PowerDNS follows an alias into its other zones, and keeps the answer under the alias's name: when the other zone
+// changes, that goes as well.
 func TestAliasesOfOtherZones(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{})

@@ -20,8 +20,8 @@ import (
 
 const week = 7 * 24 * time.Hour
 
-// Weeks pass at the primary PowerDNS: what it signs anew at an unchanged serial is taken everywhere, before what is there
-// ends; and what ends all the same is shown.
+// Weeks pass at the primary PowerDNS: what it signs anew at an unchanged serial is taken everywhere, before what is
+// there ends; and what ends all the same is shown.
 func TestSignaturesAreRenewed(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Set: map[string]string{"dnssec.check_interval": "1s", "primary.scrub_period": "0s"}})
@@ -73,8 +73,8 @@ func TestSignaturesAreRenewed(t *testing.T) {
 	}
 }
 
-// Zones that were signed elsewhere are not read for their signatures, which PowerDNS cannot renew, but watched: what the
-// primary is a secondary of, and what it keeps as its own.
+// Zones that were signed elsewhere are not read for their signatures, which PowerDNS cannot renew, but watched: what
+// the primary is a secondary of, and what it keeps as its own.
 func TestPresignedZonesAreWatched(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{

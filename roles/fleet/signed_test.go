@@ -112,7 +112,8 @@ func TestForgedStates(t *testing.T) {
 		must.OK(t, i.api.Patch(i.ctx, name, []powerdns.RRset{text(name, "true")}))
 	}
 
-	// Zones that were deleted: with one the deletion of a zone that is there again is played back, with the other the zone.
+	// Zones that were deleted: with one the deletion of a zone that is there again is played back, with the other the
+	// zone.
 	gone, again := zone.MustParseName("gone.example"), zone.MustParseName("again.example")
 	for _, name := range []zone.Name{gone, again} {
 		must.OK(t, i.api.CreateZoneWith(i.ctx, spec(name)))

@@ -47,8 +47,8 @@ func (i *harness) compared(want ...string) {
 	}
 }
 
-// Each place at which zones are counted is compared with the others: whatever one of them lost, altered or never had is found
-// by another one, and repaired.
+// Each place at which zones are counted is compared with the others: whatever one of them lost, altered or never had is
+// found by another one, and repaired.
 func TestSources(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Secondaries: []local.Backend{local.SQLite, local.SQLite}, Set: quick(map[string]string{"health.check_interval": "1h"})})

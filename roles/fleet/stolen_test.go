@@ -46,7 +46,8 @@ func (i *harness) served(names []zone.Name) error {
 	return nil
 }
 
-// What the deletion limit holds nobody but an operator lets pass, whatever a stolen proxy, or a stolen health node, says.
+// What the deletion limit holds nobody but an operator lets pass, whatever a stolen proxy, or a stolen health node,
+// says.
 func TestOnlyAnOperatorReleasesHeldDeletions(t *testing.T) {
 	t.Parallel()
 	i := start(t, fleet.Options{Set: quick(nil)})

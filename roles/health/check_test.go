@@ -114,7 +114,8 @@ func askOf(has *health.Inventory) func(context.Context, health.Question) (health
 	return func(_ context.Context, q health.Question) (health.Answer, error) { return has.Answer(q), nil }
 }
 
-// A node of which a source could not be compared is compared again soon, and ever later: its PowerDNS may be up a moment later.
+// A node of which a source could not be compared is compared again soon, and ever later: its PowerDNS may be up a
+// moment later.
 func TestFaultsAreComparedAgain(t *testing.T) {
 	c := newTestChecker(1)
 	fault := status.NodeReport{Node: "ns1", Sources: []status.SourceReport{{Source: health.Served, Fault: "PowerDNS is down"}}}

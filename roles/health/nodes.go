@@ -230,7 +230,8 @@ func (n *nodes) active(b health.Board) (active []health.Active) {
 	return active
 }
 
-// comes reports whether the state waits for the secondary at the broker, or is in its hands while it gets on with others.
+// comes reports whether the state waits for the secondary at the broker, or is in its hands while it gets on with
+// others.
 func (n *nodes) comes(node string, seq uint64) bool {
 	switch n.stage(node, seq) {
 	case health.Queued:

@@ -55,8 +55,8 @@ func versionsAt(role string, source health.Source) index.VersionKind {
 }
 
 const (
-	// clockSlack is how far the clocks of two nodes may be apart, and how long a change may take from its publication to
-	// each place.
+	// clockSlack is how far the clocks of two nodes may be apart, and how long a change may take from its publication
+	// to each place.
 	clockSlack = 15 * time.Second
 
 	// agedCount is from what age on a count may be older than a change that is known here. Others are as of now.

@@ -1,8 +1,9 @@
-// Package heartbeat tells how new what a PowerDNS gives is, where its database is one of several that replicate each other.
+// Package heartbeat tells how new what a PowerDNS gives is, where its database is one of several that replicate each
+// other.
 //
 // A node writes a record, its beat, to where writes go, and sees when the PowerDNS beside it gives that beat. Databases
-// apply in the order of commits: once the beat is there, everything is that was committed before it was written. That needs
-// no clocks, because both ends are this process.
+// apply in the order of commits: once the beat is there, everything is that was committed before it was written. That
+// needs no clocks, because both ends are this process.
 package heartbeat
 
 import (

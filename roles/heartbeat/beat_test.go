@@ -48,8 +48,8 @@ func (g *gate) Patch(ctx context.Context, n zone.Name, sets []powerdns.RRset) er
 	return g.Writer.Patch(ctx, n, sets)
 }
 
-// A heart proves that a moment has passed in PowerDNS's database, by the own server or another one, and tells when none takes
-// its beats.
+// A heart proves that a moment has passed in PowerDNS's database, by the own server or another one, and tells when none
+// takes its beats.
 func TestHeart(t *testing.T) {
 	t.Parallel()
 	server := localtest.Start(t, local.Options{Primary: true})

@@ -123,8 +123,8 @@ func ReadFolder(dir string) (files []File, err error) {
 	return files, nil
 }
 
-// rightful is the mode that a file gets, whatever became of it on its way: it is a secret unless its name and its mode say
-// otherwise.
+// rightful is the mode that a file gets, whatever became of it on its way: it is a secret unless its name and its mode
+// say otherwise.
 func rightful(name string, mode fs.FileMode) fs.FileMode {
 	public := slices.Contains([]string{ConfigFile, ServerFile, UnitFile, broker.AccountsFile}, name) || path.Ext(name) == ".crt"
 	if public && mode&0o004 != 0 {

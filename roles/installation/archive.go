@@ -10,8 +10,8 @@ import (
 	"pdns-distribute/roles/host"
 )
 
-// archives are the folders of all nodes, each in one file for "install" on the node's host: what a folder below dir holds, and
-// what files put in its place. Where the folders are already in their places there are none.
+// archives are the folders of all nodes, each in one file for "install" on the node's host: what a folder below dir
+// holds, and what files put in its place. Where the folders are already in their places there are none.
 func (r register) archives(dir string, files []initFile) (packed []initFile, err error) {
 	if r.Home == dir {
 		return nil, nil

@@ -94,8 +94,8 @@ func (c cluster) node(m member) initNode {
 	return r.node(m)
 }
 
-// attack sends what no stolen node may send, plainly and as where answers to what it may send are to go, and returns when the
-// broker is through with it.
+// attack sends what no stolen node may send, plainly and as where answers to what it may send are to go, and returns
+// when the broker is through with it.
 func (c cluster) attack(id, address string) {
 	c.t.Helper()
 	nc := c.mustDial(id, address)
@@ -126,8 +126,8 @@ func (c cluster) attack(id, address string) {
 	}
 }
 
-// picture is what the streams hold, and how their consumers are set and have come. It leaves out the messages and consumers by
-// which the brokers prove themselves meanwhile.
+// picture is what the streams hold, and how their consumers are set and have come. It leaves out the messages and
+// consumers by which the brokers prove themselves meanwhile.
 func picture(t *testing.T, js jetstream.JetStream) string {
 	t.Helper()
 	var all strings.Builder

@@ -39,8 +39,8 @@ var modes = map[string]struct {
 	settings.StateFolder: {[]fs.FileMode{0o700}, []fs.FileMode{0o750, 0o701, 0o770, 0o777}, "chmod 700 "},
 }
 
-// TestEveryFileOfARole starts each role with each file that it uses in each mode. A setting that names a file and is not
-// among them fails the test.
+// TestEveryFileOfARole starts each role with each file that it uses in each mode. A setting that names a file and is
+// not among them fails the test.
 func TestEveryFileOfARole(t *testing.T) {
 	i := writeInstallation(t, 1)
 	files := i.guardedFiles()

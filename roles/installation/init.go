@@ -1,9 +1,9 @@
-// Package installation writes the folders that an installation's hosts get, and changes them: the commands init, init add,
-// remove, rotate and update, and the commands for scoped API keys.
+// Package installation writes the folders that an installation's hosts get, and changes them: the commands init, init
+// add, remove, rotate and update, and the commands for scoped API keys.
 //
-// An installation's folder has a folder for each node, the CA, and a register of all nodes (register.go). What becomes of a
-// node's files is in files.go. A change is made as a whole or not at all (change.go), and ends with the steps that are left to
-// the operator: which file goes to which host, and what to restart there.
+// An installation's folder has a folder for each node, the CA, and a register of all nodes (register.go). What becomes
+// of a node's files is in files.go. A change is made as a whole or not at all (change.go), and ends with the steps that
+// are left to the operator: which file goes to which host, and what to restart there.
 package installation
 
 import (

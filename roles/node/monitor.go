@@ -193,8 +193,8 @@ func (m *Monitor) shut() (was bool) {
 // Doubt has PowerDNS looked at now.
 func (m *Monitor) Doubt() { work.Notify(m.doubted, struct{}{}) }
 
-// Suspect has PowerDNS looked at now if the error says that it is down, or another one than it was. Then work waits at once: the
-// next zone may be the other one's, with the serial that it should have.
+// Suspect has PowerDNS looked at now if the error says that it is down, or another one than it was. Then work waits at
+// once: the next zone may be the other one's, with the serial that it should have.
 func (m *Monitor) Suspect(err error) {
 	switch {
 	case errors.Is(err, origin.ErrOther):

@@ -70,8 +70,8 @@ func (r *Reasons) Begin(ctx context.Context) {
 	r.base, r.next, r.based, r.news = all, all, time.Now(), nil
 }
 
-// Explain returns the error, which is about a zone and came of PowerDNS, as a [*Reason] where more is known. Nil reasons
-// know nothing.
+// Explain returns the error, which is about a zone and came of PowerDNS, as a [*Reason] where more is known. Nil
+// reasons know nothing.
 func (r *Reasons) Explain(ctx context.Context, name zone.Name, err error) error {
 	if r == nil || err == nil || ctx.Err() != nil || errors.As(err, new(*Reason)) {
 		return err

@@ -29,9 +29,10 @@ import (
 
 // Config is the section [observe].
 type Config struct {
-	// Listen is the address, host:port, of /metrics, /healthz and /readyz; "" means none. It answers without credentials:
-	// keep it on loopback or on a network for monitoring. Beyond loopback the log has a warning. `pdns-distribute init` gives
-	// 9500 to brokers, 9501 to primaries, 9502 to proxies, 9503 to health roles and 9504 to secondaries.
+	// Listen is the address, host:port, of /metrics, /healthz and /readyz; "" means none. It answers without
+	// credentials: keep it on loopback or on a network for monitoring. Beyond loopback the log has a warning.
+	// `pdns-distribute init` gives 9500 to brokers, 9501 to primaries, 9502 to proxies, 9503 to health roles and 9504
+	// to secondaries.
 	Listen string `toml:"listen" env:"LISTEN" envDefault:"127.0.0.1:9500"`
 }
 

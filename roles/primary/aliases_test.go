@@ -12,7 +12,8 @@ import (
 	"pdns-distribute/roles/index"
 )
 
-// What a resolver fails to find takes no addresses off the net for a day, unless somebody changed the zone, or orders it.
+// What a resolver fails to find takes no addresses off the net for a day, unless somebody changed the zone, or orders
+// it.
 func TestAddressesAreKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &Primary{source: &source{expansion: newExpansion(time.Minute)}}

@@ -157,8 +157,8 @@ func (p *Primary) compare(ctx context.Context, name zone.Name, j job, before ind
 // retract publishes that the zone is gone, if secondaries may have it, and the deletion limit allows it. why says in
 // what way it is not here.
 //
-// What the primary looks at of its own accord is left to the sweep, which sees how many zones are gone: one by one each of
-// them would seem to be the only one.
+// What the primary looks at of its own accord is left to the sweep, which sees how many zones are gone: one by one each
+// of them would seem to be the only one.
 func (p *Primary) retract(
 	ctx context.Context, name zone.Name, j job, before index.Published, why error,
 ) (string, error) {

@@ -105,7 +105,8 @@ end
 
 const csk = `{"keytype":"csk","active":true}`
 
-// spoiled are what somebody may have done to a zone at a secondary, so that changes do not come, or are served otherwise.
+// spoiled are what somebody may have done to a zone at a secondary, so that changes do not come, or are served
+// otherwise.
 func (b beside) spoiled(t *testing.T, name zone.Name) map[string]func() {
 	t.Helper()
 	script := filepath.Join(t.TempDir(), "texts.lua")

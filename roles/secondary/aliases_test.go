@@ -62,7 +62,8 @@ func TestAliases(t *testing.T) {
 	}
 }
 
-// Settings that keep ALIAS and LUA records of unsigned zones from being answered are named, with how many zones that are.
+// Settings that keep ALIAS and LUA records of unsigned zones from being answered are named, with how many zones that
+// are.
 func TestUnansweredBySettings(t *testing.T) {
 	a := newAliases()
 	a.set(zoneWith(t, "b.example", `www IN TYPE65401 \# 6 04686f737400`, `lua IN TYPE65402 \# 14 00010B273139322E302E322E3927`))

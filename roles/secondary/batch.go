@@ -22,7 +22,8 @@ const (
 	batchFrom = 16
 	batchMost = 250
 
-	// batchSize bounds what waits in memory, and what is gained: of larger zones the transfer costs more than the calls.
+	// batchSize bounds what waits in memory, and what is gained: of larger zones the transfer costs more than the
+	// calls.
 	batchSize = 64 << 10
 
 	// gatherPause is how long after the last zone another one is waited for.

@@ -12,7 +12,8 @@ import (
 	"pdns-distribute/roles/work"
 )
 
-// This file is the life of a batch's catalog zone in PowerDNS: made, transferred, deleted, and found again after a kill.
+// This file is the life of a batch's catalog zone in PowerDNS: made, transferred, deleted, and found again after a
+// kill.
 
 const (
 	firstEndPause = 100 * time.Millisecond // before a catalog zone that PowerDNS did not delete is deleted again

@@ -9,7 +9,8 @@ import (
 	"pdns-distribute/roles/roletest"
 )
 
-// Zones of others are shown when nobody takes them over, and not before: during a migration all of them are foreign first.
+// Zones of others are shown when nobody takes them over, and not before: during a migration all of them are foreign
+// first.
 func TestForeignZonesAreShownLate(t *testing.T) {
 	a, b, c := roletest.Numbered(1), roletest.Numbered(2), roletest.Numbered(3)
 	names := func(list ...zone.Name) []zone.Name { return list }

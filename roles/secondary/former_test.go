@@ -10,7 +10,8 @@ import (
 	"pdns-distribute/powerdns/zone"
 )
 
-// A zone of another master keeps a version that is newer than the published one, but not for longer than formerPatience.
+// A zone of another master keeps a version that is newer than the published one, but not for longer than
+// formerPatience.
 func TestFormerVersion(t *testing.T) {
 	z, err := zone.NewEmpty(zone.MustParseName("former.example"))
 	must.OK(t, err)

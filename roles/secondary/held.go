@@ -61,7 +61,8 @@ func (h *holdings) noteLost(state *zone.State) {
 	h.lost[state.Name] = state.Published
 }
 
-// hadLost reports whether the zone was found lost or altered by the state published then. With a later one that is over.
+// hadLost reports whether the zone was found lost or altered by the state published then. With a later one that is
+// over.
 func (h *holdings) hadLost(name zone.Name, published time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

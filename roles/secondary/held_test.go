@@ -57,8 +57,8 @@ func TestAppliedMeanwhile(t *testing.T) {
 	})
 }
 
-// That PowerDNS had lost or altered a zone is said with each report of the state that found it, at whichever attempt that
-// is served, and of none before or after.
+// That PowerDNS had lost or altered a zone is said with each report of the state that found it, at whichever attempt
+// that is served, and of none before or after.
 func TestLostIsReported(t *testing.T) {
 	state := &zone.State{Name: roletest.Numbered(1), Published: roletest.Noon}
 	h := newHoldings()

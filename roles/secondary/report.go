@@ -24,8 +24,8 @@ func applied(state *zone.State, at time.Time) health.Applied {
 	return a
 }
 
-// report publishes a notice, which says whether the zone had to be repaired for it, at whichever attempt. One that is lost
-// is sent again to whoever asks.
+// report publishes a notice, which says whether the zone had to be repaired for it, at whichever attempt. One that is
+// lost is sent again to whoever asks.
 func (s *Secondary) report(a health.Applied) {
 	a.Repaired = s.held.hadLost(a.Zone, a.Published)
 	if err := s.publishApplied(a); err != nil {

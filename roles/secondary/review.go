@@ -14,8 +14,8 @@ import (
 	"pdns-distribute/roles/work"
 )
 
-// reviewShare keeps what reviews cost below a fiftieth of the time: they compare what PowerDNS lists with the store, and a
-// listing costs PowerDNS some 30 µs per zone.
+// reviewShare keeps what reviews cost below a fiftieth of the time: they compare what PowerDNS lists with the store,
+// and a listing costs PowerDNS some 30 µs per zone.
 const reviewShare = 50
 
 // reviewed is what the last review counted and found. It is safe for concurrent use.

@@ -121,8 +121,8 @@ func (v *stagedVersion) isReady() bool {
 	}
 }
 
-// guard has mayTake say whether PowerDNS may take the version, each time when PowerDNS asks for it: no other transfer of
-// the zone runs then, and one from elsewhere may have ended since the last time. nil lets it.
+// guard has mayTake say whether PowerDNS may take the version, each time when PowerDNS asks for it: no other transfer
+// of the zone runs then, and one from elsewhere may have ended since the last time. nil lets it.
 func (s *zoneSource) guard(v *stagedVersion, mayTake func() error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

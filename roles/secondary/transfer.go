@@ -56,8 +56,8 @@ const (
 	// What PowerDNS refuses for a reason that is known it mostly refuses again.
 	attemptsRefused = 2
 
-	// From the order to PowerDNS's question for the zone, for each zone that is being taken: idle it takes 2 ms. Doubled
-	// with each order up to lastPatience.
+	// From the order to PowerDNS's question for the zone, for each zone that is being taken: idle it takes 2 ms.
+	// Doubled with each order up to lastPatience.
 	firstPatience = 30 * time.Millisecond
 	lastPatience  = 2 * time.Second
 

@@ -24,7 +24,8 @@ type Origin struct {
 	line, column int    // in the file, from 1; 0 if not known
 }
 
-// String is the origin as a fault begins with it: "pdns.toml:12", "PDNS_DISTRIBUTE_LOG_LEVEL", "--set", or "" for nowhere.
+// String is the origin as a fault begins with it: "pdns.toml:12", "PDNS_DISTRIBUTE_LOG_LEVEL", "--set", or "" for
+// nowhere.
 func (o Origin) String() string {
 	switch {
 	case o.source == fromFlag:
@@ -51,8 +52,8 @@ func (f Fault) Error() string {
 	return strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), ": ")
 }
 
-// Faults is everything that is wrong with the configuration: the file's in its order, then the environment's and the flags',
-// then what is set nowhere.
+// Faults is everything that is wrong with the configuration: the file's in its order, then the environment's and the
+// flags', then what is set nowhere.
 type Faults []Fault
 
 // Error lists the faults, one a line.

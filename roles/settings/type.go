@@ -123,8 +123,8 @@ func noUnit(number string) string {
 		number, number+"s", number+"m", number+"h")
 }
 
-// quote shows a value of the file. What was put where a text belongs may be a password that lacks its quotes: it is named
-// by its kind only, for the message ends up in logs.
+// quote shows a value of the file. What was put where a text belongs may be a password that lacks its quotes: it is
+// named by its kind only, for the message ends up in logs.
 func (t Type) quote(value any) string {
 	switch v := value.(type) {
 	case string:

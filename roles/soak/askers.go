@@ -125,9 +125,9 @@ func (a *askers) ask(ctx context.Context, z *kept, at node, q question) {
 	}
 }
 
-// justDeleted tells whether the secondary has deleted the zone since the question was sent, or a moment before. PowerDNS
-// looks for the zone first and then for the name: where the zone is deleted in between, it denies the name, which no version
-// says, or one of before that was empty. From then on it must refuse.
+// justDeleted tells whether the secondary has deleted the zone since the question was sent, or a moment before.
+// PowerDNS looks for the zone first and then for the name: where the zone is deleted in between, it denies the name,
+// which no version says, or one of before that was empty. From then on it must refuse.
 func (a *askers) justDeleted(ctx context.Context, z *kept, at node, m moment) bool {
 	if !z.deletedSince(m.floor) {
 		return false

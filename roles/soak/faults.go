@@ -82,7 +82,8 @@ func selectKinds(text string) (chosen []kind, err error) {
 	return slices.DeleteFunc(slices.Clone(kinds), func(k kind) bool { return !wanted[k.name] }), err
 }
 
-// selectNames reads names and groups of names, separated by commas, each added, or with - before it taken away; all and none.
+// selectNames reads names and groups of names, separated by commas, each added, or with - before it taken away; all and
+// none.
 func selectNames(text string, names []string, groups map[string][]string) (wanted map[string]bool, err error) {
 	wanted = map[string]bool{}
 	for name := range strings.SplitSeq(text, ",") {

@@ -1,10 +1,11 @@
-// Command soak runs a whole installation, each role a process of its own beside real PowerDNS servers on loopback, under a
-// random workload and random faults, and holds all that is answered against a model of what every zone is: see `make soak`.
+// Command soak runs a whole installation, each role a process of its own beside real PowerDNS servers on loopback,
+// under a random workload and random faults, and holds all that is answered against a model of what every zone is: see
+// `make soak`.
 //
 // A model (model.go, version.go) keeps the versions of each zone in the order of its writes, which carry the version in
-// their content. Writers (writer.go, operations.go) write through proxies and note each INSYNC; askers (askers.go) ask the
-// secondaries all the time; faults (faults.go, inject.go, relay.go) are planned by the seed. In the end, with all faults over,
-// everything must be equal and in order (settle.go, resources.go).
+// their content. Writers (writer.go, operations.go) write through proxies and note each INSYNC; askers (askers.go) ask
+// the secondaries all the time; faults (faults.go, inject.go, relay.go) are planned by the seed. In the end, with all
+// faults over, everything must be equal and in order (settle.go, resources.go).
 package main
 
 import (

@@ -34,8 +34,8 @@ func (e entry) String() string {
 
 const clock = "15:04:05.000"
 
-// history is what a zone was, is and may be: all versions in the order of the writes, which its writer keeps by writing one
-// after the other. It is safe for concurrent use.
+// history is what a zone was, is and may be: all versions in the order of the writes, which its writer keeps by writing
+// one after the other. It is safe for concurrent use.
 type history struct {
 	name      zone.Name
 	hasParent bool // a zone above it is served, too
@@ -91,7 +91,8 @@ func (h *history) now() (version, int) {
 	}
 }
 
-// inSync notes that an INSYNC of the version at place was received: from now on no secondary may answer with an older one.
+// inSync notes that an INSYNC of the version at place was received: from now on no secondary may answer with an older
+// one.
 func (h *history) inSync(place int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -105,7 +106,8 @@ func (h *history) inSync(place int) {
 	}
 }
 
-// except notes that a secondary's copy was lost or altered: until an INSYNC of a later write nothing is asked of its answers.
+// except notes that a secondary's copy was lost or altered: until an INSYNC of a later write nothing is asked of its
+// answers.
 func (h *history) except(node string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -113,7 +115,8 @@ func (h *history) except(node string) {
 	delete(h.seen, node)
 }
 
-// tamper is except for good: what an INSYNC is said of may be other RRsets than the altered ones, so only the end tells.
+// tamper is except for good: what an INSYNC is said of may be other RRsets than the altered ones, so only the end
+// tells.
 func (h *history) tamper(node string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -150,8 +153,8 @@ func (h *history) what(place int) string {
 	return h.entries[place].what
 }
 
-// judge holds an answer to a question that was sent at a moment against the history. matches tells whether the answer is
-// that of a version, and whether its proof is. It returns "" for one that is right.
+// judge holds an answer to a question that was sent at a moment against the history. matches tells whether the answer
+// is that of a version, and whether its proof is. It returns "" for one that is right.
 func (h *history) judge(node string, q seen, m moment, failure bool, matches func(version) (content, proof bool)) string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -201,9 +204,9 @@ func (h *history) deletedSince(place int) bool {
 	return false
 }
 
-// match returns the place of the oldest version from a place on that an answer can be of, -1 if there is none. While a zone
-// changes between signed and unsigned, or between kinds of denial, an answer may have the content of one version and the
-// proof of the next.
+// match returns the place of the oldest version from a place on that an answer can be of, -1 if there is none. While a
+// zone changes between signed and unsigned, or between kinds of denial, an answer may have the content of one version
+// and the proof of the next.
 func (h *history) match(from int, matches func(version) (content, proof bool)) int {
 	mixed, proven := -1, false
 	for place := from; place < len(h.entries); place++ {

@@ -13,8 +13,8 @@ import (
 	"pdns-distribute/powerdns/zone"
 )
 
-// version is what a zone is from one write to the next. Its content names it: each RRset of the template carries the tag of
-// the write that last set it.
+// version is what a zone is from one write to the next. Its content names it: each RRset of the template carries the
+// tag of the write that last set it.
 type version struct {
 	exists      bool
 	distributed bool           // of a kind that is
@@ -46,8 +46,8 @@ func quoted(tag int) string  { return fmt.Sprintf(`"v %d"`, tag) }
 func address(tag int) string { return fmt.Sprintf("10.%d.%d.%d", tag>>16&255, tag>>8&255, tag&255) }
 func host(tag int) string    { return fmt.Sprintf("v%d.example.net.", tag) }
 
-// template is what a zone is made of besides SOA and NS: an address, texts at the apex, in depth, with escapes and under a
-// wildcard, an alias, and a delegation. "odd" is there after every other write only.
+// template is what a zone is made of besides SOA and NS: an address, texts at the apex, in depth, with escapes and
+// under a wildcard, an alias, and a delegation. "odd" is there after every other write only.
 var template = []rrset{
 	{"", "TXT", quoted},
 	{"www", "A", address},

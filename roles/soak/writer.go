@@ -206,8 +206,8 @@ func (w *writer) learn(z *kept, place int) {
 	z.learn(place, doc.EditedSerial, keys)
 }
 
-// observe reads what PowerDNS has, once nothing can change that any more: a request that was held up on its way may still
-// arrive, so it is read twice while all ways are open.
+// observe reads what PowerDNS has, once nothing can change that any more: a request that was held up on its way may
+// still arrive, so it is read twice while all ways are open.
 func (w *writer) observe(z *kept) (is version, ok bool) {
 	for {
 		w.faults.awaitOpen(w.ctx)

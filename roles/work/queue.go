@@ -292,7 +292,8 @@ func (q *Queue[J]) pop() (name zone.Name, ok bool) {
 	return "", false
 }
 
-// lentOut reports whether jobs that rest, or rested, come before other background jobs. What rests waits in memory, too.
+// lentOut reports whether jobs that rest, or rested, come before other background jobs. What rests waits in memory,
+// too.
 func (q *Queue[J]) lentOut() bool { return q.lent.resuming > 0 || q.lent.resting >= 2*q.limit }
 
 // most is how many jobs of the priority may run: some workers are kept for what must not wait.

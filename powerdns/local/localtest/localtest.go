@@ -8,8 +8,8 @@ import (
 	"pdns-distribute/powerdns/must"
 )
 
-// Start starts a server that ends with the test, in a folder that the test removes unless o.Dir names another. Tests that
-// call it are left out under -short.
+// Start starts a server that ends with the test, in a folder that the test removes unless o.Dir names another. Tests
+// that call it are left out under -short.
 func Start(t testing.TB, o local.Options) *local.Server {
 	t.Helper()
 	s, err := TryStart(t, o)

@@ -1,5 +1,5 @@
-// Command lego sets or removes the record of an ACME challenge by the very code of lego (https://go-acme.github.io/lego)
-// that does so when a certificate is issued:
+// Command lego sets or removes the record of an ACME challenge by the very code of lego
+// (https://go-acme.github.io/lego) that does so when a certificate is issued:
 //
 //	lego present|cleanup DOMAIN KEY-AUTHORIZATION
 //
