@@ -83,7 +83,7 @@ var ofSecondaries = []Setting{
 	},
 	{
 		Name: "default-soa-edit, default-soa-edit-signed", Bad: unjudged("any"), Should: "any value",
-		Does: harmless + "the zones of the role have SOA-EDIT NONE",
+		Does: harmless + "the zones of the role have SOA-EDIT NONE; where it is set, many are made one by one",
 	},
 	{
 		Name: "cache-ttl, zone-cache-refresh-interval, max-cache-entries, max-packet-cache-entries", Bad: unjudged("any"),
