@@ -44,7 +44,7 @@ func testLego(t *testing.T, i *harness) {
 		"PDNS_API_URL=" + i.ProxyURL, "PDNS_API_KEY=" + i.Primary.APIKey.Reveal(), "PDNS_SERVER_NAME=localhost",
 		"SSL_CERT_FILE=" + i.ProxyCert, "RESOLVER=" + i.Primary.DNSAddr,
 	}
-	for n := range 20 {
+	for n := range size(6, 20) {
 		plain, wildcard := fmt.Sprintf("token-%d.thumbprint", n), fmt.Sprintf("wildcard-%d.thumbprint", n)
 		for _, step := range []struct {
 			does, keyAuth string

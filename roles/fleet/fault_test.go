@@ -34,7 +34,7 @@ func proxyClient(certFile string) (*http.Client, error) {
 // A secondary that was away, in part or as a whole, catches up by itself.
 func TestAway(t *testing.T) {
 	t.Parallel()
-	const changed, deleted = 200, 20
+	changed, deleted := size(70, 200), size(10, 20)
 	i := start(t, fleet.Options{})
 	must.OK(t, createMany(i.ctx, i.api, "away", changed, 4))
 	for what, away := range map[string]struct{ role, powerdns bool }{
