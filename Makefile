@@ -57,20 +57,29 @@ demo: setup build ## see it work: primary, secondaries and broker on this machin
 LONG := pdns-distribute/roles/fleet pdns-distribute/broker pdns-distribute/proxy pdns-distribute/roles/installation
 PURE := pdns-distribute pdns-distribute/powerdns/zone pdns-distribute/roles/checkpoint
 
+# The tests of fleets that take most: a quarter of all time of processors. make test-heavy runs them, and .ci/run does.
+HEAVY := TestKilled TestCluster TestNewSecondaryIsGivenLess TestNoStaleAnswers TestManyZonesByManyClients TestLargeZone TestAway TestClients
+empty :=
+heavy := ^($(subst $(empty) $(empty),|,$(HEAVY)))$$
+
 # Stores and databases of tests are in memory where there are 4 GB for them and programs may run there: that takes 14 % less time of
 # processors. Go builds where it always does.
 ROOM := $(shell free=$$(df --output=avail /dev/shm 2>/dev/null | tail -n 1); \
 	[ "$${free:-0}" -lt 4194304 ] || findmnt -no OPTIONS /dev/shm | grep -q noexec || echo /dev/shm)
 
 .PHONY: test
-test: export GOTMPDIR := $(or $(GOTMPDIR),$(TMPDIR),/tmp)
-test: export TMPDIR := $(or $(TMPDIR),$(ROOM),/tmp)
-test: setup ## all tests, with the race detector but for pure packages, against real PowerDNS
+test test-heavy: export GOTMPDIR := $(or $(GOTMPDIR),$(TMPDIR),/tmp)
+test test-heavy: export TMPDIR := $(or $(TMPDIR),$(ROOM),/tmp)
+test: setup ## all tests but the heaviest, with the race detector but for pure packages, against real PowerDNS
 	@{ failed=0; \
-	go test -count=1 -vet=off -race -timeout 25m -parallel 5 -json $(LONG) $$(go list ./... | grep -vxF "$$(printf '%s\n' $(LONG) $(PURE))") || failed=1; \
+	go test -count=1 -vet=off -race -timeout 25m -p 3 -parallel 5 -skip '$(heavy)' -json $(LONG) $$(go list ./... | grep -vxF "$$(printf '%s\n' $(LONG) $(PURE))") || failed=1; \
 	go test -count=1 -vet=off -json $(PURE) || failed=1; \
 	go test -count=1 -vet=off -run 'Memory|^TestEarlyAnswer$$' -json ./proxy || failed=1; \
 	exit $$failed; } | go run ./.ci/count
+
+.PHONY: test-heavy
+test-heavy: setup ## the heaviest tests of fleets, which make test leaves out
+	@go test -count=1 -vet=off -race -timeout 25m -parallel 3 -run '$(heavy)' -json ./roles/fleet | go run ./.ci/count
 
 # Tests of memory want the machine for themselves.
 .PHONY: test-quick

@@ -65,6 +65,21 @@ func spans(text string) (found []string) {
 	return found
 }
 
+// Patterns of tests match nothing once a test has another name, and then it is not run, or twice.
+func TestTargetsNameTests(t *testing.T) {
+	known := readNames(t)
+	named := regexp.MustCompile(`\bTest[A-Z]\w+`).FindAllString(read(t, "Makefile"), -1)
+	for _, name := range named {
+		begins := func(test string) bool { return strings.HasPrefix(test, name) } // TestMemory is a pattern
+		if !known.tests[name] && !slices.ContainsFunc(slices.Collect(maps.Keys(known.tests)), begins) {
+			t.Errorf("Makefile: there is no %s", name)
+		}
+	}
+	if len(named) < 20 {
+		t.Errorf("the Makefile names only %q", named)
+	}
+}
+
 // TestCommandsExist looks at the commands that blocks of code show, with their flags, and at the targets of make.
 func TestCommandsExist(t *testing.T) {
 	known := readNames(t)
