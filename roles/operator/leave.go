@@ -130,6 +130,9 @@ func (l *leaving) leave(ctx context.Context) error {
 		return err
 	}
 	defer release()
+	if err := l.deleteBatches(ctx); err != nil {
+		return err
+	}
 	zones, others, err := l.find(ctx, known)
 	if err != nil {
 		return err
@@ -178,6 +181,23 @@ func (l *leaving) keepRoleOut() (known map[zone.Name]bool, release func(), err e
 	return known, func() { s.Close() }, nil
 }
 
+// deleteBatches deletes what a role that was killed left of batches. The zones that these made stay.
+func (l *leaving) deleteBatches(ctx context.Context) error {
+	all, err := l.api.Zones(ctx)
+	if err != nil {
+		return err
+	}
+	for _, z := range all {
+		if !z.IsBatch() {
+			continue
+		}
+		if err := l.api.DeleteZone(ctx, z.Name); err != nil && !errors.Is(err, powerdns.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
 // find returns the zones that leave: those that PowerDNS takes from the role, and of the known ones those that an
 // earlier run turned and perhaps did not see transferred. others is how many zones PowerDNS has besides. Known zones
 // that PowerDNS lacks are named: nobody creates them there any more.
@@ -190,7 +210,8 @@ func (l *leaving) find(ctx context.Context, known map[zone.Name]bool) (
 	}
 	var turned []powerdns.ZoneInfo
 	lacking := maps.Clone(known)
-	for _, z := range powerdns.WithoutBatches(all) {
+	all = powerdns.WithoutBatches(all)
+	for _, z := range all {
 		delete(lacking, z.Name)
 		switch {
 		case z.TransferredOnlyFrom(l.role):
