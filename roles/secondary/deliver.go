@@ -68,8 +68,11 @@ func (s *Secondary) liveJob(m *broker.FeedMsg) job {
 }
 
 // merge keeps the newer of two states that wait for the same zone, and acknowledges the other. A refill adds nothing
-// to a state that waits, and a state that was fetched nothing to the same one delivered.
+// to a state that waits, and a state that was fetched nothing to the same one delivered. Whoever waits for one of them
+// waits for the merged one.
 func (s *Secondary) merge(waiting, newer job) job {
+	priority := max(waiting.priority, newer.priority)
+	waiting.priority, newer.priority = priority, priority
 	if waiting.msg != nil && newer.msg != nil && !newer.msg.Delivered() && waiting.msg.Same(newer.msg.Message) {
 		return waiting
 	}

@@ -12,6 +12,7 @@ import (
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/node"
 	"pdns-distribute/roles/roletest"
+	"pdns-distribute/roles/work"
 )
 
 // A state that is delivered again while it waits is one message still: nothing of it is acknowledged.
@@ -51,6 +52,12 @@ func TestMergingAcknowledgesTheOlderState(t *testing.T) {
 		s.jobs = s.newRunner(1)
 		if merged := s.merge(job{msg: waiting}, job{msg: next}); merged.msg != &young {
 			t.Errorf("%s: the state of %s is kept", order, merged.msg.Zone)
+		}
+		for _, live := range []work.Priority{work.Background, work.Live} {
+			// the state that somebody waits for is not always the newer one
+			if p := s.merge(job{waiting, live}, job{next, work.Creation}).priority; p != max(live, work.Creation) {
+				t.Errorf("%s: somebody waits for a state, and is to wait with priority %d", order, p)
+			}
 		}
 		for _, refill := range [][2]job{{{}, {msg: &young}}, {{msg: &young}, {}}} {
 			if merged := s.merge(refill[0], refill[1]); merged.msg != &young {
