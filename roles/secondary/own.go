@@ -22,14 +22,14 @@ type ownership struct {
 
 	// Under mu.
 	ours   map[zone.Name]time.Time          // since when
-	others map[zone.Name]bool               // what the last listing had besides
+	others map[zone.Name]bool               // what the last listing had besides, and what was ours and is looked at again
 	owes   map[zone.Name]powerdns.ZoneState // what zones had that were deleted to be made anew, until they have it again
 }
 
 func newOwnership(api *powerdns.Client, master string, cfg config.SecondaryConfig) *ownership {
 	return &ownership{
 		api: api, master: master, takeOver: cfg.TakeOver, clean: cfg.ExtraZones == config.ExtraDelete,
-		ours: map[zone.Name]time.Time{}, owes: map[zone.Name]powerdns.ZoneState{},
+		ours: map[zone.Name]time.Time{}, others: map[zone.Name]bool{}, owes: map[zone.Name]powerdns.ZoneState{},
 	}
 }
 
@@ -93,6 +93,15 @@ func (o *ownership) forget(name zone.Name) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.ours, name)
+	o.others[name] = true
+}
+
+// forgetRemoved is forget for a zone that PowerDNS has no more.
+func (o *ownership) forgetRemoved(name zone.Name) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.ours, name)
+	delete(o.others, name)
 }
 
 func (o *ownership) owe(state powerdns.ZoneState) {

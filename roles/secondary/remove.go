@@ -37,7 +37,7 @@ func (a *applier) remove(ctx context.Context, name zone.Name, from *zoneSource, 
 
 // removed forgets the zone, and returns when nothing of it is served any more.
 func (a *applier) removed(ctx context.Context, name zone.Name, was *zone.Zone) error {
-	a.forget(name)
+	a.forgetRemoved(name)
 	a.settle(name)
 	return a.proveGone(ctx, name, was)
 }

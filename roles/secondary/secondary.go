@@ -106,7 +106,8 @@ func (s *Secondary) Run(ctx context.Context) error {
 	defer s.applier.purges.line.Close()
 	err := s.RunAll(ctx, s.describe,
 		s.server.Run, s.powerdns.Watch, s.follow, s.overtake, s.jobs.Run, s.orderAhead,
-		s.applier.makeBatches, s.completeMembers, s.refillDue, s.keepReviewing, s.scrub, s.followCheckpoints, s.learnAliases, s.dropTombstones,
+		s.applier.makeBatches, s.completeMembers, s.refillDue, s.keepReviewing, s.scrub, s.followCheckpoints,
+		s.learnAliases, s.dropTombstones,
 		func(ctx context.Context) error { return s.AnswerAsks(ctx, s.answer) },
 		func(ctx context.Context) error { return s.AnswerChecks(ctx, node.NewAnswers(s.sources())) })
 	return errors.Join(err, s.store.Close())
