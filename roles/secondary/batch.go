@@ -34,7 +34,7 @@ const (
 const (
 	makePatience   = 5 * time.Second // for the first member to be asked for, once the list was taken
 	memberPatience = 2 * time.Second // for one more member to be taken
-	heldPatience   = 5 * time.Second // PowerDNS for a member: half of axfr-fetch-timeout
+	heldPatience   = 5 * time.Second // PowerDNS for members, from the first on: half of axfr-fetch-timeout
 
 	// batchesOff is how long zones are made one by one where a batch brought none.
 	batchesOff = 10 * time.Minute
@@ -83,10 +83,11 @@ type member struct {
 type batch struct {
 	name    zone.Name
 	members []*member
-	asked   chan struct{} // gets a value when PowerDNS asks for a member
-	gone    chan struct{} // closed when PowerDNS has the catalog zone no more
-	taken   chan struct{} // gets a value for each member that PowerDNS took, or did not
-	broken  chan struct{} // closed when nothing more comes
+	late    func() <-chan struct{} // from the first call on it counts; closed when PowerDNS is to wait no more
+	asked   chan struct{}          // gets a value when PowerDNS asks for a member
+	gone    chan struct{}          // closed when PowerDNS has the catalog zone no more
+	taken   chan struct{}          // gets a value for each member that PowerDNS took, or did not
+	broken  chan struct{}          // closed when nothing more comes
 }
 
 // accepts reports whether the version may be made in a batch, and there are enough for one.
@@ -211,6 +212,20 @@ func (b *batches) gather(ctx context.Context) (members []*member) {
 	return members
 }
 
+func newBatch(members []*member) *batch {
+	return &batch{
+		name: powerdns.NewBatchName(), members: members, late: sync.OnceValue(afterHeldPatience),
+		asked: make(chan struct{}, 1), gone: make(chan struct{}), broken: make(chan struct{}),
+		taken: make(chan struct{}, len(members)),
+	}
+}
+
+func afterHeldPatience() <-chan struct{} {
+	late := make(chan struct{})
+	time.AfterFunc(heldPatience, func() { close(late) })
+	return late
+}
+
 func release(members []*member, b *batch) {
 	for _, m := range members {
 		m.batch = b
@@ -220,11 +235,7 @@ func release(members []*member, b *batch) {
 
 // makeBatch makes the members, and returns when they are taken, or no more comes.
 func (a *applier) makeBatch(ctx context.Context, members []*member) {
-	b := &batch{
-		name: powerdns.NewBatchName(), members: members,
-		asked: make(chan struct{}, 1), gone: make(chan struct{}), broken: make(chan struct{}),
-		taken: make(chan struct{}, len(members)),
-	}
+	b := newBatch(members)
 	err := a.runCatalog(ctx, b)
 	if ctx.Err() != nil {
 		return // the jobs end, too

@@ -1,6 +1,7 @@
 package secondary
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/miekg/dns"
 	"github.com/rs/zerolog"
@@ -321,6 +324,75 @@ func TestIncompleteMembersAreCompleted(t *testing.T) {
 			t.Error("settings that somebody made are taken for those that a batch leaves")
 		}
 	})
+}
+
+// Zones that PowerDNS has, and that are looked at again because they are not as they were given, join no batch: it would
+// not bring them.
+func TestForgottenZonesJoinNoBatch(t *testing.T) {
+	b := newBulk(t, roletest.StartPowerDNS(t, local.Options{}), "127.0.0.1:0")
+	b.review(t)
+	zones := bulkZones(t, batchFrom)
+	must.OK(t, b.takeAll(t.Context(), zones))
+	b.complete(t)
+	for _, z := range zones {
+		b.setMetadata(t, z.Name(), "SOA-EDIT", "EPOCH")
+		b.forget(z.Name())
+	}
+	before := b.front.calls.Load()
+	must.OK(t, b.takeAll(t.Context(), zones))
+	if batches := int(b.front.calls.Load()-before) - len(zones); batches != 0 || b.complete(t) != 0 {
+		t.Errorf("%d batches were made of zones that are there", batches)
+	}
+	b.wantAll(t, "put right", zones)
+	gone := zones[0]
+	must.OK(t, b.remove(t.Context(), gone.Name(), b.source, gone))
+	if !b.isNew(gone.Name()) {
+		t.Error("a zone that was removed is not made by a batch")
+	}
+}
+
+// However many members PowerDNS asks for, it waits for the catalog zone's end but once.
+func TestMembersAreHeldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBatch(nil)
+		begin := time.Now()
+		for range 10 {
+			if err := b.hold(); !errors.Is(err, errHeld) {
+				t.Errorf("while the catalog zone is there a member is given: %v", err)
+			}
+		}
+		if held := time.Since(begin); held != heldPatience {
+			t.Errorf("PowerDNS waits for %s", held)
+		}
+		close(b.gone)
+		must.OK(t, b.hold())
+	})
+}
+
+// A catalog zone that PowerDNS does not delete is deleted again until it does, and that is said once.
+func TestCatalogZoneStays(t *testing.T) {
+	const refusals = 3
+	var calls atomic.Int64
+	powerDNS := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if calls.Add(1) <= refusals {
+			w.WriteHeader(http.StatusUnprocessableEntity)
+		} else {
+			w.WriteHeader(http.StatusNoContent)
+		}
+	}))
+	defer powerDNS.Close()
+	api, err := powerdns.NewClient(powerdns.Config{
+		APIURL: powerDNS.URL, Keyless: true, ServerID: "localhost", DNSAddress: "127.0.0.1:1",
+		Timeout: time.Minute, ListTimeout: time.Minute, Connections: 1,
+	})
+	must.OK(t, err)
+	var log bytes.Buffer
+	source := openSource(t, bulkZone(t, roletest.Named("stored"), 1))
+	a := newApplier(api, "", "", source, config.SecondaryConfig{}, zerolog.New(&log).Level(zerolog.InfoLevel))
+	must.OK(t, a.endCatalog(t.Context(), powerdns.NewBatchName()))
+	if said := strings.Count(log.String(), "failed to delete a catalog zone"); calls.Load() != refusals+1 || said != 1 {
+		t.Errorf("after %d calls it was said %d times", calls.Load(), said)
+	}
 }
 
 // Whatever is killed at whatever step of a batch, no zone is lost, none stays out, and nothing of the batch is left.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/powerdns/zone"
@@ -44,13 +46,19 @@ func (a *applier) runCatalog(ctx context.Context, b *batch) error {
 	return err
 }
 
-// hold has PowerDNS wait for a member until the catalog zone is gone.
+// hold has PowerDNS wait for a member until the catalog zone is gone. Where that takes too long no member is waited
+// for: each keeps one of PowerDNS's few threads for transfers, which live changes need.
 func (b *batch) hold() error {
 	work.Notify(b.asked, struct{}{})
 	select {
 	case <-b.gone:
 		return nil
-	case <-time.After(heldPatience):
+	case <-b.late():
+	}
+	select {
+	case <-b.gone:
+		return nil
+	default:
 		return errHeld
 	}
 }
@@ -98,7 +106,12 @@ func (a *applier) endCatalog(ctx context.Context, name zone.Name) error {
 			defer cancel()
 			return errors.Join(ctx.Err(), a.api.DeleteZone(last, name))
 		}
-		a.log.Debug().Err(err).Stringer("zone", name).Msg("failed to delete a catalog zone, trying again")
+		level := zerolog.DebugLevel
+		if pause == firstEndPause {
+			level = zerolog.WarnLevel
+		}
+		a.log.WithLevel(level).Err(err).Stringer("zone", name).
+			Msg("failed to delete a catalog zone in PowerDNS, trying again; the zones that it made wait for that")
 	}
 }
 
