@@ -21,7 +21,8 @@ func TestLeavingDeletesBatches(t *testing.T) {
 	must.OK(t, api.CreateZone(t.Context(), powerdns.NewBatchName(), powerdns.Consumer, []string{role}))
 	must.OK(t, api.CreateZoneWith(t.Context(), roletest.NativeZone(roletest.Named("operators"))))
 	var out bytes.Buffer
-	l := &leaving{api: api, role: role, masters: []string{"192.0.2.1"}, out: &out, copy: filepath.Join(t.TempDir(), "zones.db")}
+	store := filepath.Join(t.TempDir(), "zones.db")
+	l := &leaving{api: api, role: role, masters: []string{"192.0.2.1"}, out: &out, copy: store}
 	must.OK(t, l.preview(t.Context()))
 	must.OK(t, l.leave(t.Context()))
 	if texts := out.String(); strings.Count(texts, "1 others are left alone") != 2 {

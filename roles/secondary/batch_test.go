@@ -326,8 +326,8 @@ func TestIncompleteMembersAreCompleted(t *testing.T) {
 	})
 }
 
-// Zones that PowerDNS has, and that are looked at again because they are not as they were given, join no batch: it would
-// not bring them.
+// Zones that PowerDNS has, and that are looked at again because they are not as they were given, join no batch: it
+// would not bring them.
 func TestForgottenZonesJoinNoBatch(t *testing.T) {
 	b := newBulk(t, roletest.StartPowerDNS(t, local.Options{}), "127.0.0.1:0")
 	b.review(t)
