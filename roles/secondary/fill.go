@@ -63,9 +63,9 @@ func (f *fill) report(now time.Time) *health.Fill {
 	return report
 }
 
-// waiting is how many zones wait that nobody waits for: in the feed, in the queue, and to be given to PowerDNS again,
-// but for those that fail. One may be counted twice.
+// waiting is how many zones wait that nobody waits for: in the feed, in the queue, in batches, and to be given to
+// PowerDNS again, but for those that fail. One may be counted twice.
 func (s *Secondary) waiting() int {
 	refills := s.refills.Size() - s.Failures.Count()
-	return s.feed.waiting() + max(s.jobs.Waiting(), refills)
+	return s.feed.waiting() + max(s.jobs.Waiting()+s.jobs.Resting(), refills)
 }

@@ -1,10 +1,17 @@
 package secondary
 
 import (
+	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pdns-distribute/health"
+	"pdns-distribute/powerdns/must"
+	"pdns-distribute/powerdns/zone"
+	"pdns-distribute/roles/node"
+	"pdns-distribute/roles/roletest"
+	"pdns-distribute/roles/work"
 )
 
 // A fill begins with many zones, says how far it is and how fast it goes now, and ends with the last one.
@@ -49,4 +56,31 @@ func TestFill(t *testing.T) {
 	if got := after(time.Second, 0); got == nil || *got != (health.Fill{Zones: 200}) {
 		t.Errorf("the next fill is %+v", got)
 	}
+}
+
+// Zones on their way in batches are left, though they wait in no queue.
+func TestBatchesAreLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const zones = 20
+		s := &Secondary{Node: &node.Node{Failures: &node.Failures{}}, refills: work.NewSchedule()}
+		rest := func(ctx context.Context, name zone.Name, _ job) {
+			_, resume := s.jobs.Rest(ctx, name)
+			<-ctx.Done()
+			resume()
+		}
+		merge := func(_, newer job) job { return newer }
+		s.jobs = &work.Runner[job]{Queue: work.NewQueue(1, zones, rest, merge, func(zone.Name, job) {})}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- s.jobs.Run(ctx) }()
+		for i := range zones {
+			s.jobs.Submit(ctx, roletest.Numbered(i), job{}, work.Background)
+		}
+		synctest.Wait()
+		if left := s.waiting(); left != zones {
+			t.Errorf("%d zones are left of %d", left, zones)
+		}
+		stop()
+		must.OK(t, <-ended)
+	})
 }

@@ -138,6 +138,13 @@ func (q *Queue[J]) Waiting() int {
 	return len(q.ready[Background])
 }
 
+// Resting returns how many jobs rest.
+func (q *Queue[J]) Resting() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.lent.resting
+}
+
 // Postponed reports whether a job of the zone waits behind all that somebody waits for.
 func (q *Queue[J]) Postponed(name zone.Name) bool {
 	q.mu.Lock()
