@@ -28,6 +28,7 @@ func TestTakesBatches(t *testing.T) {
 		{"5.2.0", settings("lmdb"), false},
 		{"", settings("lmdb"), false},
 		{"4.7.3", settings("bind"), false},
+		{"4.7.3", settings("gmysql"), false},
 		{"4.7.3", settings("bind,gsqlite3"), false},
 		{"4.7.3", settings("gsqlite3", "default-soa-edit", "EPOCH"), false},
 		{"4.7.3", settings("gsqlite3", "default-soa-edit-signed", "INCEPTION-EPOCH"), false},

@@ -198,6 +198,10 @@ type SecondaryConfig struct {
 	// given, to find changes that left the serial as it was. Where there is time, it is a zone a second. 0 is never.
 	ScrubPeriod time.Duration `toml:"scrub_period" env:"SCRUB_PERIOD" envDefault:"24h"`
 
+	// Batches has many zones that PowerDNS lacks be made by catalog zones, which is quicker and costs less. Off, or where
+	// PowerDNS is not known to take them well, zones are made one by one.
+	Batches bool `toml:"batches" env:"BATCHES" envDefault:"true"`
+
 	// ReviewInterval is how often all zones that PowerDNS lists here are compared with the role's own copy, but for no
 	// more than a fiftieth of the time. Zones that nobody published are shown after three times that.
 	ReviewInterval time.Duration `toml:"review_interval" env:"REVIEW_INTERVAL" envDefault:"1m"`

@@ -1,6 +1,7 @@
 package fleet_test
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -75,7 +76,7 @@ func TestAway(t *testing.T) {
 // PowerDNS that lost everything.
 func TestTheEdgeStandsAlone(t *testing.T) {
 	t.Parallel()
-	i := start(t, fleet.Options{})
+	i := start(t, fleet.Options{Set: map[string]string{"secondary.batches": "false"}})
 	must.OK(t, createMany(i.ctx, i.api, "edge", 100, 4))
 	name := zone.MustParseName("signed.example")
 	must.OK(t, i.api.CreateZoneWith(i.ctx, signed(spec(name, manyTypes(name)...), "1 0 0 -")))
@@ -95,6 +96,13 @@ func TestTheEdgeStandsAlone(t *testing.T) {
 	}
 	i.eventually("refilled", i.allSame)
 	i.sameAnswers(name)
+	for _, s := range i.Secondaries {
+		log, err := os.ReadFile(s.LogFile())
+		must.OK(t, err)
+		if bytes.Contains(log, []byte("pdns-distribute-batch.invalid")) {
+			t.Errorf("%s makes batches, which are off", s.ID)
+		}
+	}
 }
 
 // A broker that lost its disk is filled again from PowerDNS, and what happened meanwhile arrives.

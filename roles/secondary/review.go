@@ -111,7 +111,7 @@ func (s *Secondary) review(ctx context.Context) error {
 	s.applier.purges.configure(threadsOf(settings), powerdns.KeepsAnswers(settings))
 	s.noteUnanswered(settings)
 	begin := time.Now()
-	zones, err := s.applier.listZones(ctx, powerdns.TakesBatches(s.powerdns.RunningVersion(), settings))
+	zones, err := s.applier.listZones(ctx, s.cfg.Batches && powerdns.TakesBatches(s.powerdns.RunningVersion(), settings))
 	s.reviewed.listing.Put(s.listed(zones), begin, err)
 	if err != nil {
 		return err
