@@ -42,8 +42,8 @@ func checkServerFiles(file string) error {
 // stands in a comment, which does no harm where there is no such file.
 var inclusion = regexp.MustCompile(`(?i)include[ \t]+(?:"([^"]*)"|'([^']*)'|([^ \t\r\n;}']+))`)
 
-// sourcesOf gives the texts, by path, of a configuration and of all that it includes. Each is checked before it is
-// read: what others can put there may never end, such as a pipe.
+// sourcesOf gives the texts, by path, of a configuration and of all that it includes. It reads nothing that may never
+// end, such as a pipe. Which of them hold a secret, and are to be guarded as such, is seen afterwards.
 func sourcesOf(file string) (map[string]string, error) {
 	sources := map[string]string{}
 	var read func(string) error
@@ -51,7 +51,7 @@ func sourcesOf(file string) (map[string]string, error) {
 		if _, known := sources[path]; known {
 			return nil
 		}
-		text, err := private.ReadPublic(path)
+		text, err := private.ReadRegular(path)
 		if err != nil {
 			return err
 		}

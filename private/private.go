@@ -109,6 +109,15 @@ func ReadPublic(file string) ([]byte, error) {
 	return os.ReadFile(file)
 }
 
+// ReadRegular reads a regular file of this user or root that others may write or read: how it is to be guarded is known
+// only once it is read. Whoever calls it checks that before the content counts.
+func ReadRegular(file string) ([]byte, error) {
+	if _, err := reachFile(file); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(file)
+}
+
 // Folder makes a folder for state, mode 0700 whatever the umask says. One that is there and open to others is refused,
 // not tightened: a wrong path, such as /etc, would be closed to the whole host.
 func Folder(path string) error {
