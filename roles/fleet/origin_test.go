@@ -129,7 +129,9 @@ func TestAnotherServerAnswersForThePrimary(t *testing.T) {
 			must.OK(t, wrong.CreateZoneWith(i.ctx, spec(name, text(name, "wrong"))))
 		}
 	}
-	must.OK(t, wrong.Patch(i.ctx, names[2], []powerdns.RRset{text(names[2], "wrong and newer")}))
+	for range 2 { // newer than the right one is after its edit: the same SOA would tie the content to the zone
+		must.OK(t, wrong.Patch(i.ctx, names[2], []powerdns.RRset{text(names[2], "wrong and newer")}))
+	}
 	for _, name := range names {
 		i.prefer("wait=60", "PUT", zonesPath+"/"+name.ID()+"/notify", "").held(t, 200, proxy.StatusInSync, "2/2")
 	}
