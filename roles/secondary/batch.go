@@ -268,7 +268,8 @@ func (b *batch) follow(ctx context.Context) (left int) {
 	return 0
 }
 
-// completeMembers gives members the settings that they lack when no other work is to be done.
+// completeMembers gives members the settings that they lack when no other work is to be done. What PowerDNS refuses here
+// is left to the scrub, which says why.
 func (s *Secondary) completeMembers(ctx context.Context) error {
 	b := s.applier.batches
 	for work.Wait(ctx, time.Second) {
