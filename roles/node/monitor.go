@@ -10,6 +10,7 @@ import (
 
 	"pdns-distribute/powerdns"
 	"pdns-distribute/powerdns/origin"
+	"pdns-distribute/powerdns/transfer"
 	"pdns-distribute/roles/observe"
 	"pdns-distribute/roles/work"
 )
@@ -193,8 +194,9 @@ func (m *Monitor) shut() (was bool) {
 // Doubt has PowerDNS looked at now.
 func (m *Monitor) Doubt() { work.Notify(m.doubted, struct{}{}) }
 
-// Suspect has PowerDNS looked at now if the error says that it is down, or another one than it was. Then work waits at
-// once: the next zone may be the other one's, with the serial that it should have.
+// Suspect has PowerDNS looked at now if the error says that it is down, or may come of another one. If it says that it
+// is another one than it was, work waits at once: the next zone may be the other one's, with the serial that it should
+// have. It does not wait after a transfer that is refused, as those of a zone without a SOA are, too.
 func (m *Monitor) Suspect(err error) {
 	switch {
 	case errors.Is(err, origin.ErrOther):
@@ -204,7 +206,7 @@ func (m *Monitor) Suspect(err error) {
 			m.mu.Unlock()
 		}
 		m.Doubt()
-	case errors.Is(err, powerdns.ErrUnavailable):
+	case errors.Is(err, powerdns.ErrUnavailable), errors.Is(err, transfer.ErrRefused):
 		m.Doubt()
 	}
 }
