@@ -1,11 +1,11 @@
 # docker build --build-arg VERSION=$(git describe --tags --always) -t pdns-distribute .
 #
-# The only image from elsewhere is that of the compiler, of which nothing gets into the result. Pin it by the digest
-# that your registry vouches for (docker buildx imagetools inspect golang:1.26.8):
-#   --build-arg GO_IMAGE=golang:1.26.8@sha256:...
+# The only image from elsewhere is that of the compiler, of which nothing gets into the result. It is pinned by digest:
+# make images asks the registry whether it still has it, and whether the tag still means it. For one of your own:
+#   --build-arg GO_IMAGE=registry.example/golang:1.26.8@sha256:...
 # What it made can be checked without trust in it: any Go 1.26.8 makes the same file of the same source and VERSION
 # (make reproducible).
-ARG GO_IMAGE=golang:1.26.8
+ARG GO_IMAGE=golang:1.26.8@sha256:0f063af2d465d8dcae54cce04278ada488b96f77b42449c8d071e47d016cc65a
 FROM ${GO_IMAGE} AS build
 # Neither another compiler than that of the image, nor modules with other content than go.sum says.
 ENV GOTOOLCHAIN=local GOFLAGS=-mod=readonly

@@ -155,6 +155,10 @@ fuzz: ## run each fuzz target for FUZZTIME (1m)
 vuln: ## fail on known vulnerabilities in what the program calls; say so where their database cannot be reached
 	@VULN=$(VULN) packaging/vuln.sh
 
+.PHONY: images
+images: ## fail where the registry lacks an image that Dockerfile or compose.yaml names; say so where it cannot be reached
+	@packaging/images.sh
+
 .PHONY: sbom
 sbom: build ## write what ./pdns-distribute is made of to pdns-distribute.cdx.json (CycloneDX)
 	go run $(SBOM) bin -json -std -noserial -notimestamp -version "$(VERSION)" -output $(BINARY).cdx.json ./$(BINARY)

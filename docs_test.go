@@ -80,6 +80,30 @@ func TestTargetsNameTests(t *testing.T) {
 	}
 }
 
+// TestImagesArePinned: no image from elsewhere is named without the digest of its content.
+func TestImagesArePinned(t *testing.T) {
+	pinned := regexp.MustCompile(`^[a-z0-9./-]+:[0-9.]+@sha256:[0-9a-f]{64}$`)
+	own := []string{"scratch", "${GO_IMAGE}", "pdns-distribute"}
+	for file, naming := range map[string]string{
+		"Dockerfile":             `(?m)^(?:FROM|ARG GO_IMAGE=)\s*(\S+)`,
+		"packaging/compose.yaml": `(?m)^\s*image:\s*(\S+)`,
+	} {
+		found := 0
+		for _, image := range regexp.MustCompile(naming).FindAllStringSubmatch(read(t, file), -1) {
+			if slices.Contains(own, image[1]) {
+				continue
+			}
+			found++
+			if !pinned.MatchString(image[1]) {
+				t.Errorf("%s: %s is not pinned by a tag and a digest", file, image[1])
+			}
+		}
+		if found != 1 {
+			t.Errorf("%s: %d images from elsewhere, want 1", file, found)
+		}
+	}
+}
+
 // TestCommandsExist looks at the commands that blocks of code show, with their flags, and at the targets of make.
 func TestCommandsExist(t *testing.T) {
 	known := readNames(t)
