@@ -18,8 +18,11 @@ func installCommand() command.Command {
 		Summary:   "put what init wrote for a node in its place on this host",
 		Arguments: "ARCHIVE|FOLDER|-...",
 		Run:       Install,
-		Flags:     []command.Flag{dryRun},
-		Complete:  command.Files,
+		Flags: []command.Flag{
+			dryRun,
+			{Name: "limit-addresses", Help: "have systemd keep a primary or secondary from all addresses that its configuration does not name"},
+		},
+		Complete: command.Files,
 		Description: `Takes the archive or the folder that "init" wrote for a node, "-" for an archive on standard
 input. Says what is to be done, and does it: the user of the role, the node's folder below
 /var/lib/pdns-distribute, which is that user's alone, PowerDNS's lines where PowerDNS includes
@@ -29,6 +32,10 @@ What is in place already is left alone. So it may be called again, also with new
 same node: keys, certificates and accounts.conf are replaced. A config.toml, nats.conf or
 powerdns-api-key that is another one on this host is kept, and so are PowerDNS's lines. Where
 PowerDNS has an API key already, the node is given that one.
+
+With --limit-addresses the role talks to this host, to its resolvers, and to the addresses that
+the hosts in its configuration have now (brokers, and PowerDNS where it is elsewhere). When one
+of them moves, the role cannot reach it until "install" is called for the node's folder again.
 
 Runs   on the node's host, as root; with --dry-run as anybody who can read the files.
 Needs  the unit of the role, which the package brings.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"os/exec"
 	"os/user"
@@ -22,11 +23,16 @@ type host struct {
 	active func(unit string) bool                               // the unit runs, or is started at the next boot
 	owner  func(user string) (uid, gid int, known bool)         // of a role's files
 	chown  func(root *os.Root, name string, uid, gid int) error // as root may
+
+	lookup func(name string) ([]netip.Addr, error) // of a host name, or the address that it is
+	own    func() ([]netip.Addr, error)            // of this host
 }
 
 // thisHost is the one that the program runs on.
 func thisHost() host {
-	return host{root: "/", home: Home, run: run, active: active, owner: owner, chown: (*os.Root).Lchown}
+	return host{
+		root: "/", home: Home, run: run, active: active, owner: owner, chown: (*os.Root).Lchown, lookup: lookup, own: ownAddresses,
+	}
 }
 
 // at is the place of a file of the host.

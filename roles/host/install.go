@@ -30,6 +30,9 @@ func (h host) install(in command.Invocation) error {
 			return fmt.Errorf("install: %w", err)
 		}
 		p, err := h.place(n)
+		if err == nil && (in.Options.Bool("limit-addresses") || h.limited(n)) {
+			err = p.limitAddresses()
+		}
 		if err != nil {
 			return fmt.Errorf("install: %w", err)
 		}
@@ -147,14 +150,11 @@ func (h host) removal(n Node, purge bool) (*plan, error) {
 		p.add(func() error { return h.run("systemctl", "disable", "--now", n.unit()) }, "stop and disable %s", n.unit())
 	}
 	h.removeSnippet(p, n, beside)
-	if folder := h.dropIn(n); n.file(UnitFile) != nil && sameLines(h.at(filepath.Join(folder, UnitFile)), n.file(UnitFile).Content) {
-		p.add(func() error {
-			err := os.Remove(h.at(filepath.Join(folder, UnitFile)))
-			if left, of := os.ReadDir(h.at(folder)); of == nil && len(left) == 0 {
-				err = errors.Join(err, os.Remove(h.at(folder)))
-			}
-			return errors.Join(err, h.run("systemctl", "daemon-reload"))
-		}, "remove %s/%s", folder, UnitFile)
+	if unit := n.file(UnitFile); unit != nil && sameLines(h.at(filepath.Join(h.dropIn(n), UnitFile)), unit.Content) {
+		h.removeDropIn(p, n, UnitFile)
+	}
+	if h.limited(n) {
+		h.removeDropIn(p, n, AddressesFile)
 	}
 	folder := filepath.Join(h.home, n.ID)
 	if !purge {
@@ -163,6 +163,17 @@ func (h host) removal(n Node, purge bool) (*plan, error) {
 	}
 	p.add(func() error { return os.RemoveAll(folder) }, "remove %s, with its keys and state", folder)
 	return p, nil
+}
+
+func (h host) removeDropIn(p *plan, n Node, name string) {
+	folder := h.dropIn(n)
+	p.add(func() error {
+		err := os.Remove(h.at(filepath.Join(folder, name)))
+		if left, of := os.ReadDir(h.at(folder)); of == nil && len(left) == 0 {
+			err = errors.Join(err, os.Remove(h.at(folder)))
+		}
+		return errors.Join(err, h.run("systemctl", "daemon-reload"))
+	}, "remove %s/%s", folder, name)
 }
 
 // removeSnippet takes the node's lines from PowerDNS, unless somebody has changed them.

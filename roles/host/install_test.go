@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,6 +35,16 @@ func newHost(t *testing.T) *tried {
 		chown: func(folder *os.Root, name string, _, _ int) error {
 			h.owned[filepath.Join(folder.Name(), name)] = true
 			return nil
+		},
+		lookup: func(name string) ([]netip.Addr, error) {
+			if name == "broker1.example.net" {
+				return []netip.Addr{netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("192.0.2.1")}, nil
+			}
+			address, err := netip.ParseAddr(name)
+			return []netip.Addr{address}, err
+		},
+		own: func() ([]netip.Addr, error) {
+			return []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("192.0.2.53"), netip.MustParseAddr("fe80::1%eth0")}, nil
 		},
 	}
 	for _, role := range []string{"broker", "secondary"} {
@@ -192,6 +203,59 @@ func TestInstall(t *testing.T) {
 	before = h.tree()
 	if out := h.must(h.install, nil, packed); out != "secondary ns1 is in place already.\n" || fmt.Sprint(h.tree()) != fmt.Sprint(before) {
 		t.Errorf("a second time: %s", out)
+	}
+}
+
+const limitsPath = "/etc/systemd/system/pdns-distribute-secondary@ns1.service.d/" + AddressesFile
+
+func TestLimitAddresses(t *testing.T) {
+	h := newHost(t)
+	h.write("/etc/resolv.conf", "search example.net\nnameserver 127.0.0.53\nnameserver 192.0.2.2\n", 0o644)
+	files := ns1()
+	config := func(text string) { files[0].Content = []byte("[node]\nid = \"ns1\"\n[secondary]\n" + text) }
+	config("[broker]\nurls = [\"tls://broker1.example.net:4222\", \"tls://198.51.100.7\"]\n[powerdns]\napi_url = \"unix:/run/pdns/api.sock\"\ndns_address = \"[2001:db8::53]:53\"\n")
+	allowed := func() (all []string) {
+		text, err := os.ReadFile(h.at(limitsPath))
+		must(t, err)
+		if !strings.Contains(string(text), "\n[Service]\nIPAddressDeny=any\nIPAddressAllow=localhost\n") {
+			t.Errorf("%s", text)
+		}
+		for line := range strings.Lines(string(text)) {
+			if address, is := strings.CutPrefix(strings.TrimSpace(line), "IPAddressAllow="); is && address != "localhost" {
+				all = append(all, address)
+			}
+		}
+		return all
+	}
+	h.must(h.install, nil, archive(t, "ns1", files))
+	if _, err := os.Stat(h.at(limitsPath)); err == nil {
+		t.Error("addresses are limited, which nobody asked for")
+	}
+	h.must(h.install, options{"limit-addresses": true}, archive(t, "ns1", files))
+	want := []string{"192.0.2.1", "192.0.2.2", "192.0.2.53", "198.51.100.7", "2001:db8::1", "2001:db8::53", "fe80::1"}
+	if got := allowed(); !slices.Equal(got, want) {
+		t.Errorf("it may talk to %q\nwant              %q", got, want)
+	}
+	if out := h.must(h.install, nil, archive(t, "ns1", files)); !strings.Contains(out, "is in place already") {
+		t.Error(out)
+	}
+	// The configuration that the host has counts, and is looked at again.
+	config("[broker]\nurls = [\"tls://198.51.100.8:4222\"]\n")
+	h.write(Home+"/ns1/config.toml", string(files[0].Content), 0o644)
+	h.must(h.install, nil, h.home+"/ns1")
+	if got, want := allowed(), []string{"192.0.2.2", "192.0.2.53", "198.51.100.8", "fe80::1"}; !slices.Equal(got, want) {
+		t.Errorf("then it may talk to %q\nwant                   %q", got, want)
+	}
+	config("[broker]\nurls = [\"tls://nowhere.example.net:4222\"]\n")
+	h.write(Home+"/ns1/config.toml", string(files[0].Content), 0o644)
+	if _, err := h.do(h.install, nil, h.home+"/ns1"); err == nil || !strings.Contains(err.Error(), "names nowhere.example.net, whose addresses cannot be found") {
+		t.Errorf("a broker without an address: %v", err)
+	}
+	h.must(h.uninstall, nil, "ns1")
+	h.wantFiles(map[string]string{limitsPath: ""})
+	broker := []File{{ConfigFile, []byte("[node]\nid = \"b1\"\n[server]\n"), 0o644}}
+	if out := h.must(h.install, options{"limit-addresses": true}, archive(t, "b1", broker)); !strings.Contains(out, "they are not limited") {
+		t.Error(out)
 	}
 }
 

@@ -242,16 +242,21 @@ func (p *placing) placeUnit() error {
 	if f == nil {
 		return nil
 	}
+	return p.placeDropIn(File{UnitFile, f.Content, 0o644}, "with what systemd has to know of "+p.ID)
+}
+
+// placeDropIn tells systemd what a node needs, or may do, besides its unit.
+func (p *placing) placeDropIn(f File, with string) error {
 	folder := p.dropIn(p.Node)
-	if sameLines(p.at(filepath.Join(folder, UnitFile)), f.Content) {
+	if sameLines(p.at(filepath.Join(folder, f.Name)), f.Content) {
 		return nil
 	}
 	p.add(func() error {
-		if err := writeSystem(p.at(folder), File{UnitFile, f.Content, 0o644}, 0, 0); err != nil {
+		if err := writeSystem(p.at(folder), f, 0, 0); err != nil {
 			return err
 		}
 		return p.run("systemctl", "daemon-reload")
-	}, "write %s/%s, with what systemd has to know of %s", folder, UnitFile, p.ID)
+	}, "write %s/%s, %s", folder, f.Name, with)
 	return nil
 }
 

@@ -40,7 +40,7 @@ type limits struct {
 	Tasks      int
 	Listens    []string // protocol and port of each listener, as SocketBindAllow has them
 	Interfaces bool     // it asks for the addresses of the host
-	Public     bool     // the world talks to it
+	Peers      bool     // all that it talks to is in its configuration
 }
 
 // SoftMemory is from where on Go frees memory harder, in MB.
@@ -52,12 +52,15 @@ func limitsOf(role string) limits {
 	l := limits{Memory: 4096, MemoryFor: zones, Tasks: 512, Listens: []string{tcp(observePorts[role])}}
 	switch role {
 	case health.RoleBroker:
-		l.Tasks, l.Interfaces, l.Public = 1024, true, true
+		l.Tasks, l.Interfaces = 1024, true
 		l.Listens = append(l.Listens, tcp(brokerPort), tcp(brokerPort+routesBeyond))
 	case health.RoleProxy:
-		l.Memory, l.MemoryFor, l.Interfaces, l.Public = 1024, "proxy.max_connections of 4,096", true, true
+		l.Memory, l.MemoryFor, l.Interfaces = 1024, "proxy.max_connections of 4,096", true
 		l.Listens = append(l.Listens, tcp(8443))
+	case health.RolePrimary:
+		l.Peers = true
 	case health.RoleSecondary:
+		l.Peers = true
 		l.Listens = append(l.Listens, tcp(5300), "udp:5300")
 	}
 	return l

@@ -1,0 +1,156 @@
+package host
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"pdns-distribute/health"
+)
+
+// AddressesFile is the drop-in with the addresses that a role may talk to.
+const AddressesFile = "addresses.conf"
+
+// peers are the settings that say whom a role talks to, by section and key. Roles that are not here talk to whoever
+// comes, or to whoever has a public address.
+var peers = map[string][][2]string{
+	health.RoleSecondary: {{"broker", "urls"}, {"powerdns", "api_url"}, {"powerdns", "dns_address"}},
+	health.RolePrimary: {
+		{"broker", "urls"}, {"powerdns", "api_url"}, {"powerdns", "dns_address"}, {"primary", "heartbeat_urls"},
+	},
+}
+
+// limitAddresses has systemd keep a role from all addresses but those that its configuration names, this host's and
+// its resolvers': what breaks into the role gets nowhere else. It is not done unasked: systemd takes addresses and no
+// names, so a broker that moves is out of reach until this is done again.
+func (p *placing) limitAddresses() error {
+	if peers[p.Role] == nil {
+		p.note("a %s talks to addresses that nobody can list beforehand: they are not limited", p.Role)
+		return nil
+	}
+	allowed, err := p.peerAddresses()
+	if err != nil {
+		return err
+	}
+	text := fmt.Appendf(nil, "# Whom %s talks to: this host, its resolvers, and what its configuration names. Where one of them changes:\n"+
+		"# pdns-distribute install --limit-addresses %s\n[Service]\nIPAddressDeny=any\nIPAddressAllow=localhost\n", p.ID, p.folder)
+	for _, address := range allowed {
+		text = fmt.Appendf(text, "IPAddressAllow=%s\n", address)
+	}
+	return p.placeDropIn(File{AddressesFile, text, 0o644}, "by which it talks to this host alone, and to "+strings.Join(allowed, ", "))
+}
+
+// limited reports whether the addresses of a node are limited already: then each installation does it anew.
+func (h host) limited(n Node) bool {
+	_, err := os.Stat(h.at(filepath.Join(h.dropIn(n), AddressesFile)))
+	return err == nil
+}
+
+// peerAddresses are the addresses beside loopback that a role needs, in order.
+func (p *placing) peerAddresses() ([]string, error) {
+	named, err := p.configured()
+	if err != nil {
+		return nil, err
+	}
+	all := p.resolvers()
+	for _, name := range named {
+		found, err := p.lookup(name)
+		if err != nil {
+			return nil, fmt.Errorf("%s names %s, whose addresses cannot be found: %w", ConfigFile, name, err)
+		}
+		all = append(all, found...)
+	}
+	// PowerDNS may ask for its zones from any address of the host.
+	own, err := p.own()
+	if err != nil {
+		return nil, err
+	}
+	var texts []string
+	for _, address := range append(all, own...) {
+		if address = address.Unmap().WithZone(""); !address.IsLoopback() && !address.IsUnspecified() {
+			texts = append(texts, address.String())
+		}
+	}
+	slices.Sort(texts)
+	return slices.Compact(texts), nil
+}
+
+// configured are the hosts that the configuration in place, or else the one that is put there, has as peers.
+func (p *placing) configured() (hosts []string, err error) {
+	text, err := os.ReadFile(filepath.Join(p.folder, ConfigFile))
+	if err != nil {
+		text = p.file(ConfigFile).Content
+	}
+	var sections map[string]map[string]any
+	if err := toml.Unmarshal(text, &sections); err != nil {
+		return nil, fmt.Errorf("%s cannot be read: %w", ConfigFile, err)
+	}
+	for _, key := range peers[p.Role] {
+		switch value := sections[key[0]][key[1]].(type) {
+		case string:
+			hosts = append(hosts, hostOf(value))
+		case []any:
+			for _, one := range value {
+				hosts = append(hosts, hostOf(fmt.Sprint(one)))
+			}
+		}
+	}
+	return slices.DeleteFunc(hosts, func(h string) bool { return h == "" }), nil
+}
+
+// hostOf is the host of a URL or of host:port, "" where there is none, as in unix:/path.
+func hostOf(at string) string {
+	if u, err := url.Parse(at); err == nil && u.Host != "" {
+		return u.Hostname()
+	}
+	host, _, err := net.SplitHostPort(at)
+	if err != nil || strings.HasPrefix(at, "unix:") {
+		return ""
+	}
+	return host
+}
+
+// resolvers are those that this host asks for names.
+func (h host) resolvers() (all []netip.Addr) {
+	text, err := os.ReadFile(h.at("/etc/resolv.conf"))
+	if err != nil {
+		return nil
+	}
+	for line := range strings.Lines(string(text)) {
+		if words := strings.Fields(line); len(words) > 1 && words[0] == "nameserver" {
+			if address, err := netip.ParseAddr(words[1]); err == nil {
+				all = append(all, address)
+			}
+		}
+	}
+	return all
+}
+
+// lookup finds the addresses of a host name, or takes the one that it is.
+func lookup(name string) (all []netip.Addr, err error) {
+	found, err := net.LookupHost(name)
+	for _, text := range found {
+		if address, err := netip.ParseAddr(text); err == nil {
+			all = append(all, address)
+		}
+	}
+	return all, err
+}
+
+// ownAddresses are those of this host's interfaces.
+func ownAddresses() (all []netip.Addr, err error) {
+	found, err := net.InterfaceAddrs()
+	for _, f := range found {
+		if prefix, err := netip.ParsePrefix(f.String()); err == nil {
+			all = append(all, prefix.Addr())
+		}
+	}
+	return all, err
+}
