@@ -61,7 +61,7 @@ run() {
 	if [ "$form" = short ]; then
 		several_releases '^TestMixedReleases$' '^TestUpgrade$/^lmdb$' '^TestShortWalks$' || failed=1
 	else
-		several_releases '^(TestMixedReleases|TestUpgrade|TestPrimaryGoesBack|TestDatabases|TestWalks)$' || failed=1
+		several_releases '^(TestMixedReleases|TestUpgrade|TestPrimaryGoesBack|TestAPIsAtSockets|TestDatabases|TestWalks)$' || failed=1
 	fi
 	return "$failed"
 }

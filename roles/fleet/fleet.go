@@ -64,6 +64,7 @@ type Counts struct {
 type Server struct {
 	Programs string            // folder with pdns_server and pdnsutil of another release; "" are those in PATH
 	Settings map[string]string // pdns.conf lines; they override those of Options
+	Socket   bool              // its API listens at a Unix socket, for 5.0 and later; for options without Between
 }
 
 // Fleet is a running installation. Its methods are for one goroutine.
@@ -173,8 +174,8 @@ func (f *Fleet) startSecondary(ctx context.Context, id string, backend local.Bac
 // of adds what the server beside the role has of its own.
 func (o Options) of(id string, server local.Options) local.Options {
 	own := o.Servers[id]
+	server.Programs, server.Socket = own.Programs, own.Socket
 	if len(own.Settings) == 0 { // a test may change those of all, which a restart then takes
-		server.Programs = own.Programs
 		return server
 	}
 	settings := maps.Clone(server.Settings)
@@ -182,7 +183,7 @@ func (o Options) of(id string, server local.Options) local.Options {
 		settings = map[string]string{}
 	}
 	maps.Copy(settings, own.Settings)
-	server.Programs, server.Settings = own.Programs, settings
+	server.Settings = settings
 	return server
 }
 

@@ -3,6 +3,8 @@
 package fleet_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -255,6 +257,41 @@ func TestPrimaryGoesBack(t *testing.T) {
 	i.alike("moved", names...)
 	i.edit(names, "after the move")
 	i.alike("edited", names...)
+	i.noAlarms()
+}
+
+// Where PowerDNS's APIs listen at Unix sockets (from 5.0 on), all goes through these: the proxy, the roles, doctor.
+func TestAPIsAtSockets(t *testing.T) {
+	list := releases(t)
+	newest := list[len(list)-1]
+	if newest.numbers(t)[0] < 5 {
+		t.Skipf("PowerDNS %s listens at no socket: POWERDNS_RELEASES names no later one", newest.version)
+	}
+	at := fleet.Server{Programs: newest.programs, Socket: true}
+	i := start(t, fleet.Options{
+		Primary: local.SQLite, Secondaries: []local.Backend{local.SQLite, local.LMDB},
+		Servers: map[string]fleet.Server{fleet.Primary: at, "ns1": at, "ns2": at},
+	})
+	if !strings.HasPrefix(i.Primary.APIURL, "unix:") {
+		t.Fatalf("the API is at %s", i.Primary.APIURL)
+	}
+	i.liveAlike()
+	name := numbered("restarted", 1)
+	must.OK(t, i.Primary.Restart(i.ctx)) // another socket of the same name
+	must.OK(t, i.Secondaries[0].Restart(i.ctx))
+	i.eventually("made after a restart", func(ctx context.Context) error {
+		err := i.api.CreateZoneWith(ctx, spec(name, text(name, "after")))
+		if errors.Is(err, powerdns.ErrExists) {
+			return nil
+		}
+		return err
+	})
+	i.alike("restarted", name)
+	for _, id := range []string{fleet.Primary, fleet.Proxy, "ns1", "ns2"} {
+		if checks, err := i.examine(id, nil); err != nil {
+			t.Errorf("doctor at %s: %v %q", id, err, notOK(checks))
+		}
+	}
 	i.noAlarms()
 }
 
