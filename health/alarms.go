@@ -5,17 +5,24 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"pdns-distribute/powerdns/zone"
 )
 
 // Alarm is something that is wrong now, and what to do about it. It is a state: raised when it begins, cleared when
 // it is over.
 type Alarm struct {
 	Kind    Kind      `json:"kind"`
+	Role    string    `json:"role,omitempty"` // of the node
 	Node    string    `json:"node,omitempty"`
 	Warning bool      `json:"warning,omitempty"` // it works, but not as it should
 	What    string    `json:"what"`              // what is wrong, and where
-	Remedy  string    `json:"remedy"`            // what to do
+	Remedy  string    `json:"remedy"`            // what to do; Commands has the lines for it
 	Since   time.Time `json:"since"`
+
+	Zone  zone.Name `json:"zone,omitzero"`   // the first of those that it is about
+	Cause string    `json:"cause,omitempty"` // what tells it from others of its kind, see Grouped
+	At    string    `json:"at,omitempty"`    // the primary where the remedy is to be carried out, if that is not Node
 
 	after time.Duration // raised only when it lasts as long
 }
@@ -87,15 +94,16 @@ func (a *Alarms) List() []Alarm {
 func sorted(list []Alarm) []Alarm {
 	slices.SortFunc(list, func(a, b Alarm) int {
 		if a.Warning != b.Warning {
-			return cmp.Compare(rank(a), rank(b))
+			return cmp.Compare(level(a.Warning), level(b.Warning))
 		}
 		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Node, b.Node))
 	})
 	return list
 }
 
-func rank(a Alarm) int {
-	if a.Warning {
+// level puts warnings after alarms.
+func level(warning bool) int {
+	if warning {
 		return 1
 	}
 	return 0

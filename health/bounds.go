@@ -56,6 +56,7 @@ func (r *HealthReport) bound() {
 	for i := range r.Alarms {
 		a := &r.Alarms[i]
 		a.Kind, a.Node, a.What, a.Remedy = Kind(Cut(string(a.Kind))), Cut(a.Node), Cut(a.What), Cut(a.Remedy)
+		a.Role, a.Cause, a.At = Cut(a.Role), Cut(a.Cause), Cut(a.At)
 	}
 	if r.Compared != nil {
 		c := *r.Compared

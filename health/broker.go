@@ -73,6 +73,13 @@ func withPeers(seen map[string]Sighting) map[string]Sighting {
 	return all
 }
 
+// What tells alarms of one kind apart.
+const (
+	causeNoLeader = "no leader" // primaries are active, and none of them leads
+	causeCA       = "ca"        // the certificate is that of the CA
+	causeNoQuorum = "no quorum" // less than half of the brokers are up
+)
+
 // How long certificates must still be good: from the first on it is a warning, from the second on an alarm.
 const (
 	certificateSoon = 30 * 24 * time.Hour
@@ -86,11 +93,11 @@ func (r Row) brokerAlarms(now time.Time) (wrong []Alarm) {
 		return nil
 	}
 	for _, c := range []struct {
-		what, rotate string
-		end          time.Time
+		what, cause string
+		end         time.Time
 	}{
-		{"the certificate of the broker", "certificate " + r.Node, b.Certificate},
-		{"the certificate of the CA", "ca", b.CA},
+		{"the certificate of the broker", "", b.Certificate},
+		{"the certificate of the CA", causeCA, b.CA},
 	} {
 		left := c.end.Sub(now)
 		if c.end.IsZero() || left > certificateSoon {
@@ -98,8 +105,8 @@ func (r Row) brokerAlarms(now time.Time) (wrong []Alarm) {
 		}
 		a := r.alarm(AlarmCertificate,
 			fmt.Sprintf("%s expires at %s, and then no node can connect", c.what, c.end.UTC().Format(time.RFC3339)),
-			"on the host with the installation's folder, run: pdns-distribute init rotate DIR "+c.rotate)
-		a.Warning = left > certificateNow
+			"make another one in the installation's folder, and copy it to where that says")
+		a.Warning, a.Cause = left > certificateNow, c.cause
 		wrong = append(wrong, a)
 	}
 	return wrong
@@ -129,9 +136,12 @@ func (b Board) brokerAway(r Row) Alarm {
 	if !r.Seen.IsZero() {
 		what += "; last seen at " + r.Seen.UTC().Format(time.RFC3339)
 	}
-	return r.alarm(AlarmInactive, what,
-		fmt.Sprintf("start the broker (systemctl start %s); if it runs, read its log and "+
-			"check that the other brokers reach it", Unit(RoleBroker, r.Node)))
+	a := r.alarm(AlarmInactive, what,
+		"start the broker; if it runs, read its log and check that the other brokers reach it")
+	if spare < 0 {
+		a.Cause = causeNoQuorum
+	}
+	return a
 }
 
 // Quorum returns what is wrong with the brokers as a whole, as far as they report it themselves; "" if nothing.

@@ -14,7 +14,7 @@ type DuplicateNodes struct {
 }
 
 type instance struct {
-	host        string
+	host, role  string
 	first, last time.Time
 }
 
@@ -46,7 +46,7 @@ func (d *DuplicateNodes) See(s Sighting) {
 	if i := instances[s.Instance]; i != nil {
 		i.last = s.At
 	} else if len(instances) < maxInstances {
-		instances[s.Instance] = &instance{host: s.Host.Name, first: s.At, last: s.At}
+		instances[s.Instance] = &instance{host: s.Host.Name, role: s.Role, first: s.At, last: s.At}
 	}
 }
 
@@ -72,7 +72,7 @@ func (i *instance) reported(now time.Time) bool { return now.Sub(i.last) <= inst
 
 func duplicate(node string, a, b *instance) Alarm {
 	return Alarm{
-		Kind: AlarmDuplicateNodeID, Node: node,
+		Kind: AlarmDuplicateNodeID, Role: a.role, Node: node,
 		What: fmt.Sprintf("two processes run with node id %s, on hosts %s and %s: "+
 			"each gets only a part of what the node should get", node, a.host, b.host),
 		Remedy: "stop one of the two processes, and give it a node.id, credentials and a state_dir of its own",

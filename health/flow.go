@@ -146,7 +146,7 @@ func (f *Flow) Alarms(now time.Time, b Board) (wrong []Alarm) {
 			wrong = append(wrong, r.alarm(AlarmFeedStalled,
 				fmt.Sprintf("%d states wait at the broker, and the secondary has taken none since %s",
 					feed.waiting, clock(feed.marks.at)),
-				"restart the secondary role; if that does not help, run pdns-distribute doctor on its host "+
+				"restart the secondary role; if that does not help, examine its host "+
 					"and read the logs of the secondary and the broker"))
 		}
 	}
@@ -166,15 +166,15 @@ func (f *Flow) queueAlarms(now time.Time, primaries []Row) (wrong []Alarm) {
 	switch {
 	case q.Waiting > 0 && now.Sub(f.given.at) >= patienceWaiting:
 		wrong = append(wrong, Alarm{
-			Kind: AlarmTouchesWaiting,
+			Kind: AlarmTouchesWaiting, At: Board{Nodes: primaries}.firstPrimary(),
 			What: fmt.Sprintf("broker: %d touches wait, the oldest for %s, and no primary has taken one since %s: "+
 				"changes are not distributed", q.Waiting, q.Oldest.Round(time.Second), clock(f.given.at)),
-			Remedy: "restart the primary role; if that does not help, run pdns-distribute doctor on its host " +
+			Remedy: "restart the primary role; if that does not help, examine its host " +
 				"and read the logs of the primary and the broker",
 		})
 	case ready && q.Touches > uint64(failing) && now.Sub(f.gone.at) >= patienceUnfinished:
 		wrong = append(wrong, Alarm{
-			Kind: AlarmTouchesUnfinished,
+			Kind: AlarmTouchesUnfinished, At: Board{Nodes: primaries}.firstPrimary(),
 			What: fmt.Sprintf("broker: primaries have taken %d touches and finished none since %s: "+
 				"changes are not distributed", q.Touches, clock(f.gone.at)),
 			Remedy: "read the log of the primary; restart the primary role: the broker delivers the touches again",
@@ -182,7 +182,7 @@ func (f *Flow) queueAlarms(now time.Time, primaries []Row) (wrong []Alarm) {
 	}
 	if f.grows() {
 		wrong = append(wrong, Alarm{
-			Kind: AlarmQueueGrowing, Warning: true,
+			Kind: AlarmQueueGrowing, At: Board{Nodes: primaries}.firstPrimary(), Warning: true,
 			What: fmt.Sprintf("broker: the queue of touches has grown for %d minutes, from %d to %d: "+
 				"changes come faster than primaries publish them", growing, f.minima[0], q.Touches),
 			Remedy: "check the load of the primary and of its PowerDNS; a higher primary.workers may help",

@@ -3,7 +3,10 @@ package health
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+
+	"pdns-distribute/powerdns/zone"
 )
 
 // How long something may last before it is an alarm: what is over by then is no reason to wake anybody.
@@ -24,7 +27,7 @@ func (b Board) Alarms(c Config, alarmBefore time.Duration) (wrong []Alarm) {
 	primary := slices.ContainsFunc(b.Nodes, func(r Row) bool { return r.Role == RolePrimary && r.Active })
 	if !primary {
 		wrong = append(wrong, Alarm{
-			Kind: AlarmNoPrimary, What: "no primary is active: nothing is distributed",
+			Kind: AlarmNoPrimary, What: "no primary is active: nothing is distributed", At: b.firstPrimary(),
 			Remedy: "start the primary role on the host of the primary PowerDNS; if the role runs, read its log",
 		}.Lasting())
 	}
@@ -50,7 +53,24 @@ func (b Board) Alarms(c Config, alarmBefore time.Duration) (wrong []Alarm) {
 
 // NodeAlarm returns an alarm about a node: what says what is wrong there, since the node is named before it.
 func NodeAlarm(role, node string, kind Kind, what, remedy string) Alarm {
-	return Alarm{Kind: kind, Node: node, What: fmt.Sprintf("%s %s: %s", role, node, what), Remedy: remedy}
+	return Alarm{Kind: kind, Role: role, Node: node, What: fmt.Sprintf("%s %s: %s", role, node, what), Remedy: remedy}
+}
+
+// Of returns the alarm as one about a zone, the first of those that it is about, for a reason. Nodes with the same
+// reason have one cause, whatever addresses and numbers stand in it.
+func (a Alarm) Of(name zone.Name, reason string) Alarm {
+	a.Zone, a.Cause = name, plainReason(reason)
+	return a
+}
+
+// firstPrimary is a primary that is known, active or not, the one that leads before others.
+func (b Board) firstPrimary() (id string) {
+	for _, r := range b.Nodes {
+		if r.Role == RolePrimary && (id == "" || r.Leads) {
+			id = r.Node
+		}
+	}
+	return id
 }
 
 func (r Row) alarm(kind Kind, what, remedy string) Alarm {
@@ -73,7 +93,7 @@ func (r Row) inactive(after time.Duration) Alarm {
 	}
 	return r.alarm(AlarmInactive, what,
 		"start the node; if the node runs, read its log and check that it reaches the broker; "+
-			"to deregister the node permanently, run: pdns-distribute forget "+r.Node).lasting(patience)
+			"if it is gone for good, deregister it").lasting(patience)
 }
 
 // alarms are those of an active node. median is how far most clocks are ahead.
@@ -90,27 +110,30 @@ func (r Row) alarms(now time.Time, c Config, alarmBefore, median time.Duration) 
 // conditionAlarms are about what the node itself finds wrong.
 func (r Row) conditionAlarms() (wrong []Alarm) {
 	if len(r.Problems) > 0 {
-		wrong = append(wrong, r.alarm(AlarmNotReady, "not ready: "+joined(r.Problems),
-			"remove the cause that the reason names; the role continues by itself").lasting(patienceReady))
+		a := r.alarm(AlarmNotReady, "not ready: "+joined(r.Problems),
+			"remove the cause that the reason names; the role continues by itself").lasting(patienceReady)
+		a.Cause, _, _ = strings.Cut(r.Problems[0], ": ") // as docs/monitoring.md names it
+		wrong = append(wrong, a)
 	}
 	if i := slices.IndexFunc(r.Failing, func(f Failure) bool { return f.Refused }); i >= 0 {
 		f := r.Failing[i]
 		wrong = append(wrong, r.alarm(AlarmRefused,
 			fmt.Sprintf("the published state of zone %s cannot be verified and is not applied: %s", f.Zone, f.Reason),
-			"if a primary has a new key, add the key to secondary.trusted_keys; "+
-				"if the broker was restored from an earlier copy, "+
-				"run: pdns-distribute sync --all; else find out who publishes at the broker"))
+			"if a primary has a new key, add the key to secondary.trusted_keys; if the broker was restored from an "+
+				"earlier copy, publish all zones again; else find out who publishes at the broker").Of(f.Zone, f.Reason))
 	}
 	if len(r.Failing) > 0 {
 		f := r.Failing[0]
 		wrong = append(wrong, r.alarm(AlarmFailing,
 			fmt.Sprintf("zones are failing (%d), the first is %s: %s", r.Failures, f.Zone, f.Reason),
-			"remove the cause that the reason names; the role retries by itself, and at once after: pdns-distribute sync "+
-				f.Zone.String()).lasting(patienceFailing))
+			"remove the cause that the reason names; the role retries by itself, and at once after a sync of the zone",
+		).Of(f.Zone, f.Reason).lasting(patienceFailing))
 	}
 	if len(r.Warnings) > 0 {
-		wrong = append(wrong, r.warning(AlarmSettings, joined(r.Warnings),
-			"change these settings in pdns.conf and restart PowerDNS; docs/powerdns.md explains each"))
+		a := r.warning(AlarmSettings, joined(r.Warnings),
+			"change these settings in pdns.conf and restart PowerDNS; docs/powerdns.md explains each")
+		a.Cause = plainReason(strings.Join(r.Warnings, "; "))
+		wrong = append(wrong, a)
 	}
 	return wrong
 }
@@ -131,14 +154,15 @@ func (r Row) primaryAlarms() (wrong []Alarm) {
 			fmt.Sprintf("signed zones have ALIAS or LUA records (%d), the first is %s: secondaries answer NODATA at these "+
 				"names, since PowerDNS computes no answers in a zone that it was given signed", s.Zones, s.First),
 			"for ALIAS, set outgoing-axfr-expand-alias=ignore-errors (PowerDNS 4.9 or later) and resolver "+
-				"in pdns.conf of the primary and restart PowerDNS; replace LUA records by plain ones, or do not sign the zone"))
+				"in pdns.conf of the primary and restart PowerDNS; replace LUA records by plain ones, or do not sign the zone",
+		).Of(s.First, ""))
 	}
 	if s := r.Primary.Unresolved; s.Zones > 0 {
 		wrong = append(wrong, r.warning(AlarmUnresolved,
 			fmt.Sprintf("the resolver of PowerDNS fails to find targets of ALIAS records (%d zones), the first zone is %s; "+
 				"the addresses of before stay published for a day", s.Zones, s.First),
-			"see that the resolver of pdns.conf works, and that the targets exist; to publish the zone without these "+
-				"addresses now, run: pdns-distribute sync "+s.First.String()).Lasting())
+			"see that the resolver of pdns.conf works, and that the targets exist; a sync publishes the zone without these "+
+				"addresses now").Of(s.First, "").Lasting())
 	}
 	return wrong
 }
@@ -156,12 +180,12 @@ func (r Row) secondaryAlarms(now time.Time, alarmBefore time.Duration) (wrong []
 				s.Extra, s.ExtraFirst),
 			"if the zones are to be distributed, create them at the primary PowerDNS: a secondary zone there is then taken over; "+
 				`delete the zones if they should not exist; or set secondary.extra_zones: "keep" stops this warning, `+
-				`"delete" deletes the zones, where PowerDNS serves nothing else`))
+				`"delete" deletes the zones, where PowerDNS serves nothing else`).Of(s.ExtraFirst, ""))
 	}
 	if s := r.Secondary.SignedUntil; s != nil && s.At.Sub(now) < alarmBefore {
 		wrong = append(wrong, r.alarm(AlarmSignatures,
 			fmt.Sprintf("signatures of zone %s as served expire at %s", s.Zone, s.At.Format(time.RFC3339)),
-			"find out why newer signatures do not reach the secondary: pdns-distribute status "+s.Zone.String()))
+			"find out why newer signatures do not reach the secondary").Of(s.Zone, ""))
 	}
 	return wrong
 }
@@ -176,8 +200,8 @@ func (r Row) CheckpointAlarms() (wrong []Alarm) {
 	if c.Incomplete != "" {
 		a := r.alarm(AlarmIncomplete, c.Incomplete,
 			"find out who has access to the broker hosts, and whether a broker was restored from an earlier copy; "+
-				"to publish all zones again, restart the primary role, then run: pdns-distribute sync --all; "+
-				"failing zones of this node may be what is missing, too: pdns-distribute status")
+				"to publish all zones again, restart the primary role, then sync all zones; "+
+				"failing zones of this node may be what is missing, too")
 		a.Since = c.Since
 		wrong = append(wrong, a)
 	}

@@ -41,7 +41,8 @@ func (b Board) replicationAlarms() (wrong []Alarm) {
 	replicated := slices.ContainsFunc(primaries, func(r Row) bool { return r.Replication != nil })
 	if replicated && !slices.ContainsFunc(primaries, func(r Row) bool { return r.Leads && r.Replication != nil }) {
 		wrong = append(wrong, Alarm{
-			Kind: AlarmNoPrimary, What: "no primary leads: nothing is distributed", after: 2 * patienceReady,
+			Kind: AlarmNoPrimary, What: "no primary leads: nothing is distributed", At: b.firstPrimary(),
+			Cause: causeNoLeader, after: 2 * patienceReady,
 			Remedy: "read in the logs of the primaries why none takes the lease",
 		})
 	}

@@ -326,9 +326,11 @@ func (c *checker) oldest(real []difference, report *status.NodeReport) {
 		if d.since.IsZero() || failing[d.Zone] || holds && d.source == health.PowerDNS && d.Has == nil {
 			continue
 		}
-		if report.Since.IsZero() || d.since.Before(report.Since) {
-			report.Since = d.since
-			report.Stands = fmt.Sprintf("the first is zone %s, %s in source %q", d.Zone, d.Kind(), d.source)
+		if report.Oldest.Since.IsZero() || d.since.Before(report.Oldest.Since) {
+			report.Oldest = status.Standing{
+				Since: d.since, Zone: d.Zone,
+				What: fmt.Sprintf("the first is zone %s, %s in source %q", d.Zone, d.Kind(), d.source),
+			}
 		}
 	}
 }
@@ -358,23 +360,22 @@ func (c *checker) conclude(n checked, r status.NodeReport) {
 	c.summarize()
 
 	var found []health.Alarm
-	raise := func(kind health.Kind, what, remedy string) {
-		found = append(found, health.NodeAlarm(n.role, n.node, kind, what, remedy))
+	raise := func(kind health.Kind, what, remedy string, of zone.Name, cause string) {
+		found = append(found, health.NodeAlarm(n.role, n.node, kind, what, remedy).Of(of, cause))
 	}
-	if faults := r.Faults(); len(faults) > 0 {
-		raise(health.AlarmNotCompared, "cannot be compared with published state: "+strings.Join(faults, "; "),
+	if faults := strings.Join(r.Faults(), "; "); faults != "" {
+		raise(health.AlarmNotCompared, "cannot be compared with published state: "+faults,
 			"read the log of the node; after an update, "+
-				"check that the node and the brokers' accounts.conf are of this version (pdns.check): "+
-				"pdns-distribute init update DIR writes accounts.conf")
+				"check that the node and the brokers' accounts.conf are of this version (pdns.check)", "", faults)
 	}
 	if r.Held != "" {
-		raise(health.AlarmOrphans, r.Held,
-			"to have the zones deleted there, run: pdns-distribute sync --confirm-deletes "+n.node)
+		raise(health.AlarmOrphans, r.Held, "see why these zones are not published; "+
+			"confirm the deletion if they are to be deleted there", "", "")
 	}
-	if !r.Since.IsZero() && r.Held == "" && time.Since(r.Since) > standsFor*c.h.cfg.EventCheckWait {
+	if o := r.Oldest; !o.Since.IsZero() && r.Held == "" && time.Since(o.Since) > standsFor*c.h.cfg.EventCheckWait {
 		raise(health.AlarmDiffers, fmt.Sprintf("differs from published state since %s though repairs were ordered: %s; %s",
-			r.Since.UTC().Format(time.RFC3339), strings.Join(r.Found, ", "), r.Stands),
-			"read the log of the node; where a zone differs shows: pdns-distribute status ZONE")
+			o.Since.UTC().Format(time.RFC3339), strings.Join(r.Found, ", "), o.What),
+			"see where the zone differs, and read the log of the node", o.Zone, "")
 	}
 	c.h.findings.replace(n.node, []health.Kind{health.AlarmNotCompared, health.AlarmOrphans, health.AlarmDiffers}, found)
 }

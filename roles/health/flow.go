@@ -42,6 +42,7 @@ func (h *Health) missingAlarms(now time.Time) []health.Alarm {
 		What: fmt.Sprintf("broker: a primary reports zones as published that the stream does not have (%d), "+
 			"the first is %s, since %s", len(claims), first.Zone, first.Since.UTC().Format(time.RFC3339)),
 		Remedy: "the primary publishes the zones again by itself; if that does not help, " +
-			"restart the primary role, then run: pdns-distribute sync --check",
+			"restart the primary role, then compare all zones",
+		Zone: first.Zone,
 	}.Lasting()}
 }

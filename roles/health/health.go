@@ -55,7 +55,7 @@ func New(cfg config.Config, deps node.Deps) (*Health, error) {
 	}
 	n.Observe.Handle(status.Path, http.HandlerFunc(h.serveStatus))
 	n.Observe.Handle("/", http.HandlerFunc(h.servePage))
-	n.Ready.Alarms(func() any { return h.present() })
+	n.Ready.Alarms(func() any { return health.Grouped(h.present()) })
 	return h, nil
 }
 

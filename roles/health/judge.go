@@ -89,7 +89,7 @@ func (h *Health) blinded(b health.Board) (alarm health.Alarm, is bool) {
 func (h *Health) noBroker() health.Alarm {
 	return health.NodeAlarm(health.RoleHealth, h.ID, health.AlarmNoBroker,
 		"no connection to a broker: the state of all other nodes is unknown",
-		"check that the broker runs and can be reached from this host: pdns-distribute doctor").Lasting()
+		"check that the broker runs and can be reached from this host").Lasting()
 }
 
 // report logs and posts the alarms that were raised and cleared. Who begins to lead reports all: who led before may
@@ -103,7 +103,7 @@ func (h *Health) report(reported *health.Reported) {
 	}
 	for _, a := range raised {
 		h.Each.Warn().Str("alarm", string(a.Kind)).Str("of", a.Node).
-			Str("what", a.What).Str("remedy", a.Remedy).Msg("alarm raised")
+			Str("what", a.What).Str("remedy", a.Remedy).Strs("run", health.Lines(a.Commands())).Msg("alarm raised")
 	}
 	for _, a := range cleared {
 		h.Each.Info().Str("alarm", string(a.Kind)).Str("of", a.Node).Str("what", a.What).Msg("alarm cleared")
@@ -140,7 +140,7 @@ func late(node string, zones int, l health.Late, reason string) health.Alarm {
 		what += ": " + reason
 	}
 	return health.NodeAlarm(health.RoleSecondary, node, health.AlarmLate, what,
-		"read the log of the secondary; what it serves of the zone shows: pdns-distribute status "+l.Zone.String())
+		"look at what it serves of the zone, and read the log of the secondary").Of(l.Zone, reason)
 }
 
 // reasonIn returns why a zone fails at a node, as the node reports it; "" if it reports nothing.

@@ -120,9 +120,9 @@ var probeRemedies = map[health.Kind]string{
 	health.AlarmUnreachableTCP: "check that no firewall blocks TCP port 53: large and signed answers need it",
 	health.AlarmServfail:       "read the log of PowerDNS: its database may be locked or gone",
 	health.AlarmLame: "check that the address belongs to this node (secondary.public_addresses), " +
-		"and that its PowerDNS has the zone: pdns-distribute status ZONE",
-	health.AlarmUnsigned: "find out why PowerDNS answers without valid signatures: pdns-distribute status ZONE, " +
-		"and pdnsutil check-zone ZONE on the primary",
+		"and that its PowerDNS has the zone",
+	health.AlarmUnsigned: "find out why PowerDNS answers without valid signatures, " +
+		"by pdnsutil check-zone on the primary as well",
 	health.AlarmSerial: "check whether another server or a cache answers at the address: " +
 		"the node itself reports that it serves the newest version",
 }
@@ -142,7 +142,7 @@ func (p *prober) ask(ctx context.Context, r health.Row, names []zone.Name) {
 			wrong[name] = true
 			if _, known := first[kind]; !known {
 				what := fmt.Sprintf("wrong answer at address %s for zone %s: %v", address, name, err)
-				first[kind] = health.NodeAlarm(r.Role, r.Node, kind, what, probeRemedies[kind])
+				first[kind] = health.NodeAlarm(r.Role, r.Node, kind, what, probeRemedies[kind]).Of(name, "")
 			}
 		}
 		if len(wrong) >= probeWrong || !work.Wait(ctx, probePause) {

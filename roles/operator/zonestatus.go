@@ -20,6 +20,7 @@ import (
 
 // zoneStatus is what status prints of one zone as JSON.
 type zoneStatus struct {
+	Version     int                 `json:"version"` // status.Version, of this document
 	Zone        string              `json:"zone"`
 	InSync      bool                `json:"in_sync"`
 	Published   *health.Settled     `json:"published"` // null: no primary has answered
@@ -80,7 +81,7 @@ func askForZone(
 	learning, cancel := context.WithTimeout(ctx, zonePatience)
 	p := t.Learn(learning, name)
 	cancel()
-	z = zoneStatus{Zone: name.String(), Published: p.Settled}
+	z = zoneStatus{Version: status.Version, Zone: name.String(), Published: p.Settled}
 	for _, s := range p.Secondaries {
 		z.Secondaries = append(z.Secondaries, secondaryStatus{s.Node, s.InSync, s.Applied})
 	}

@@ -29,11 +29,11 @@ func (s *Secondary) judgeByCheckpoints() {
 }
 
 // incomplete are the alarms that follow from checkpoints.
-func (s *Secondary) incomplete() []health.Alarm {
+func (s *Secondary) incomplete() []health.Group {
 	p := health.Presence{Node: s.ID, Role: health.RoleSecondary}
 	p.Secondary.Checkpoint = presenceOf(s.judge.Verdict())
 	r := health.Row{Presence: p}
-	return append([]health.Alarm{}, r.CheckpointAlarms()...)
+	return health.Grouped(r.CheckpointAlarms())
 }
 
 func presenceOf(v checkpoint.Verdict) *health.Checkpoint {

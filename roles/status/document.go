@@ -24,11 +24,17 @@ func Leader(b health.Board, holder string) *health.Row {
 	return nil
 }
 
+// Version is that of the documents of status. It is raised when a field goes or means something else; fields may be
+// added without that.
+const Version = 1
+
 // Document is what the command status prints as JSON, and what the health role answers.
 type Document struct {
 	health.Board
-	Leader string         `json:"leader,omitempty"` // the health role that leads
-	Alarms []health.Alarm `json:"alarms"`           // as the leader sees them
+	Version int            `json:"version"`          // Version, of this document
+	Leader  string         `json:"leader,omitempty"` // the health role that leads
+	Alarms  []health.Alarm `json:"alarms"`           // as the leader sees them, one for each kind and node
+	Causes  []health.Group `json:"causes"`           // the same by cause, in the order in which to see to them
 
 	Unanswered []string         `json:"unanswered,omitempty"` // what the brokers did not answer
 	Compared   *health.Compared `json:"compared"`             // the leader's last comparisons; null: none
@@ -40,7 +46,10 @@ const compareSlack = 5 * time.Minute
 
 // NewDocument puts a board, and what its leader reports, together with the alarms. holder is who holds the lease.
 func NewDocument(b health.Board, c health.Config, holder string, alarms []health.Alarm) Document {
-	d := Document{Board: b, Alarms: alarms, comparing: 2*c.CheckInterval + compareSlack}
+	d := Document{
+		Board: b, Version: Version, Alarms: alarms, Causes: health.Grouped(alarms),
+		comparing: 2*c.CheckInterval + compareSlack,
+	}
 	if r := Leader(b, holder); r != nil {
 		d.Leader = r.Node
 		if r.Health.Compared != nil {

@@ -35,13 +35,7 @@ func (d Document) Print(out io.Writer, asJSON bool) error {
 			fmt.Fprintf(out, "  %s\n", Printable(what))
 		}
 	}
-	for _, a := range d.Alarms {
-		level := "ALARM"
-		if a.Warning {
-			level = "warning"
-		}
-		fmt.Fprintf(out, "\n%s for %s: %s\n  %s\n", level, Ago(d.At, a.Since), a.What, a.Remedy)
-	}
+	printAlarms(out, d.At, d.Causes)
 	return nil
 }
 

@@ -25,8 +25,14 @@ type NodeReport struct {
 	// For the health role alone.
 	More    bool      `json:"-"` // there are more differences than were found
 	Waiting time.Time `json:"-"` // since when the oldest of those on their way was seen
-	Since   time.Time `json:"-"` // since when the oldest difference stands
-	Stands  string    `json:"-"` // what that is
+	Oldest  Standing  `json:"-"` // of the differences
+}
+
+// Standing is a difference that lasts.
+type Standing struct {
+	Since time.Time // the zero time: there is none
+	Zone  zone.Name
+	What  string
 }
 
 // Open reports whether something differs that may be over in a moment.
