@@ -46,6 +46,7 @@ type Diagnosis struct {
 	*Conn
 	Certificate *x509.Certificate // of the broker
 	Version     string            // of nats-server
+	Broker      string            // which one it is, by its server_name
 
 	mu     sync.Mutex
 	guards map[int]guard
@@ -82,7 +83,7 @@ func Diagnose(ctx context.Context, cfg Config, opt Options, at string) (*Diagnos
 	if err := conn.dial(at, options); err != nil {
 		return nil, cfg.refusedLogin(u, opt.Node, err)
 	}
-	d.Version = conn.nc.ConnectedServerVersion()
+	d.Version, d.Broker = conn.nc.ConnectedServerVersion(), conn.nc.ConnectedServerName()
 	waiting, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	if err := conn.Wait(waiting); err != nil {
@@ -251,7 +252,7 @@ func outOfTime(cert *x509.Certificate, now time.Time) (found, remedy string) {
 		return "its certificate is good only from " + cert.NotBefore.UTC().Format(time.DateTime) + " UTC on", "set this host's clock, which is behind"
 	}
 	return "its certificate ended on " + cert.NotAfter.UTC().Format(time.DateOnly),
-		"make another one for the broker where the installation's folder is: pdns-distribute init rotate DIR certificate BROKER"
+		"make another one for the broker in the installation's folder, by init rotate certificate"
 }
 
 // refusedLogin returns why the broker refused this node's credentials, though TLS was fine.

@@ -43,7 +43,7 @@ var (
 
 	// ErrRefused means that the broker does not permit this node what its role needs.
 	ErrRefused = errors.New("the broker does not permit what this role needs: its accounts.conf may be of an older version, or the role or id another one; " +
-		"run pdns-distribute init update DIR, copy accounts.conf to each broker, and reload it")
+		"run pdns-distribute init update in the installation's folder, copy accounts.conf to each broker, and reload it")
 
 	// ErrSubject means that a subject or node id is none of this program's.
 	ErrSubject = errors.New("not a subject of pdns-distribute")

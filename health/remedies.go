@@ -83,7 +83,7 @@ var remedies = map[Kind]remedy{
 			return []Command{{On: "the host where the node does not belong", Line: "systemctl disable --now " + s.unit()}}
 		},
 		inCase("the other process is stopped, and it is a secondary", func(s subject) []Command {
-			return anywhere("sync --node " + quoted(s.node))
+			return anywhere("sync --node " + Quoted(s.node))
 		})),
 	AlarmClock:    onHost("timedatectl status"),
 	AlarmDisk:     doctor,
@@ -134,7 +134,7 @@ var reasons = map[string]remedy{
 	"feed":        status,
 }
 
-func (s subject) unit() string { return quoted(Unit(s.role, s.node)) }
+func (s subject) unit() string { return Quoted(Unit(s.role, s.node)) }
 
 func onHost(line string) remedy {
 	return func(s subject) []Command { return []Command{{On: "the host of " + s.node, Line: line}} }
@@ -159,7 +159,7 @@ var (
 	start   = ofRole(func(s subject) string { return "systemctl start " + s.unit() })
 	restart = ofRole(func(s subject) string { return "systemctl restart " + s.unit() })
 	journal = ofRole(func(s subject) string { return "journalctl -n 50 -u " + s.unit() })
-	doctor  = ofRole(func(s subject) string { return "pdns-distribute doctor " + quoted(s.node) })
+	doctor  = ofRole(func(s subject) string { return "pdns-distribute doctor " + Quoted(s.node) })
 )
 
 func status(subject) []Command         { return anywhere("status") }
@@ -180,16 +180,16 @@ func ofZone(s subject, command string) []Command {
 	if strings.HasPrefix(name, "-") { // or it would be a flag
 		command += " --"
 	}
-	return anywhere(command + " " + quoted(name))
+	return anywhere(command + " " + Quoted(name))
 }
 
-func confirm(s subject) []Command { return anywhere("sync --confirm-deletes " + quoted(s.node)) }
+func confirm(s subject) []Command { return anywhere("sync --confirm-deletes " + Quoted(s.node)) }
 
 func forget(s subject) []Command {
 	if s.role == RoleBroker {
 		return nil // nobody may be left out of a quorum by that
 	}
-	return inCase("the node is gone for good", func(s subject) []Command { return anywhere("forget " + quoted(s.node)) })(s)
+	return inCase("the node is gone for good", func(s subject) []Command { return anywhere("forget " + Quoted(s.node)) })(s)
 }
 
 // noPrimary has one started where none is active.
@@ -201,7 +201,7 @@ func noPrimary(s subject) []Command {
 }
 
 func rotate(s subject) []Command {
-	what := "certificate " + quoted(s.node)
+	what := "certificate " + Quoted(s.node)
 	if s.cause == causeCA {
 		what = "ca"
 	}
@@ -233,9 +233,9 @@ func inCase(condition string, of remedy) remedy {
 	}
 }
 
-// quoted returns a word as a shell takes it: names of zones are chosen by whoever may create zones, and those of nodes
+// Quoted returns a word as a shell takes it: names of zones are chosen by whoever may create zones, and those of nodes
 // come from other hosts.
-func quoted(word string) string {
+func Quoted(word string) string {
 	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/@:"
 	odd := func(r rune) bool { return !strings.ContainsRune(plain, r) }
 	if word != "" && !slices.ContainsFunc([]rune(word), odd) {

@@ -27,6 +27,7 @@ type Command struct {
 	Configured bool     // by --config, --set and --log-level
 	Of         []string // the roles whose configuration on this host it takes if none is named, the best first
 	AnyOf      bool     // of several such nodes any will do
+	OfNode     bool     // its argument, which may be left out, is the id of the one
 	Reloads    bool     // on SIGHUP, which ends all others
 
 	Flags    []Flag

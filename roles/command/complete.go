@@ -175,7 +175,7 @@ func (p *Program) read(of Command, known []Flag, words []string) (l line) {
 			}
 		}
 	}
-	l.Config, _ = p.configFile(of, config, l.Given("config")) // else nothing is offered
+	l.Config, _ = p.configFile(of, nil, config, l.Given("config")) // else nothing is offered
 	return l
 }
 

@@ -33,7 +33,9 @@ func TestConfigurationOfANodeOnThisHost(t *testing.T) {
 		"none that may":         {args: []string{"status"}, nodes: []command.Node{ns1}, said: "needs the configuration of health or primary, and this host has only that of secondary ns1", code: 1},
 		"no node":               {args: []string{"status"}},
 		"of the one node":       {args: []string{"doctor"}, nodes: []command.Node{ns1}, file: ns1.File},
-		"of which node":         {args: []string{"doctor"}, nodes: []command.Node{health, ns1}, said: "--config: /nodes/h/config.toml, /nodes/ns1/config.toml", code: 2},
+		"of which node":         {args: []string{"doctor"}, nodes: []command.Node{health, ns1}, said: "(pdns-distribute doctor NODE): h, /nodes/h/config.toml, ns1, /nodes/ns1/config.toml", code: 2},
+		"of a named node":       {args: []string{"doctor", "ns1"}, nodes: []command.Node{health, ns1}, file: ns1.File},
+		"of a node elsewhere":   {args: []string{"doctor", "ns2"}, nodes: []command.Node{health, ns1}, said: "this host has no node ns2, only health h, secondary ns1", code: 1},
 		"told":                  {args: []string{"status", "--config", "mine"}, nodes: []command.Node{health}, file: "mine"},
 		"told by environment":   {args: []string{"status"}, environ: []string{"PDNS_DISTRIBUTE_CONFIG=its"}, nodes: []command.Node{health}, file: "its"},
 		"set by environment":    {args: []string{"status"}, environ: []string{"PDNS_DISTRIBUTE_NODE_ID=x"}, nodes: []command.Node{health}},
@@ -50,7 +52,10 @@ func TestConfigurationOfANodeOnThisHost(t *testing.T) {
 			Commands: []command.Command{
 				{Name: "proxy", Group: command.Role, Configured: true, Run: run},
 				{Name: "status", Group: command.Role, Configured: true, Of: []string{"health", "primary"}, AnyOf: true, Run: run},
-				{Name: "doctor", Group: command.Role, Configured: true, Of: []string{"health", "primary", "secondary"}, Run: run},
+				{
+					Name: "doctor", Group: command.Role, Arguments: "[NODE]", Configured: true, OfNode: true,
+					Of: []string{"health", "primary", "secondary"}, Run: run,
+				},
 			},
 			File: "/none", Environ: c.environ, Stderr: &stderr, Stdout: &stderr,
 			Nodes: func() ([]command.Node, error) { return c.nodes, c.err },

@@ -181,7 +181,7 @@ func (p *Program) invocation(c *cli.Context, of Command) (Invocation, error) {
 	if err != nil {
 		return in, err
 	}
-	file, err := p.configFile(of, c.String("config"), c.IsSet("config"))
+	file, err := p.configFile(of, in.Args, c.String("config"), c.IsSet("config"))
 	in.Settings = settings.Sources{File: file, Env: p.Environ, Flags: flags}
 	return in, err
 }
@@ -230,7 +230,7 @@ func checkBelow(c *cli.Context, of Command) error {
 
 // configFile is the configuration's path: flag before environment before default, before that of a node on this host.
 // --config "" reads none.
-func (p *Program) configFile(of Command, flag string, given bool) (string, error) {
+func (p *Program) configFile(of Command, args []string, flag string, given bool) (string, error) {
 	if given {
 		return flag, nil
 	}
@@ -240,7 +240,7 @@ func (p *Program) configFile(of Command, flag string, given bool) (string, error
 		}
 	}
 	if _, err := os.Stat(p.File); errors.Is(err, fs.ErrNotExist) {
-		return p.found(of)
+		return p.found(of, args)
 	}
 	return p.File, nil
 }

@@ -68,8 +68,7 @@ func (f *findings) diagnose(ctx context.Context, e *examination, url string) *br
 		f.fail("broker.login", url, err.Error(), "correct the section [broker] of the configuration")
 		return nil
 	}
-	f.end("broker.tls", url, v.Certificate, e.now,
-		"make another one for the broker where the installation's folder is: pdns-distribute init rotate DIR certificate BROKER")
+	f.endOfBroker("broker.tls", url, v.Certificate, e.now, v.Broker)
 	if outdated, oldest := v.Outdated(); outdated {
 		f.warn("broker.login", url, fmt.Sprintf("connected as %s, but nats-server %s has known holes", e.cfg.Node.ID, v.Version),
 			"upgrade that nats-server to "+oldest+" or later")
@@ -81,7 +80,7 @@ func (f *findings) diagnose(ctx context.Context, e *examination, url string) *br
 
 const (
 	asInit = "give this node's user the rights that the accounts.conf of init gives to its role, in the account of that role: " +
-		"pdns-distribute init update DIR writes it, copy it to each broker and reload"
+		"init update writes it, copy it to each broker and reload"
 	byStart = "the primary role makes it when it starts"
 )
 
@@ -96,11 +95,12 @@ func (f *findings) feed(ctx context.Context, v *broker.Diagnosis, node string) {
 	case errors.Is(err, broker.ErrGone):
 		f.warn(name, node, "its feed is not provisioned yet",
 			"start this role, and the primary role: it makes the feed when it sees this secondary")
+		f.run(here("systemctl start "+health.Unit(health.RoleSecondary, health.Quoted(node))), anywhere("status"))
 	case errors.Is(err, broker.ErrNotPermitted):
-		f.fail(name, node, "its credentials may not read its feed",
-			"use in node.id the id that the broker's configuration has for this user, and "+broker.RemoteAPIPrefix+" as broker.api_prefix; else "+asInit)
+		f.unlikeInit(name, node, "its credentials may not read its feed",
+			"use in node.id the id that the broker's configuration has for this user, and "+broker.RemoteAPIPrefix+" as broker.api_prefix; else ")
 	case broker.Silent(err):
-		f.fail(name, node, noAnswer, makeAnswer)
+		f.silent(name, node)
 	default:
 		f.fail(name, node, err.Error(), "see that broker.api_prefix is "+broker.RemoteAPIPrefix+", and the log of the broker")
 	}
@@ -109,8 +109,20 @@ func (f *findings) feed(ctx context.Context, v *broker.Diagnosis, node string) {
 // What a broker does that lets nodes log in and answers nothing that it would have to look up.
 const (
 	noAnswer   = "connected, but the brokers do not answer: they have no quorum (less than half of them are there), or their store has failed"
-	makeAnswer = "start the brokers that are away; each says at its /readyz and in its log why it is not ready; pdns-distribute status shows them"
+	makeAnswer = "start the brokers that are away; each says at its /readyz and in its log why it is not ready"
 )
+
+// silent is what a broker does that has let the node in and does not answer: that is no lack of rights.
+func (f *findings) silent(name, node string) {
+	f.fail(name, node, noAnswer, makeAnswer)
+	f.run(anywhere("status"))
+}
+
+// unlikeInit is about rights that a node lacks, or has too many of.
+func (f *findings) unlikeInit(name, node, found, remedy string) {
+	f.fail(name, node, found, remedy+asInit)
+	f.run(inFolder("update"))
+}
 
 // proxyRights are to know who is there, and to touch zones.
 func (f *findings) proxyRights(ctx context.Context, v *broker.Diagnosis, node string) {
@@ -129,10 +141,10 @@ func (f *findings) right(name, node, role, what string, try func() error) {
 	case errors.Is(err, broker.ErrGone):
 		f.warn(name, node, "whether it "+what+" is not known: the stream for that is missing", byStart)
 	case errors.Is(err, broker.ErrNotPermitted):
-		f.fail(name, node, "refused, though a "+role+" "+what,
-			"use in node.id the id that the broker's configuration has for this user; else "+asInit)
+		f.unlikeInit(name, node, "refused, though a "+role+" "+what,
+			"use in node.id the id that the broker's configuration has for this user; else ")
 	case broker.Silent(err):
-		f.fail(name, node, noAnswer, makeAnswer)
+		f.silent(name, node)
 	default:
 		f.fail(name, node, fmt.Sprintf("whether it %s: %v", what, err),
 			"see that broker.api_prefix is "+broker.RemoteAPIPrefix+", and the log of the broker")
@@ -142,7 +154,8 @@ func (f *findings) right(name, node, role, what string, try func() error) {
 // excessPermissions are what a stolen node could do harm by.
 func (f *findings) excessPermissions(ctx context.Context, v *broker.Diagnosis, e *examination) {
 	if has := v.ExcessPermissions(ctx); len(has) > 0 {
-		f.fail("broker.permissions", e.cfg.Node.ID, "its credentials permit what its role should not do: "+strings.Join(has, ", "), asInit)
+		f.unlikeInit("broker.permissions", e.cfg.Node.ID,
+			"its credentials permit what its role should not do: "+strings.Join(has, ", "), "")
 		return
 	}
 	f.ok("broker.permissions", e.cfg.Node.ID, "its credentials permit nothing beyond its role")
@@ -157,11 +170,11 @@ func (f *findings) streams(ctx context.Context, v *broker.Diagnosis, e *examinat
 	}
 	found, clock, err := v.LookAtStreams(ctx, replicas)
 	if broker.Silent(err) {
-		f.fail(name, e.cfg.Node.ID, noAnswer, makeAnswer)
+		f.silent(name, e.cfg.Node.ID)
 		return
 	}
 	if err != nil {
-		f.fail(name, e.cfg.Node.ID, "its credentials do not let it look at the streams: "+err.Error(), asInit)
+		f.unlikeInit(name, e.cfg.Node.ID, "its credentials do not let it look at the streams: "+err.Error(), "")
 		return
 	}
 	var fit []string

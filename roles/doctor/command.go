@@ -11,8 +11,10 @@ func Command() command.Command {
 		Name:       "doctor",
 		Group:      command.Tool,
 		Summary:    "check an installation on one host before it is trusted",
+		Arguments:  "[NODE]",
 		Configured: true,
 		Of:         config.Roles(),
+		OfNode:     true,
 		Run:        Run,
 		Flags: []command.Flag{
 			{Name: "json", Help: "print JSON, for programs"},
@@ -24,7 +26,8 @@ func Command() command.Command {
 		Description: `Looks at all that a role needs on this host, whether it is running or not: its configuration,
 secrets and certificates, disk and ports, each broker with name, TLS, credentials and rights, the
 streams, the clock, and the PowerDNS beside it. Shows what is fine, and for what is not what to do
-next. Changes nothing. Ends with 3 if something has failed, with 0 if there are only warnings.
+next, with the lines to paste. Of several nodes on this host NODE is the one to check. Changes
+nothing. Ends with 3 if something has failed, with 0 if there are only warnings.
 
 Runs   on the host of a role, as the user that runs the role.
 Needs  the role's configuration.

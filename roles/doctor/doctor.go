@@ -42,6 +42,9 @@ func Run(ctx context.Context, in command.Invocation) error {
 	if err != nil {
 		return err
 	}
+	if len(in.Args) > 0 && in.Args[0] != cfg.Node.ID {
+		return command.Misuse("doctor: the configuration is that of %s: name that of %s by --config", cfg.Node.ID, in.Args[0])
+	}
 	e := &examination{role: role, file: in.Settings.File, cfg: cfg, now: time.Now()}
 	r := newReport(role, cfg.Node.ID, e.run(ctx))
 	if ctx.Err() != nil {

@@ -12,9 +12,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
 	"pdns-distribute/broker"
+	"pdns-distribute/health"
 	"pdns-distribute/powerdns/must"
 	"pdns-distribute/roles/command"
+	"pdns-distribute/roles/observe"
 	"pdns-distribute/roles/settings"
 )
 
@@ -82,6 +87,7 @@ func TestPrinted(t *testing.T) {
 	f.warn("disk.space", "/var", "500 MB are free", "make room")
 	f.fail("powerdns.api", "http://b", "it refuses the API key", "use the right one")
 	f.fail("powerdns.dns", "b:53", "no answer", "start it")
+	f.run(here("systemctl start pdns"), anywhere("status"))
 	var out bytes.Buffer
 	must.OK(t, newReport("secondary", "ns1", f).print(&out, false))
 	const want = `ok    broker tls://a:4222: connected as ns1
@@ -91,6 +97,9 @@ FAIL  powerdns http://b: it refuses the API key
       use the right one
 FAIL  powerdns b:53: no answer
       start it
+        systemctl start pdns
+      on a host with a health role or a primary:
+        pdns-distribute status
 1 ok, 1 warning, 2 failures
 `
 	if out.String() != want {
@@ -98,7 +107,7 @@ FAIL  powerdns b:53: no answer
 	}
 	out.Reset()
 	must.OK(t, newReport("secondary", "ns1", f[:2]).print(&out, true))
-	const wantJSON = `{"ok":true,"role":"secondary","node":"ns1","checks":[` +
+	const wantJSON = `{"version":1,"ok":true,"role":"secondary","node":"ns1","checks":[` +
 		`{"check":"broker.login","object":"tls://a:4222","result":"ok","found":"connected as ns1"},` +
 		`{"check":"disk.space","object":"/var","result":"warn","found":"500 MB are free","remedy":"make room"}]}` + "\n"
 	if out.String() != wantJSON {
@@ -193,5 +202,19 @@ func TestFolder(t *testing.T) {
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("it was made: %v, %v", left, err)
+	}
+}
+
+// A role that is not ready says itself what to do, and what it says is passed on.
+func TestLinesOfARunningRole(t *testing.T) {
+	ready := observe.NewReadiness("powerdns", "proof")
+	ready.Remedies(func(reason string) any { return health.CommandsFor(health.RolePrimary, "p1", reason) })
+	server, err := observe.New(observe.Config{Listen: "127.0.0.1:0"}, prometheus.NewRegistry(), ready, zerolog.Nop())
+	must.OK(t, err)
+	go func() { _ = server.Run(t.Context()) }()
+	var f findings
+	f.readiness(t.Context(), "port.observe", server.Addr())
+	if lines := health.Lines(f[0].Run); !slices.Equal(lines, []string{"journalctl -n 50 -u pdns-distribute-primary@p1"}) {
+		t.Errorf("%+v", f)
 	}
 }

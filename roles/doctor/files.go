@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"pdns-distribute/broker"
@@ -61,7 +62,8 @@ func (f *findings) scopedKeys(e *examination) {
 		return
 	}
 	if err != nil {
-		f.fail(name, file, err.Error(), "correct that entry; pdns-distribute key list shows the others")
+		f.fail(name, file, err.Error(), "correct that entry")
+		f.run(here("pdns-distribute key list"))
 		return
 	}
 	keys := len(written) + len(e.cfg.Proxy.Keys)
@@ -110,8 +112,7 @@ func (f *findings) serverConfig(e *examination) {
 	}
 	f.ok("server.config", file, "nats-server can run from it, and lets nobody in without credentials or unencrypted")
 	if e.server.Certificate != nil {
-		f.end("server.certificate", file, e.server.Certificate, e.now,
-			"make another one for the broker where the installation's folder is: pdns-distribute init rotate DIR certificate BROKER")
+		f.endOfBroker("server.certificate", file, e.server.Certificate, e.now, e.cfg.Node.ID)
 	}
 }
 
@@ -156,6 +157,8 @@ func (f *findings) open(name string, err error) bool {
 	faults := private.Faults(err)
 	for _, fault := range faults {
 		f.fail(name, fault.Path, fault.Found, fault.Remedy)
+		line, _, _ := strings.Cut(fault.Remedy, ", or ")
+		f.run(here(line))
 	}
 	return len(faults) > 0
 }
@@ -218,6 +221,14 @@ func parseCertificates(text []byte) (found []*x509.Certificate, err error) {
 		return nil, errors.New("it holds no certificate (PEM)")
 	}
 	return found, nil
+}
+
+// endOfBroker is about the certificate of a broker.
+func (f *findings) endOfBroker(name, object string, c *x509.Certificate, now time.Time, id string) {
+	f.end(name, object, c, now, "make another one for the broker in the installation's folder")
+	if id != "" && (*f)[len(*f)-1].Result != ok {
+		f.run(inFolder("rotate certificate " + health.Quoted(id)))
+	}
 }
 
 // end judges how long a certificate is still good.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -44,7 +45,8 @@ func (f *findings) folder(key, path string) {
 		above := existing(path)
 		if !writable(above) {
 			f.fail(name, path, fmt.Sprintf("it is not there, and %s cannot be written to", above),
-				"install -d -m 700 -o USER "+path+", with the user that runs the role")
+				"make it, of the user that runs the role")
+			f.run(here(fmt.Sprintf("install -d -m 700 -o %d %s", os.Geteuid(), health.Quoted(path))))
 			return
 		}
 		if f.open(name, private.CheckFolder(above)) {
@@ -195,7 +197,8 @@ func (f *findings) port(p port, role state) {
 		f.ok(name, object, "in use, by the running role")
 	case role == hidden:
 		f.warn(name, object, "in use; whether by the role is not known",
-			"set observe.listen, or see for yourself: "+whoListens(p))
+			"set observe.listen, or see for yourself")
+		f.run(here(whoListens(p)))
 	case role == stopped:
 		f.taken(name, p)
 	}
@@ -208,7 +211,8 @@ func (f *findings) unbound(name string, p port, err error) {
 
 func (f *findings) taken(name string, p port) {
 	f.fail(name, p.network+" "+p.address, "another program listens there",
-		"stop that program, or set "+p.key+" to another port; "+whoListens(p)+" shows it")
+		"stop that program, or set "+p.key+" to another port")
+	f.run(here(whoListens(p)))
 }
 
 func whoListens(p port) string {
@@ -246,7 +250,10 @@ func whoObserves(ctx context.Context, address string) string {
 func (f *findings) readiness(ctx context.Context, name, address string) {
 	var answer struct {
 		Ready   bool
-		Reasons []observe.Reason
+		Reasons []struct {
+			observe.Reason
+			Run []health.Command `json:"run"`
+		}
 	}
 	text, err := get(ctx, address, "/readyz")
 	if err == nil {
@@ -264,8 +271,14 @@ func (f *findings) readiness(ctx context.Context, name, address string) {
 		}
 		f.warn(name, address, "the role is running, but not ready: "+strings.Join(reasons, "; "),
 			"see to that; the role needs no restart then, and gets ready by itself")
+		for _, r := range answer.Reasons {
+			f.run(slices.DeleteFunc(r.Run, isDoctor)...)
+		}
 	}
 }
+
+// isDoctor reports whether a line only runs this command again.
+func isDoctor(c health.Command) bool { return strings.HasPrefix(c.Line, "pdns-distribute doctor") }
 
 // direct uses no proxy of the environment: what it asks is on this host.
 var direct = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}

@@ -141,10 +141,12 @@ func (f *findings) published(ctx context.Context, e *examination) {
 		f.warn(name, object, "not compared: "+err.Error(), notCompared)
 	case len(differ) > 0 && len(differ) <= int(queue.Touches):
 		f.warn(name, object, fmt.Sprintf("%d zones are in one and not in the other, or with another serial, and %d touches wait for the primary role: %s",
-			len(differ), queue.Touches, some(differ)), "run this again when the primary role has taken them; pdns-distribute status shows whether it runs")
+			len(differ), queue.Touches, some(differ)), "run this again when the primary role has taken them")
+		f.run(anywhere("status"))
 	case len(differ) > 0:
 		f.fail(name, object, fmt.Sprintf("%d zones are in one and not in the other, or with another serial: %s", len(differ), some(differ)),
-			"if the primary role runs, have it compare them: pdns-distribute sync --check; it names what keeps a zone from being published: pdns-distribute status")
+			"if the primary role runs, have it compare them; the status names what keeps a zone from being published")
+		f.run(anywhere("sync --check"), anywhere("status"))
 	default:
 		f.ok(name, object, "PowerDNS lists %d zones to be distributed, and the stream, read again, holds the same with the same serials", zones)
 	}
@@ -210,7 +212,8 @@ func (f *findings) answered(ctx context.Context, e *examination) {
 		f.warn(name, object, "not compared: "+err.Error(), notCompared)
 	case len(differ) > 0:
 		f.fail(name, object, fmt.Sprintf("%d of %d zones are listed and not answered so: %s", len(differ), all, some(differ)),
-			"see that powerdns.dns_address and powerdns.api_url are the same server, and what its log says of these zones; where a health role runs: pdns-distribute status ZONE")
+			"see that powerdns.dns_address and powerdns.api_url are the same server, and what its log says of these zones")
+		f.run(health.Alarm{Kind: health.AlarmLate, Zone: differ[0]}.Commands()...)
 	default:
 		f.ok(name, object, "of what it lists, %d zones were asked for, and answered with the same serials", all)
 	}
@@ -230,7 +233,8 @@ func (f *findings) compared(ctx context.Context, e *examination) {
 	case err != nil:
 		f.warn(name, object, "not known: "+err.Error(), notCompared)
 	case !whole:
-		f.warn(name, object, words, "start a health role where none acts; have it compare now: pdns-distribute sync --check")
+		f.warn(name, object, words, "start a health role where none acts; have it compare now")
+		f.run(anywhere("sync --check"))
 	default:
 		f.ok(name, object, "%s", words)
 	}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -23,28 +22,32 @@ import (
 	"pdns-distribute/roles/fleet"
 )
 
-// printed finds the commands in a remedy or a reason.
-var printed = regexp.MustCompile(`pdns-distribute ((?:sync|status|forget|doctor)(?: --[a-z-]+)*(?: [a-z0-9.-]+)?)`)
-
-// follow runs the commands that a text tells an operator to run, as they are printed, where a health role is.
-func (i *harness) follow(text string) (outputs []string) {
+// follow runs the lines of this program that an alarm has for an operator, where they are to be run.
+func (i *harness) follow(a health.Alarm) (outputs []string) {
 	i.t.Helper()
 	path := program(i.t)
-	file, set := i.Config(fleet.Health)
-	for _, found := range printed.FindAllStringSubmatch(text, -1) {
-		cmd := exec.CommandContext(i.ctx, path, strings.Fields(found[1])...)
+	for _, line := range a.Commands() {
+		own, is := strings.CutPrefix(line.Line, "pdns-distribute ")
+		if !is {
+			continue // a fleet has no units
+		}
+		file, set := i.Config(fleet.Health)
+		if node, is := strings.CutPrefix(line.On, "the host of "); is {
+			file, set = i.Config(node)
+		}
+		cmd := exec.CommandContext(i.ctx, "sh", "-c", path+" "+own)
 		cmd.Env = append(os.Environ(), "PDNS_DISTRIBUTE_CONFIG="+file)
 		for key, value := range set { // what this installation has besides its file
 			cmd.Env = append(cmd.Env, "PDNS_DISTRIBUTE_"+strings.ToUpper(strings.ReplaceAll(key, ".", "_"))+"="+value)
 		}
 		out, err := cmd.CombinedOutput()
 		if exit, is := errors.AsType[*exec.ExitError](err); err != nil && (!is || exit.ExitCode() != 3) { // 3: it works, and shows what is wrong
-			i.t.Errorf("%s: %v\n%s", found[1], err, out)
+			i.t.Errorf("%s: %v\n%s", line.Line, err, out)
 		}
 		outputs = append(outputs, string(out))
 	}
 	if len(outputs) == 0 {
-		i.t.Errorf("no command is printed: %s", text)
+		i.t.Errorf("no command is printed: %+v", a)
 	}
 	return outputs
 }
@@ -64,7 +67,6 @@ func TestRemedies(t *testing.T) {
 	for _, test := range []struct {
 		kind, node   string
 		raise, first func()
-		text         func(health.Alarm) string // where the command is
 	}{
 		{
 			kind: "orphans", node: "ns1", raise: func() {
@@ -72,25 +74,23 @@ func TestRemedies(t *testing.T) {
 					must.OK(t, edge.CreateZone(i.ctx, numbered("extra", n), powerdns.Slave, i.masterOf(ns1, numbered("remedy", 1))))
 				}
 				must.OK(t, ns1.Restart(i.ctx))
-			}, text: func(a health.Alarm) string { return a.Remedy },
+			},
 		},
 		{
 			kind: "failing", node: "ns1", raise: func() {
 				must.OK(t, edge.CreateZoneWith(i.ctx, spec(foreign)))
 				must.OK(t, i.api.CreateZoneWith(i.ctx, spec(foreign)))
 			}, first: func() { must.OK(t, edge.DeleteZone(i.ctx, foreign)) },
-			text: func(a health.Alarm) string { return a.Remedy },
 		},
 		{
 			kind: "not-ready", node: fleet.Primary, raise: func() {
 				_, err := i.Primary.SQL(i.ctx, "delete from records where name like '%remedy%'; delete from domains where name like 'remedy%'")
 				must.OK(t, err)
 				must.OK(t, i.Primary.Restart(i.ctx))
-			}, text: func(a health.Alarm) string { return a.What },
+			},
 		},
 		{
 			kind: "inactive", node: "ns2", raise: func() { must.OK(t, i.StopRole("ns2")) },
-			text: func(a health.Alarm) string { return a.Remedy },
 		},
 	} {
 		t.Logf("%s of %s", test.kind, test.node)
@@ -107,7 +107,7 @@ func TestRemedies(t *testing.T) {
 		if test.first != nil {
 			test.first()
 		}
-		t.Log(i.follow(test.text(a)))
+		t.Log(i.follow(a))
 		i.noAlarms()
 	}
 }
@@ -126,7 +126,7 @@ func TestRemediesThatShow(t *testing.T) {
 	must.OK(t, i.StopRole("ns2"))
 	must.OK(t, i.StartRole(i.ctx, "ns2"))
 	a := i.alarm("lame", "ns2")
-	for _, out := range i.follow(strings.ReplaceAll(a.Remedy, "ZONE", numbered("shown", 1).String())) {
+	for _, out := range i.follow(a) {
 		if !strings.Contains(out, "PowerDNS, asked by DNS") {
 			t.Errorf("it shows nothing:\n%s", out)
 		}

@@ -66,6 +66,7 @@ func New(cfg config.Config, role string, deps Deps, conditions ...string) (*Node
 		Ready:    observe.NewReadiness(append(conditions, condBroker)...),
 		wake:     make(chan struct{}, 1),
 	}
+	n.Ready.Remedies(func(reason string) any { return health.CommandsFor(role, n.ID, reason) })
 	n.Each = n.Log.Sample(&zerolog.BurstSampler{Burst: maxEach, Period: time.Minute})
 	n.Failures = newFailures(n.Registry)
 	var err error

@@ -13,6 +13,8 @@ type Reason struct {
 	What  string    `json:"what"`  // the condition, such as "broker"
 	Why   string    `json:"why"`   // what an operator should know
 	Since time.Time `json:"since"` // when it stopped being ready, whatever the reasons given after that; UTC
+
+	Run any `json:"run,omitempty"` // the lines to run, see Readiness.Remedies
 }
 
 // Readiness is what a role is not ready for. The parts of a role each set and clear conditions of their own, by name;
@@ -21,7 +23,11 @@ type Readiness struct {
 	mu      sync.Mutex
 	reasons map[string]Reason
 	alarms  func() any
+	lines   func(what string) any
 }
+
+// Remedies adds to each reason of the answer what lines returns for its name. Call it before anything is answered.
+func (r *Readiness) Remedies(lines func(what string) any) { r.lines = lines }
 
 // Alarms adds what list returns to the answer, whether the role is ready or not. Call it before anything is answered.
 func (r *Readiness) Alarms(list func() any) { r.alarms = list }
@@ -82,6 +88,11 @@ func (r *Readiness) answer(w http.ResponseWriter, _ *http.Request) {
 		status = http.StatusServiceUnavailable
 	}
 	d := document{Ready: len(reasons) == 0, Reasons: reasons}
+	for i := range reasons {
+		if r.lines != nil {
+			reasons[i].Run = r.lines(reasons[i].What)
+		}
+	}
 	if r.alarms != nil {
 		d.Alarms = r.alarms()
 	}

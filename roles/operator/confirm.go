@@ -35,8 +35,8 @@ func confirmDeletes(ctx context.Context, in command.Invocation) error {
 		}
 		switch ids := slices.Sorted(maps.Keys(held)); len(ids) {
 		case 0:
-			return errors.New("no primary holds deletions; to confirm those of a secondary, " +
-				"run: pdns-distribute sync --confirm-deletes SECONDARY")
+			return errors.New("no primary holds deletions; those of a secondary are confirmed by its id behind " +
+				"--confirm-deletes, and the alarms of pdns-distribute status say which one holds some")
 		case 1:
 			return confirmAtPrimary(ctx, in, conn, ids[0], held[ids[0]])
 		default:
