@@ -55,6 +55,9 @@ const (
 // restful are the states of a node that is in order.
 var restful = []string{StateOK, StateStandby, StateLoaded}
 
+// InOrder reports whether the node's state is one of those.
+func (r *Row) InOrder() bool { return slices.Contains(restful, r.State) }
+
 // NewBoard puts together who was seen and who is expected. A node without a presence for Config.InactiveAfter is
 // inactive.
 func NewBoard(now time.Time, c Config, seen map[string]Sighting, expected []Feed) Board {
@@ -76,7 +79,7 @@ func NewBoard(now time.Time, c Config, seen map[string]Sighting, expected []Feed
 	for _, row := range rows {
 		row.State = row.judge(c.MaxLoad)
 		board.OK = board.OK || row.Role == RolePrimary && row.Active // without one nothing is distributed
-		rest = rest && slices.Contains(restful, row.State)
+		rest = rest && row.InOrder()
 		board.Nodes = append(board.Nodes, *row)
 	}
 	board.OK = board.OK && rest

@@ -1,13 +1,15 @@
 package operator
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
+
+	"golang.org/x/term"
 
 	"pdns-distribute/broker"
 	"pdns-distribute/health"
@@ -42,7 +44,7 @@ func Status(ctx context.Context, in command.Invocation) error {
 // watchPause is how often what is shown is renewed.
 const watchPause = 2 * time.Second
 
-// watchStatus shows the status until ctx ends: on a terminal in place, as JSON a line each time.
+// watchStatus shows the status until ctx ends: on a terminal in place and within its size, as JSON a line each time.
 func watchStatus(ctx context.Context, in command.Invocation, conn *broker.Conn, cfg health.Config) error {
 	const home, clearRest = "\x1b[H", "\x1b[J"
 	inPlace := terminal(in.Stdout) != io.Discard && !in.Options.Bool("json")
@@ -50,22 +52,33 @@ func watchStatus(ctx context.Context, in command.Invocation, conn *broker.Conn, 
 		fmt.Fprint(in.Stdout, home+clearRest)
 	}
 	for {
-		var picture bytes.Buffer
-		if doc, err := status.Read(ctx, conn, cfg); err == nil {
-			if err := doc.Print(&picture, in.Options.Bool("json")); err != nil {
+		doc, err := status.Read(ctx, conn, cfg)
+		switch {
+		case err != nil && ctx.Err() != nil:
+		case err != nil && !inPlace:
+			fmt.Fprintln(in.Stdout, status.Printable(err.Error()))
+		case !inPlace:
+			if err := doc.Print(in.Stdout, in.Options.Bool("json")); err != nil {
 				return err
 			}
-		} else if ctx.Err() == nil {
-			fmt.Fprintln(&picture, status.Printable(err.Error()))
-		}
-		if inPlace {
-			lines := strings.ReplaceAll(picture.String(), "\n", "\x1b[K\n") // each erases the rest of what stood there
-			fmt.Fprint(in.Stdout, home+time.Now().Format(time.DateTime)+"\x1b[K\n\n"+lines+clearRest)
-		} else {
-			fmt.Fprint(in.Stdout, picture.String())
+		default:
+			screen := doc.Screen(time.Now(), sizeOf(in.Stdout))
+			if err != nil {
+				screen = time.Now().Format(time.DateTime) + "\n\n" + status.Printable(err.Error())
+			}
+			lines := strings.ReplaceAll(screen, "\n", "\x1b[K\n") // each erases the rest of what stood there
+			fmt.Fprint(in.Stdout, home+lines+"\x1b[K"+clearRest)
 		}
 		if !work.Wait(ctx, watchPause) {
 			return nil
 		}
 	}
+}
+
+// sizeOf is the size of the terminal, which may change. The zero value is that it is not known.
+func sizeOf(w io.Writer) (size status.Size) {
+	if f, is := w.(*os.File); is {
+		size.Columns, size.Rows, _ = term.GetSize(int(f.Fd()))
+	}
+	return size
 }
