@@ -1,6 +1,9 @@
 package health
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // What an operator is to see to first: nothing works without brokers, nothing comes without a primary, and what is
 // wrong with zones mostly follows from what is wrong with nodes.
@@ -55,6 +58,9 @@ type consequence struct {
 	anywhere bool     // at whichever node; else at the same one
 }
 
+// powerDNSAway is in the reason why a zone fails where PowerDNS is away.
+const powerDNSAway = "PowerDNS is unavailable"
+
 // consequences are looked at in this order, the causes that explain most first.
 var consequences = []consequence{
 	{
@@ -77,6 +83,7 @@ var consequences = []consequence{
 		causes: []string{"powerdns", "settings", "streams", "proof", "index", "rights"},
 		kinds:  []Kind{AlarmTouchesWaiting, AlarmTouchesUnfinished, AlarmSweepOverdue},
 	},
+	{of: AlarmNotReady, causes: []string{"powerdns"}, kinds: []Kind{AlarmFailing}},
 	{
 		of: AlarmNotReady, role: RoleSecondary, causes: []string{"powerdns", "settings", "rights", "feed"},
 		kinds: []Kind{AlarmLate, AlarmBehind, AlarmFeedStalled, AlarmDiffers, AlarmNotCompared},
@@ -104,6 +111,9 @@ func causeOf(a Alarm, all []Alarm) (cause Alarm, is bool) {
 
 // follows reports whether the alarm is one of those that follow.
 func (c consequence) follows(a Alarm) bool {
+	if c.of == AlarmNotReady && a.Kind == AlarmFailing && !strings.Contains(a.Cause, powerDNSAway) {
+		return false // zones may fail for other reasons as well
+	}
 	return slices.Contains(c.kinds, a.Kind) && a.Cause != causeNoLeader || a.Kind == AlarmNotReady && slices.Contains(c.reasons, a.Cause)
 }
 

@@ -67,7 +67,12 @@ type groupID struct {
 	cause   string
 }
 
-func (a Alarm) group() groupID { return groupID{a.Warning, a.Kind, a.Role, a.Cause} }
+func (a Alarm) group() groupID {
+	if a.Kind == AlarmLoad || a.Kind == AlarmClock { // of the host, whatever runs there
+		return groupID{a.Warning, a.Kind, "", a.Cause}
+	}
+	return groupID{a.Warning, a.Kind, a.Role, a.Cause}
+}
 
 func (a groupID) compare(b groupID, since map[groupID]time.Time) int {
 	return cmp.Or(level(a.warning)-level(b.warning), a.rank()-b.rank(), since[a].Compare(since[b]),
@@ -99,7 +104,7 @@ func newGroup(key groupKey, of []Alarm) Group {
 	slices.SortFunc(of, func(a, b Alarm) int { return cmp.Or(cmp.Compare(a.Node, b.Node), a.Since.Compare(b.Since)) })
 	first := of[0]
 	g := Group{
-		Kind: key.kind, Role: key.role, Nodes: []string{}, Warning: key.warning, What: first.What, Remedy: first.Remedy,
+		Kind: key.kind, Role: first.Role, Nodes: []string{}, Warning: key.warning, What: first.What, Remedy: first.Remedy,
 		Entry: key.kind.Entry(), Since: first.Since, Cause: key.groupID.cause, Because: key.cause.kind,
 	}
 	for _, a := range of {
@@ -108,6 +113,9 @@ func newGroup(key groupKey, of []Alarm) Group {
 		}
 		if a.Since.Before(g.Since) {
 			g.Since = a.Since
+		}
+		if a.Role != g.Role {
+			g.Role = ""
 		}
 	}
 	g.Run = linesOf(of)

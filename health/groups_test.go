@@ -89,6 +89,14 @@ func TestGrouped(t *testing.T) {
 			"inactive 2, (not-compared 2), not-compared 10",
 		},
 		"of one zone": {append(failingWith("ns1", "a", "no SOA"), about(AlarmLate, "ns1").Of(zone.MustParseName("a.example"), "no SOA")), "failing 1, (late 1)"},
+		"PowerDNS is away": {
+			append(failingWith("ns1", "a", "PowerDNS is unavailable (is it up?): refused"), notReadyFor(RoleSecondary, "ns1", "powerdns: refused")),
+			"not-ready 1, (failing 1)",
+		},
+		"PowerDNS is away, and something else": {
+			append(failingWith("ns1", "a", "no SOA"), notReadyFor(RoleSecondary, "ns1", "powerdns: refused")), "not-ready 1, failing 1",
+		},
+		"of one host": {[]Alarm{NodeAlarm(RoleBroker, "b", AlarmClock, "off", ""), about(AlarmClock, "ns1")}, "clock 2"},
 		"of two":      {append(failingWith("ns1", "a", "no SOA"), about(AlarmLate, "ns1").Of(zone.MustParseName("b.example"), "")), "failing 1, late 1"},
 	} {
 		t.Run(what, func(t *testing.T) {

@@ -35,9 +35,9 @@ func (d Document) Screen(at time.Time, size Size) string {
 			break
 		}
 	}
-	alarms = shortened(alarms, free/2, "alarms: pdns-distribute status")
+	alarms = shortened(alarms, max(free/2, free-len(nodes)-2), "lines of alarms: pdns-distribute status")
 	lines := slices.Concat(head, spaced(alarms))
-	nodes = shortened(nodes, size.Rows-len(lines)-1, "nodes: pdns-distribute status")
+	nodes = shortened(nodes, size.Rows-len(lines)-1, "lines of nodes: pdns-distribute status")
 	lines = append(lines, spaced(nodes)...)
 	if more := d.conditionLines(); len(lines)+2 <= size.Rows {
 		lines = append(lines, shortened(spaced(more), size.Rows-len(lines), "lines: pdns-distribute status")...)
