@@ -34,6 +34,9 @@ type Command struct {
 	Below    []Command // that follow its name, such as "add"
 	Complete Completer // its arguments; nil knows none
 
+	// Become makes a process of root that of the user as whom the command works; nil: of the configuration's owner.
+	Become func(in Invocation) error
+
 	// Run does the work until it is done or ctx ends. Without it one of the commands below has to be named.
 	Run func(ctx context.Context, in Invocation) error
 }

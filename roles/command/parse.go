@@ -149,10 +149,14 @@ func (p *Program) runCommand(ctx *cli.Context, c Command) error {
 	if err != nil {
 		return err
 	}
-	if c.Configured && c.Group != Role {
-		if err := private.ActAsOwner(in.Settings.File); err != nil {
-			return err
-		}
+	switch {
+	case c.Become != nil:
+		err = c.Become(in)
+	case c.Configured && c.Group != Role:
+		err = private.ActAsOwner(in.Settings.File)
+	}
+	if err != nil {
+		return err
 	}
 	return c.Run(ctx.Context, in)
 }

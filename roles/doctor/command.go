@@ -15,6 +15,7 @@ func Command() command.Command {
 		Configured: true,
 		Of:         config.Roles(),
 		OfNode:     true,
+		Become:     become,
 		Run:        Run,
 		Flags: []command.Flag{
 			{Name: "json", Help: "print JSON, for programs"},
@@ -29,7 +30,7 @@ streams, the clock, and the PowerDNS beside it. Shows what is fine, and for what
 next, with the lines to paste. Of several nodes on this host NODE is the one to check. Changes
 nothing. Ends with 3 if something has failed, with 0 if there are only warnings.
 
-Runs   on the host of a role, as the user that runs the role.
+Runs   on the host of a role, as root or as the user that runs the role.
 Needs  the role's configuration.
 
 Example:

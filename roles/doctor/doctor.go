@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"sync"
@@ -38,6 +39,12 @@ func Run(ctx context.Context, in command.Invocation) error {
 			return err
 		}
 		return unreadable{faults}
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		if err := newReport(role, "", unreadableFile(in.Settings.File, err)).print(in.Stdout, in.Options.Bool("json")); err != nil {
+			return err
+		}
+		return fmt.Errorf("%s: %w", in.Settings.File, command.ErrNotInOrder)
 	}
 	if err != nil {
 		return err
@@ -115,6 +122,7 @@ type examination struct {
 
 func (e *examination) run(ctx context.Context) (all findings) {
 	all.ok("config.settings", e.where(), "complete for role %s, node %s", e.role, e.cfg.Node.ID)
+	all.user(e.role, e.cfg.Node.ID, e.file)
 	all = append(all, e.files()...)
 	parts := []func(context.Context, findings) findings{e.host, e.broker, e.powerdns}
 	found := make([]findings, len(parts))
