@@ -48,15 +48,15 @@ var imports = map[string][]string{
 	"roles/primary": {
 		"broker", "dnssec", "health", "powerdns", "powerdns/origin", "powerdns/transfer", "powerdns/zone",
 		"private", "roles/config", "roles/follow", "roles/heartbeat", "roles/index", "roles/node",
-		"roles/status", "roles/work",
+		"roles/status", "roles/work", "timing",
 	},
 	"roles/secondary": {
 		"broker", "dnssec", "health", "powerdns", "powerdns/store", "powerdns/transfer", "powerdns/zone",
-		"roles/checkpoint", "roles/config", "roles/node", "roles/work",
+		"roles/checkpoint", "roles/config", "roles/node", "roles/work", "timing",
 	},
 	"roles/health": {
 		"backoff", "broker", "dnssec", "health", "powerdns/transfer", "powerdns/zone", "roles/config",
-		"roles/follow", "roles/index", "roles/node", "roles/status", "roles/work",
+		"roles/follow", "roles/index", "roles/node", "roles/status", "roles/work", "timing",
 	},
 	"roles/installation": {
 		"broker", "health", "powerdns/zone", "private", "proxy", "roles/command", "roles/config", "roles/host",
@@ -96,7 +96,7 @@ var imports = map[string][]string{
 		"powerdns/must", "powerdns/transfer", "powerdns/zone",
 	},
 	// what the roles are made of
-	"proxy":                    {"health", "powerdns/zone", "private"},
+	"proxy":                    {"health", "powerdns/zone", "private", "timing"},
 	"health":                   {"backoff", "powerdns/zone"},
 	"dnssec":                   {"powerdns/zone"},
 	"broker":                   {"backoff", "powerdns/zone", "private"},
@@ -112,6 +112,7 @@ var imports = map[string][]string{
 	"powerdns/host":            {},
 	"backoff":                  {},
 	"private":                  {},
+	"timing":                   {},
 }
 
 // speakers says which packages alone may import what from outside: NATS and DNS are each spoken in one place.

@@ -168,6 +168,9 @@ func (c *Conn) onError(_ *nats.Conn, sub *nats.Subscription, err error) {
 // Connected reports whether there is a connection at this moment.
 func (c *Conn) Connected() bool { return c.link.now().Err() == nil }
 
+// Made is how many connections were made.
+func (c *Conn) Made() uint64 { return c.link.counted() }
+
 // Err says why there is no connection, as far as is known; nil while there is one.
 func (c *Conn) Err() error { return c.link.err() }
 

@@ -14,6 +14,7 @@ type link struct {
 	present context.Context // ends, with ErrDisconnected as its cause, when the present connection is lost
 	cut     context.CancelCauseFunc
 	failed  error // why there is no connection
+	count   uint64
 }
 
 func newLink() *link {
@@ -27,10 +28,18 @@ func newLink() *link {
 func (l *link) begin() {
 	l.mu.Lock()
 	l.failed = nil
+	l.count++
 	l.cut(ErrDisconnected)
 	l.present, l.cut = context.WithCancelCause(context.Background())
 	l.mu.Unlock()
 	l.made.raise()
+}
+
+// counted is how many connections there were.
+func (l *link) counted() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.count
 }
 
 // end is called when the connection is lost.

@@ -18,9 +18,11 @@ import (
 type Proof struct {
 	At      time.Time
 	Faults  []Fault // what keeps it from being ready
+	Leads   bool    // this server keeps the books of the cluster, or is alone
 	Leader  string  // of the cluster's brokers: the one that keeps its books; "" if none is known or it is alone
 	Peers   []Peer  // the other brokers of the cluster
 	Streams []StreamCount
+	Store   StoreUse
 
 	stuck string  // why it takes or gives nothing though it could
 	lame  string  // a stream that does not do what it should, and that this broker leads
@@ -251,13 +253,15 @@ func (s *Server) prove(ctx context.Context, conn *Conn) Proof {
 		peers      []Peer
 		complaints []string
 		load       apiLoad
+		store      StoreUse
 	)
-	if !s.answers(func() { leader, peers, load = s.peers(); complaints = s.complaints() }) {
+	if !s.answers(func() { leader, peers, load, store = s.peers(); complaints = s.complaints() }) {
 		p.lame = fmt.Sprintf("nats-server does not report its health within %s: one of its streams hangs", proveTimeout)
 		add(FaultJetStream, "%s", p.lame)
 		return p
 	}
-	p.load = load
+	p.load, p.Store = load, store
+	p.Leads = !s.clustered || leader == s.nats.Name()
 	if p.Leader, p.Peers = leader, peers; s.clustered && p.Leader == "" {
 		add(FaultQuorum, "%s", noQuorum(p.Peers))
 		return p
@@ -365,14 +369,15 @@ func (s *Server) complaints() (found []string) {
 }
 
 // peers are the other brokers, and who of all keeps their books.
-func (s *Server) peers() (leader string, peers []Peer, load apiLoad) {
-	info, err := s.nats.Jsz(&server.JSzOptions{})
+func (s *Server) peers() (leader string, peers []Peer, load apiLoad, store StoreUse) {
+	info, err := s.nats.Jsz(&server.JSzOptions{Accounts: true, Streams: true})
 	if err != nil {
-		return "", nil, load
+		return "", nil, load, store
 	}
-	load = apiLoad{time.Now(), info.API.Total, info.API.Inflight}
+	load, store = apiLoad{time.Now(), info.API.Total, info.API.Inflight}, storeUse(info)
+	store.Clients = s.nats.NumClients()
 	if info.Meta == nil {
-		return "", nil, load
+		return "", nil, load, store
 	}
 	for _, r := range info.Meta.Replicas {
 		if r.Name == s.nats.Name() {
@@ -380,5 +385,5 @@ func (s *Server) peers() (leader string, peers []Peer, load apiLoad) {
 		}
 		peers = append(peers, Peer{Name: r.Name, Away: r.Offline, Silent: r.Active, Current: r.Current, Lag: r.Lag})
 	}
-	return info.Meta.Leader, peers, load
+	return info.Meta.Leader, peers, load, store
 }

@@ -15,6 +15,10 @@ import (
 type Events struct {
 	wait time.Duration
 
+	// Served is called for each secondary that reports a state that somebody may wait for, with how long after it was
+	// published that is known. nil: nobody asks. It is set before the first use.
+	Served func(node string, after time.Duration)
+
 	mu      sync.Mutex // guards all below
 	open    map[zone.Name]*event
 	reports int // of all of these
@@ -25,10 +29,18 @@ type event struct {
 	state    Settled
 	seq      uint64
 	since    time.Time
+	newest   time.Time // when the state came; since is when the zone was last served everywhere
+	live     bool      // somebody may wait for the state
 	due      time.Time
-	served   map[string]bool // the secondaries that have reported that they serve it
-	asked    bool            // since the last order
-	attempts int             // orders to take it again
+	reports  map[string]report // of secondaries about the zone
+	asked    bool              // since the last order
+	attempts int               // orders to take it again
+}
+
+// report is what a secondary has reported of a state.
+type report struct {
+	serves bool
+	since  time.Time // else: since when it lacks what was published, having served what was published before
 }
 
 // Active is a secondary that should take what is published.
@@ -84,7 +96,9 @@ const (
 
 // Published begins to follow a state. Of a zone that is followed already only what is waited for changes, not since
 // when: else one that changes all the time would never be overdue.
-func (e *Events) Published(now time.Time, seq uint64, state Settled) {
+//
+// live: somebody may wait for the state.
+func (e *Events) Published(now time.Time, seq uint64, state Settled, live bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	known := e.open[state.Zone]
@@ -92,25 +106,52 @@ func (e *Events) Published(now time.Time, seq uint64, state Settled) {
 	case known == nil && len(e.open) >= maxOpen:
 		return
 	case known == nil:
-		known = &event{since: now, due: now.Add(e.wait), served: map[string]bool{}}
+		known = &event{since: now, due: now.Add(e.wait), reports: map[string]report{}}
 		e.open[state.Zone] = known
 	case known.state.Gone != state.Gone || known.state.Digest != state.Digest || known.state.Stable != state.Stable:
-		e.reports -= len(known.served)
-		clear(known.served)
+		known.outdate(now)
 	}
-	known.seq, known.state = seq, state
+	known.seq, known.state, known.newest, known.live = seq, state, now, live
 }
 
 // Applied takes the notice of a secondary.
-func (e *Events) Applied(node string, a Applied) {
+func (e *Events) Applied(now time.Time, node string, a Applied) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if known := e.open[a.Zone]; known != nil && a.Has(known.state) {
-		if !known.served[node] && len(known.served) < MaxNodes && e.reports < maxReports {
-			known.served[node] = true
+		r, is := known.reports[node]
+		if !is && (len(known.reports) >= MaxNodes || e.reports >= maxReports) {
+			return
+		}
+		if !is {
 			e.reports++
 		}
+		if known.reports[node] = (report{serves: true}); !r.serves {
+			if e.Served != nil && known.live {
+				e.Served(node, now.Sub(known.newest))
+			}
+		}
 	}
+}
+
+// outdate notes that what secondaries have reported is about an earlier state.
+func (e *event) outdate(now time.Time) {
+	for node, r := range e.reports {
+		if r.serves {
+			e.reports[node] = report{since: now}
+		}
+	}
+}
+
+// serves reports whether the secondary has reported that it serves the state.
+func (e *event) serves(node string) bool { return e.reports[node].serves }
+
+// lackedSince is since when a secondary that does not serve the state has lacked something.
+func (e *event) lackedSince(node string) time.Time {
+	if since := e.reports[node].since; !since.IsZero() {
+		return since
+	}
+	return e.since
 }
 
 // Settled reports whether no state of the zone is on its way, as far as is known: one that is overdue is not.
@@ -142,7 +183,7 @@ func (e *Events) Retire(now time.Time, active []Active) (served []zone.Name) {
 		case now.Before(event.due), len(active) == 0 && now.Sub(event.since) < forgetAfter:
 		default:
 			if lost, waiting := event.missing(now, e.wait, active); len(lost) == 0 && !waiting {
-				e.reports -= len(event.served)
+				e.reports -= len(event.reports)
 				delete(e.open, name)
 				served = append(served, name)
 			}
@@ -181,7 +222,7 @@ func (e *Events) Due(now time.Time, active []Active) (o Orders) {
 // whether there are such.
 func (e *event) missing(now time.Time, wait time.Duration, active []Active) (lost []string, waiting bool) {
 	for _, a := range active {
-		if e.served[a.Node] {
+		if e.serves(a.Node) {
 			continue
 		}
 		switch stage := a.Stage(e.seq); {
@@ -211,6 +252,34 @@ func (e *Events) Late(now time.Time, active []Active) (late []Late) {
 		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.Node, b.Node))
 	})
 	return late
+}
+
+// Oldest returns for each of the secondaries since when the oldest change has been published that it has not reported
+// to serve, and how many there are. Those that lack nothing are left out.
+func (e *Events) Oldest(nodes []string) map[string]Unserved {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	found := map[string]Unserved{}
+	for _, event := range e.open {
+		for _, node := range nodes {
+			if event.serves(node) {
+				continue
+			}
+			u := found[node]
+			if since := event.lackedSince(node); u.Changes == 0 || since.Before(u.Since) {
+				u.Since = since
+			}
+			u.Changes++
+			found[node] = u
+		}
+	}
+	return found
+}
+
+// Unserved are changes that a secondary is not known to serve.
+type Unserved struct {
+	Changes int
+	Since   time.Time // when the oldest was published
 }
 
 // Open returns how many states are on their way.

@@ -26,12 +26,12 @@ func follow(t *testing.T) *following {
 
 func (f *following) publish(name string, digest string, seq uint64) Settled {
 	s := Settled{Zone: zone.MustParseName(name), Digest: digest, Published: f.now}
-	f.events.Published(f.now, seq, s)
+	f.events.Published(f.now, seq, s, true)
 	return s
 }
 
 func (f *following) applied(node string, s Settled) {
-	f.events.Applied(node, Applied{Zone: s.Zone, Digest: s.Digest, Published: s.Published, Gone: s.Gone})
+	f.events.Applied(f.now, node, Applied{Zone: s.Zone, Digest: s.Digest, Published: s.Published, Gone: s.Gone})
 }
 
 func (f *following) active() (active []Active) {
@@ -86,7 +86,7 @@ func TestPublishedAgain(t *testing.T) {
 	if late := f.events.Late(f.now, f.active()); len(late) != 0 {
 		t.Errorf("shown too soon: %+v", late)
 	}
-	f.events.Published(f.now, 2, s) // the primary did so
+	f.events.Published(f.now, 2, s, true) // the primary did so
 	f.want(f.after(20*time.Second), "ask a.example.")
 	late := f.events.Late(f.now, f.active())
 	if len(late) != 1 || late[0].Node != ns2 || !late[0].Since.Equal(noon) || late[0].Attempts != 1 {
@@ -149,7 +149,7 @@ func TestNewerState(t *testing.T) {
 	f.want(f.after(4 * time.Second))
 	f.want(f.after(time.Second), "ask a.example.")
 	f.applied(ns1, newer)
-	f.events.Applied(ns2, Applied{Zone: newer.Zone, Digest: "d3", Published: newer.Published.Add(time.Second)})
+	f.events.Applied(f.now, ns2, Applied{Zone: newer.Zone, Digest: "d3", Published: newer.Published.Add(time.Second)})
 	f.want(f.after(time.Hour))
 }
 
@@ -179,7 +179,7 @@ func TestReportersAreBounded(t *testing.T) {
 	for n := range 2 * MaxNodes {
 		f.applied(fmt.Sprintf("ns%d", n), s)
 	}
-	if n := len(f.events.open[s.Zone].served); n != MaxNodes {
+	if n := len(f.events.open[s.Zone].reports); n != MaxNodes {
 		t.Errorf("%d are remembered", n)
 	}
 }
@@ -203,5 +203,53 @@ func TestBurst(t *testing.T) {
 	}
 	if most != askMost || f.events.Open() != 5000 {
 		t.Errorf("%d questions at once, %d open", most, f.events.Open())
+	}
+}
+
+// A zone is followed for some time after all serve it: the next change of it is no older for that. Who lacks two
+// changes lacks the older one.
+func TestOldestUnserved(t *testing.T) {
+	f := follow(t)
+	check := func(node string, changes int, since time.Time) {
+		t.Helper()
+		if u := f.events.Oldest([]string{ns1, ns2})[node]; u.Changes != changes || !u.Since.Equal(since) {
+			t.Errorf("%s lacks %d changes since %s, want %d since %s", node, u.Changes, u.Since, changes, since)
+		}
+	}
+	check(ns1, 0, time.Time{})
+	first := f.now
+	s := f.publish("a.example", "d1", 1)
+	check(ns1, 1, first)
+	f.applied(ns1, s)
+	check(ns1, 0, time.Time{})
+	check(ns2, 1, first)
+	f.now = f.now.Add(5 * time.Second)
+	second := f.now
+	f.publish("a.example", "d2", 2)
+	f.publish("b.example", "d", 3)
+	check(ns1, 2, second)
+	check(ns2, 2, first)
+	f.now = f.now.Add(5 * time.Second)
+	f.applied(ns2, f.publish("a.example", "d3", 4))
+	check(ns1, 2, second)
+	check(ns2, 1, second)
+}
+
+func TestServedAfter(t *testing.T) {
+	f := follow(t)
+	var took []string
+	f.events.Served = func(node string, after time.Duration) { took = append(took, node+" "+after.String()) }
+	s := f.publish("a.example", "d1", 1)
+	f.now = f.now.Add(time.Second)
+	f.applied(ns1, s)
+	f.applied(ns1, s)
+	s = f.publish("a.example", "d2", 2)
+	f.now = f.now.Add(3 * time.Second)
+	f.applied(ns1, s)
+	background := Settled{Zone: zone.MustParseName("b.example"), Digest: "d", Published: f.now}
+	f.events.Published(f.now, 3, background, false)
+	f.applied(ns2, background)
+	if want := []string{ns1 + " 1s", ns1 + " 3s"}; !slices.Equal(took, want) {
+		t.Errorf("%q, want %q", took, want)
 	}
 }

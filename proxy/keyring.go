@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
@@ -26,7 +25,7 @@ type scopedKeys struct {
 	ready    func() error         // reports whether scoped keys can be used at all
 	now      func() time.Time
 	interval time.Duration
-	expiry   *prometheus.GaugeVec // nil: is not shown
+	metrics  *metrics // nil: nothing is shown
 	log      zerolog.Logger
 
 	held atomic.Pointer[map[[sha256.Size]byte]*scopedKey]
@@ -62,11 +61,11 @@ func (u *use) end() { u.inHand.Add(-1) }
 
 // newScopedKeys reads the keys. ready is asked where there are any.
 func newScopedKeys(
-	cfg Config, ready func() error, expiry *prometheus.GaugeVec, log zerolog.Logger,
+	cfg Config, ready func() error, m *metrics, log zerolog.Logger,
 ) (*scopedKeys, error) {
 	k := &scopedKeys{
 		file: cfg.KeysFile, settings: cfg.RereadKeys, ready: ready, now: time.Now, interval: lookInterval,
-		expiry: expiry, log: log,
+		metrics: m, log: log,
 	}
 	if k.settings == nil {
 		k.settings = func() (Keys, error) { return cfg.Keys, nil }
@@ -138,15 +137,18 @@ func (k *scopedKeys) take(scopes map[[sha256.Size]byte]*scope) {
 	}
 }
 
-// show keeps the metric of the keys' ends.
+// show keeps the metric of the keys' ends, and has each key's refusals be counted from none on.
 func (k *scopedKeys) show(keys map[[sha256.Size]byte]*scopedKey) {
-	if k.expiry == nil {
+	if k.metrics == nil {
 		return
 	}
-	k.expiry.Reset()
+	k.metrics.expiry.Reset()
 	for _, key := range keys {
+		for _, reason := range []string{refusedScope, refusedRate, refusedDeletions} {
+			k.metrics.refused.WithLabelValues(key.id, reason)
+		}
 		if !key.expires.IsZero() {
-			k.expiry.WithLabelValues(key.id).Set(float64(key.expires.Unix()))
+			k.metrics.expiry.WithLabelValues(key.id).Set(float64(key.expires.Unix()))
 		}
 	}
 }

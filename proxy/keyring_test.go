@@ -254,20 +254,23 @@ func TestKeysOfBothSources(t *testing.T) {
 	inFile.ID, inFile.Expires = "in-file", "2999-01-31"
 	second, otherSecret := newKey(inFile)
 	configured := Keys{first}
-	expiry := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "expiry"}, []string{"key"})
+	registry := prometheus.NewRegistry()
+	shown := newMetrics(registry)
 	cfg := Config{KeysFile: filepath.Join(dir, "keys.toml"), RereadKeys: func() (Keys, error) { return configured, nil }}
 	putFile(t, cfg.KeysFile, keysFile(t, second))
-	k, err := newScopedKeys(cfg, always, expiry, zerolog.Nop())
+	k, err := newScopedKeys(cfg, always, shown, zerolog.Nop())
 	must.OK(t, err)
 	for _, s := range []string{secret, otherSecret} {
 		if key, err := k.find(s); key == nil || err != nil {
 			t.Errorf("%v, %v", key, err)
 		}
 	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(expiry)
-	if shown, err := registry.Gather(); err != nil || len(shown) != 1 || len(shown[0].GetMetric()) != 1 {
-		t.Errorf("the ends that are shown: %v, %v", shown, err)
+	if ends := seriesOf(t, registry, "pdns_distribute_proxy_key_expiry_timestamp_seconds"); ends != 1 {
+		t.Errorf("%d ends are shown", ends)
+	}
+	refused := seriesOf(t, registry, "pdns_distribute_proxy_refused_total")
+	if refused != 7 { // three reasons for each key, and no key at all
+		t.Errorf("%d counters of refusals are shown", refused)
 	}
 	putFile(t, cfg.KeysFile, keysFile(t, first))
 	if err := k.look(); err == nil || !strings.Contains(err.Error(), "two of this id") {

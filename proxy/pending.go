@@ -30,6 +30,8 @@ type pendingTouches struct {
 	gauge   func(float64)
 	limit   int // of zones; what comes beyond becomes a request for a sweep
 
+	stored func(zone.Name, uint64) // gets the place of each touch; nil: nobody asks. It is set before any is stored
+
 	wake chan struct{}
 
 	mu    sync.Mutex                 // guards what follows
@@ -48,6 +50,7 @@ const maxPending = 500_000
 // a request for a sweep.
 type pendingTouch struct {
 	number uint64
+	since  time.Time // when the first of its zone came that is pending
 	Touch
 }
 
@@ -130,6 +133,9 @@ func (p *pendingTouches) put(ctx context.Context, m pendingTouch) (seq uint64, e
 	}
 	if err == nil {
 		p.remove(m)
+		if p.stored != nil {
+			p.stored(m.Zone, seq)
+		}
 	}
 	return seq, err
 }
@@ -143,7 +149,11 @@ func (p *pendingTouches) add(t Touch, isNews bool) pendingTouch {
 	} else if len(p.zones) >= p.limit {
 		t = sweep // looks at all of them
 	}
-	m := pendingTouch{p.last, t}
+	since := time.Now()
+	if before, is := p.zones[t.Zone]; is {
+		since = before.since
+	}
+	m := pendingTouch{p.last, since, t}
 	p.zones[t.Zone] = m
 	p.gauge(float64(p.count()))
 	return m
@@ -239,6 +249,18 @@ func (p *pendingTouches) Len() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.count()
+}
+
+// oldest is how long the oldest has been pending, 0 if none is.
+func (p *pendingTouches) oldest(now time.Time) (age time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for name, m := range p.zones {
+		if name != "" {
+			age = max(age, now.Sub(m.since))
+		}
+	}
+	return age
 }
 
 func (p *pendingTouches) count() int {

@@ -48,49 +48,6 @@ type logs struct {
 	log, each, strangers zerolog.Logger
 }
 
-type metrics struct {
-	requests *prometheus.CounterVec
-	touches  *prometheus.CounterVec
-	waiting  prometheus.Gauge
-	held     prometheus.Gauge
-	waits    *prometheus.CounterVec
-	refused  *prometheus.CounterVec
-	expiry   *prometheus.GaugeVec
-}
-
-func newMetrics(reg prometheus.Registerer) *metrics {
-	m := &metrics{
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "pdns_distribute_proxy_requests_total", Help: "Requests by method and status.",
-		}, []string{"method", "status"}),
-		touches: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "pdns_distribute_proxy_touches_total",
-			Help: "Writes by what became of their touch: stored at once, or pending because the broker was down.",
-		}, []string{"result"}),
-		waiting: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "pdns_distribute_proxy_pending_touches", Help: "Zones whose touch is not stored at the broker yet.",
-		}),
-		held: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "pdns_distribute_proxy_held_answers",
-			Help: "Answers that are being held until their change is served everywhere.",
-		}),
-		waits: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "pdns_distribute_proxy_waits_total",
-			Help: "Answers that were held, by how the change stood in the end: insync, pending.",
-		}, []string{"status"}),
-		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "pdns_distribute_proxy_refused_total",
-			Help: "Requests that the proxy refused by their API key, by its id and the reason: key, scope, rate, deletions.",
-		}, []string{"key", "reason"}),
-		expiry: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "pdns_distribute_proxy_key_expiry_timestamp_seconds",
-			Help: "When a scoped API key ends; one without an end has none.",
-		}, []string{"key"}),
-	}
-	reg.MustRegister(m.requests, m.touches, m.waiting, m.held, m.waits, m.refused, m.expiry)
-	return m
-}
-
 // Options are what the proxy is connected to.
 type Options struct {
 	Upstream *url.URL    // PowerDNS's web server; unix with a path for a socket
@@ -132,8 +89,10 @@ func New(cfg Config, o Options) (*Proxy, error) {
 		return nil, errors.Join(err, listener.Close())
 	}
 	p.gate.ring = p.limits
-	o.Registry.MustRegister(certificates.metric())
 	p.pending = newPendingTouches(o.Touches, journal, log, p.metrics.waiting.Set)
+	o.Registry.MustRegister(certificates.metric(), p.pending.metric())
+	p.tracker.propagation = newPropagation(p.metrics, o.Tracker)
+	p.pending.stored = p.tracker.propagation.stored
 	p.server = &http.Server{
 		Handler:           p.handler(),
 		TLSConfig:         certificates.config(),
@@ -237,38 +196,6 @@ func (p *Proxy) warn(r *http.Request) {
 	}
 }
 
-// count keeps the metrics of requests, of those as well whose answer breaks off.
-func (p *Proxy) count(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s := &statusWriter{ResponseWriter: w, status: http.StatusOK}
-		defer func() { p.metrics.requests.WithLabelValues(methodLabel(r.Method), fmt.Sprint(s.status)).Inc() }()
-		next.ServeHTTP(s, r)
-	})
-}
-
-// methodLabel bounds the label: clients may send any token as a method.
-func methodLabel(method string) string {
-	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
-		return method
-	}
-	return "other"
-}
-
-// statusWriter remembers the status.
-type statusWriter struct {
-	http.ResponseWriter
-	status int
-}
-
-func (s *statusWriter) WriteHeader(status int) {
-	s.status = status
-	s.ResponseWriter.WriteHeader(status)
-}
-
-// Unwrap lets http.ResponseController reach the writer underneath.
-func (s *statusWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
-
 // Addr is where the proxy listens.
 func (p *Proxy) Addr() net.Addr { return p.places.Addr() }
 
@@ -286,6 +213,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	g.Go(func() error { return p.pending.run(storing) })
 	g.Go(func() error { return p.certificates.watch(gctx) })
 	g.Go(func() error { return p.limits.keys.watch(gctx) })
+	g.Go(func() error { return p.tracker.propagation.keepDropping(gctx) })
 	g.Go(func() error {
 		p.places.accept(gctx)
 		return nil

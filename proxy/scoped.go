@@ -41,7 +41,7 @@ type limits struct {
 
 func newLimits(cfg Config, o Options, m *metrics, log, strangers zerolog.Logger) (*limits, error) {
 	own := &ownKey{read: o.OwnKey}
-	keys, err := newScopedKeys(cfg, own.ready, m.expiry, o.Log)
+	keys, err := newScopedKeys(cfg, own.ready, m, o.Log)
 	return &limits{
 		keys: keys, own: own, deletions: newDeletions(), serverID: o.ServerID, ownGood: cfg.PowerDNSKey,
 		privateKeys: cfg.PrivateKeys, maxDeletes: cfg.MaxDeletesPerHour, checking: semaphore.NewWeighted(maxChecked),

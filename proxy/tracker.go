@@ -15,6 +15,7 @@ import (
 // them. It is safe for concurrent use.
 type Tracker struct {
 	TrackerOptions
+	propagation *propagation // nil: nobody measures it. It is set before notices come
 
 	mu          sync.Mutex           // guards all below, and the watches
 	since       time.Time            // when the present connection began
@@ -76,8 +77,26 @@ func (t *Tracker) Seen(secondary string, at time.Time) {
 	}
 }
 
+// isSilent reports whether a secondary that was seen last at that time counts as inactive; called under mu.
+func (t *Tracker) isSilent(seen time.Time) bool {
+	return time.Since(seen) > t.InactiveAfter && time.Since(t.since) > t.InactiveAfter
+}
+
+// active returns the secondaries that are waited for.
+func (t *Tracker) active() (nodes []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for node, seen := range t.secondaries {
+		if !t.isSilent(seen) {
+			nodes = append(nodes, node)
+		}
+	}
+	return nodes
+}
+
 // Settled takes the notice of a primary.
 func (t *Tracker) Settled(s health.Settled) {
+	t.propagation.Settled(s)
 	t.note(s.Zone, func(w *watch) {
 		if s.Pending {
 			w.pending = max(w.pending, s.Touch)
@@ -99,6 +118,7 @@ func (w *watch) excepted(s health.Settled) bool {
 // Applied takes the notice of a secondary. A notice of an earlier publication than before was on its way for longer. A
 // secondary that is asked does not know any more that something was repaired.
 func (t *Tracker) Applied(secondary string, a health.Applied) {
+	t.propagation.Applied(secondary, a)
 	t.note(a.Zone, func(w *watch) {
 		before, known := w.applied[secondary]
 		if known && a.Published.Before(before.Published) || !known && len(w.applied) >= health.MaxNodes {
@@ -220,7 +240,7 @@ func (w *watch) progress(touch uint64) (Progress, <-chan struct{}) {
 	p := Progress{Zone: w.name, Settled: w.settled, Incomplete: !connected || time.Since(w.since) < w.Discovery}
 	done := w.settled != nil && !w.settled.Pending && w.settled.Touch >= touch
 	for node, seen := range w.secondaries {
-		if connected && time.Since(seen) > w.InactiveAfter && time.Since(w.since) > w.InactiveAfter {
+		if connected && w.isSilent(seen) {
 			continue
 		}
 		s := Standing{Node: node}

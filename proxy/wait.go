@@ -82,8 +82,11 @@ func (p *Proxy) written(r *http.Request, of *pending, status int) http.Header {
 		defer watch.stop()
 		patience = min(patience, wait)
 	}
+	if of.accepted && known && of.order.isNews() {
+		p.tracker.propagation.began(t.Zone, begin)
+	}
 	seq, stored := p.pending.store(r.Context(), t, of.order.isNews(), patience)
-	p.metrics.touches.WithLabelValues(map[bool]string{true: "stored", false: "pending"}[stored]).Inc()
+	p.metrics.touches.WithLabelValues(map[bool]string{true: touchStored, false: touchPending}[stored]).Inc()
 	if of.order == retrieve {
 		p.pending.repeat(t, begin, retrieveLooks...)
 	}
@@ -95,7 +98,7 @@ func (p *Proxy) written(r *http.Request, of *pending, status int) http.Header {
 		if !stored {
 			seq, stored = p.pending.insist(until, t)
 		}
-		p.hold(until, header, watch, seq, stored)
+		p.metrics.noteHeld(r, begin, p.hold(until, header, watch, seq, stored))
 		if asked {
 			header.Set("Preference-Applied", fmt.Sprintf("wait=%d", int(wait.Seconds())))
 		}
@@ -114,7 +117,7 @@ func (p *Proxy) written(r *http.Request, of *pending, status int) http.Header {
 var retrieveLooks = []time.Duration{2 * time.Second, 15 * time.Second, time.Minute}
 
 // hold waits until the change is served everywhere, or ctx ends, and says how it stands.
-func (p *Proxy) hold(ctx context.Context, header http.Header, w *watch, touch uint64, stored bool) {
+func (p *Proxy) hold(ctx context.Context, header http.Header, w *watch, touch uint64, stored bool) (label string) {
 	p.metrics.held.Inc()
 	defer p.metrics.held.Dec()
 	now, _ := w.progress(touch)
@@ -129,5 +132,5 @@ func (p *Proxy) hold(ctx context.Context, header http.Header, w *watch, touch ui
 	}
 	header.Set(HeaderStatus, status)
 	header.Set(HeaderServed, fmt.Sprintf("%d/%d", now.Served(), len(now.Secondaries)))
-	p.metrics.waits.WithLabelValues(strings.ToLower(status)).Inc()
+	return strings.ToLower(status)
 }

@@ -9,7 +9,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
@@ -37,38 +36,6 @@ const condServer = "nats-server"
 // brokerFaults are the conditions that a broker's proofs set and clear.
 var brokerFaults = []string{broker.FaultDisk, broker.FaultJetStream, broker.FaultQuorum, broker.FaultStreams}
 
-type brokerMetrics struct {
-	sound    prometheus.Gauge
-	proofs   *prometheus.CounterVec
-	peers    *prometheus.GaugeVec
-	messages *prometheus.GaugeVec
-	ends     *prometheus.GaugeVec
-}
-
-func newBrokerMetrics(reg prometheus.Registerer) brokerMetrics {
-	m := brokerMetrics{
-		sound: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "pdns_distribute_broker_sound", Help: "1 if the last proof found that the broker stores and delivers, else 0.",
-		}),
-		proofs: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "pdns_distribute_broker_proofs_total",
-			Help: "Proofs by result: sound, or the fault that was found (disk, jetstream, quorum, streams).",
-		}, []string{"result"}),
-		peers: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "pdns_distribute_broker_peer_up", Help: "1 if another broker of the cluster is up, else 0.",
-		}, []string{"peer"}),
-		messages: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "pdns_distribute_broker_messages", Help: "Messages in each stream.",
-		}, []string{"stream"}),
-		ends: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "pdns_distribute_broker_certificate_end_timestamp_seconds",
-			Help: "When the certificate of the broker and that of its CA expire.",
-		}, []string{"of"}),
-	}
-	reg.MustRegister(m.sound, m.proofs, m.peers, m.messages, m.ends)
-	return m
-}
-
 // NewBroker reads the nats-server configuration and binds the role's listener. Run starts the server.
 func NewBroker(cfg config.Config, deps node.Deps) (*Broker, error) {
 	b := &Broker{
@@ -83,6 +50,7 @@ func NewBroker(cfg config.Config, deps node.Deps) (*Broker, error) {
 	b.presence.Process = health.Process{Version: deps.Version, Started: time.Now().UTC(), Instance: rand.Text()}
 	registry := observe.NewRegistry(health.RoleBroker, deps.Version)
 	b.metrics = newBrokerMetrics(registry)
+	observe.RegisterDisk(registry, b.Server.StoreDir())
 	b.observe, err = observe.New(cfg.Observe, registry, b.ready, b.log)
 	return b, err
 }
@@ -142,13 +110,12 @@ func (b *Broker) proven(p broker.Proof) []byte {
 	why := map[string]string{}
 	for _, f := range p.Faults {
 		why[f.What] = cmp.Or(why[f.What], f.Why)
-		b.metrics.proofs.WithLabelValues(f.What).Inc()
 	}
 	for _, what := range brokerFaults {
 		b.note(what, why[what])
 	}
 	b.ready.Clear(condServer)
-	b.measure(p)
+	b.metrics.measure(p, b.Server.Ends())
 	data, err := json.Marshal(b.describe(p))
 	if err != nil {
 		b.log.Error().Err(err).Msg("failed to encode the presence of the broker")
@@ -177,30 +144,6 @@ func (b *Broker) isSet(what string) bool {
 		}
 	}
 	return false
-}
-
-func (b *Broker) measure(p broker.Proof) {
-	b.metrics.sound.Set(float64(number(len(p.Faults) == 0)))
-	if len(p.Faults) == 0 {
-		b.metrics.proofs.WithLabelValues("sound").Inc()
-	}
-	b.metrics.peers.Reset()
-	for _, peer := range p.Peers {
-		b.metrics.peers.WithLabelValues(peer.Name).Set(float64(number(!peer.Away)))
-	}
-	for _, s := range p.Streams {
-		b.metrics.messages.WithLabelValues(s.Name).Set(float64(s.Messages))
-	}
-	ends := b.Server.Ends()
-	b.metrics.ends.WithLabelValues("broker").Set(float64(ends.Certificate.Unix()))
-	b.metrics.ends.WithLabelValues("ca").Set(float64(ends.CA.Unix()))
-}
-
-func number(is bool) int {
-	if is {
-		return 1
-	}
-	return 0
 }
 
 // describe returns the broker's presence.

@@ -26,7 +26,7 @@ func newTestChecker(published int) *checker {
 		Node: &node.Node{Log: zerolog.Nop()}, cfg: cfg, nodes: newNodes(cfg), published: newPublished(time.Second), findings: newFindings(),
 	}
 	h.nodes.noteFeeds(time.Now(), []broker.FeedInfo{{Node: "ns1", Delivered: 1 << 40, AckFloor: 1 << 40}}, 0)
-	h.metrics = newMetrics(prometheus.NewRegistry(), func() bool { return true }, h.published.events)
+	h.metrics = newMetrics(prometheus.NewRegistry(), h)
 	for n := range published {
 		h.published.index.Set(roletest.Numbered(n), uint64(n+1), broker.StateHeader{Kind: broker.KindZone, Digest: fmt.Sprintf("%096x", n), Stable: fmt.Sprintf("%064x", n)})
 	}
@@ -74,7 +74,7 @@ func TestOrdersWhatDiffers(t *testing.T) {
 	}
 	has.Add(health.Entry{Zone: roletest.Named("orphan")})
 	c.h.published.index.Set(roletest.Numbered(0), 1<<41, c.h.published.index.Get(roletest.Numbered(0)).Header) // has still to be delivered
-	c.h.published.events.Published(time.Now(), 2, health.Settled{Zone: roletest.Numbered(1)})
+	c.h.published.events.Published(time.Now(), 2, health.Settled{Zone: roletest.Numbered(1)}, true)
 	r := c.compareWith(t, has)
 	if r.OnWay != 2 || r.Ordered != 4 || r.Held != "" || strings.Join(r.Found, ", ") != "1 orphan, 3 missing" || c.repairer.orders[roletest.Named("orphan")] != "ns1" {
 		t.Errorf("%+v, orders %v", r, c.repairer.orders)

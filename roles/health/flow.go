@@ -23,6 +23,7 @@ func (h *Health) noteFlow(ctx context.Context, now time.Time, infos []broker.Fee
 	}
 	queue := health.Queue{Touches: q.Touches, Waiting: q.Waiting, Oldest: q.Oldest, Gone: q.Gone, Given: q.Given}
 	h.flow.Observe(now, queue, feeds)
+	h.metrics.queued(queue)
 }
 
 // missingAlarms are about zones that a primary reports as published and that the stream does not have.

@@ -49,7 +49,7 @@ func New(cfg config.Config, deps node.Deps) (*Health, error) {
 		nodes: newNodes(cfg.Health), published: newPublished(cfg.Health.EventCheckWait), flow: health.NewFlow(),
 		findings: newFindings(), alarms: health.NewAlarms(),
 	}
-	h.metrics = newMetrics(n.Registry, h.leads, h.published.events)
+	h.metrics = newMetrics(n.Registry, h)
 	if cfg.Health.Webhook != "" {
 		h.Hook = newWebhook(cfg.Health.Webhook, n.Log)
 	}

@@ -8,15 +8,18 @@ import (
 
 	"pdns-distribute/health"
 	"pdns-distribute/roles/status"
+	"pdns-distribute/timing"
 )
 
 type metrics struct {
 	// Renewed each second, see measure.
 	nodes  *prometheus.GaugeVec
-	behind *prometheus.GaugeVec
 	alarms *prometheus.GaugeVec
-	differ prometheus.Gauge
-	age    prometheus.Gauge
+	compareMetrics
+	secondaryMetrics
+
+	// Renewed when the broker was asked, see queued.
+	queueMetrics
 
 	// Counted as it happens.
 	repairs *prometheus.CounterVec
@@ -24,26 +27,36 @@ type metrics struct {
 	zones   *prometheus.GaugeVec
 }
 
-func newMetrics(reg prometheus.Registerer, leads func() bool, events *health.Events) metrics {
+// compareMetrics are about the comparison of all nodes.
+type compareMetrics struct {
+	differ prometheus.Gauge
+	age    prometheus.Gauge
+	at     prometheus.Gauge
+}
+
+// secondaryMetrics are about each secondary.
+type secondaryMetrics struct {
+	behind   *prometheus.GaugeVec
+	lag      *prometheus.GaugeVec
+	unserved *prometheus.GaugeVec
+	served   *prometheus.HistogramVec
+}
+
+// queueMetrics are about the queue of touches at the broker.
+type queueMetrics struct {
+	touches *prometheus.GaugeVec
+	oldest  prometheus.Gauge
+}
+
+func newMetrics(reg prometheus.Registerer, h *Health) metrics {
 	m := metrics{
 		nodes: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "pdns_distribute_health_nodes", Help: "Nodes by role and state.",
 		}, []string{"role", "state"}),
-		behind: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "pdns_distribute_health_behind", Help: "States that a secondary has still to confirm.",
-		}, []string{"secondary"}),
 		alarms: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "pdns_distribute_health_alarm", Help: "1 for each alarm and each warning that is raised.",
 		}, []string{"kind", "node", "level"}),
-		differ: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "pdns_distribute_health_differing_sources",
-			Help: "Nodes that differed from what is published in their last comparison, " +
-				"and sources that could not be compared, at the health role that leads.",
-		}),
-		age: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "pdns_distribute_health_compared_age_seconds",
-			Help: "Seconds since the oldest of the last comparisons of all nodes; infinite at a health role that does not lead.",
-		}),
+		compareMetrics: newCompareMetrics(reg), secondaryMetrics: newSecondaryMetrics(reg), queueMetrics: newQueueMetrics(reg),
 		repairs: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pdns_distribute_health_repairs_total",
 			Help: "Zones that were ordered to be published and applied again, by reason: late, missing, stale, altered, orphan.",
@@ -56,33 +69,119 @@ func newMetrics(reg prometheus.Registerer, leads func() bool, events *health.Eve
 			Name: "pdns_distribute_health_counted_zones", Help: "Zones that each source of a node had in its last comparison.",
 		}, []string{"node", "source"}),
 	}
-	reg.MustRegister(m.nodes, m.behind, m.alarms, m.differ, m.age, m.repairs, m.checks, m.zones)
+	for _, reason := range []string{"late", "missing", "stale", "altered", "orphan"} {
+		m.repairs.WithLabelValues(reason)
+	}
+	for _, result := range []string{checkSame, checkDifferent, checkUnanswered} {
+		m.checks.WithLabelValues(result)
+	}
+	reg.MustRegister(m.nodes, m.alarms, m.repairs, m.checks, m.zones)
 	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "pdns_distribute_health_leads", Help: "1 at the health role that leads, 0 at others.",
 	}, func() float64 {
-		if leads() {
+		if h.leads() {
 			return 1
 		}
 		return 0
 	}), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "pdns_distribute_health_open_changes",
 		Help: "Changes that not all secondaries are known to serve yet; each is looked at after health.event_check_wait.",
-	}, func() float64 { return float64(events.Open()) }))
+	}, func() float64 { return float64(h.published.events.Open()) }))
+	h.published.events.Served = func(node string, after time.Duration) {
+		m.served.WithLabelValues(node).Observe(after.Seconds())
+	}
 	return m
+}
+
+func newCompareMetrics(reg prometheus.Registerer) compareMetrics {
+	m := compareMetrics{
+		differ: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pdns_distribute_health_differing_sources",
+			Help: "Nodes that differed from what is published in their last comparison, " +
+				"and sources that could not be compared, at the health role that leads.",
+		}),
+		age: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pdns_distribute_health_compared_age_seconds",
+			Help: "Seconds since the oldest of the last comparisons of all nodes; infinite at a health role that does not lead.",
+		}),
+		at: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pdns_distribute_health_check_timestamp_seconds",
+			Help: "When the oldest of the last comparisons of all nodes ended; 0 at a health role that does not lead.",
+		}),
+	}
+	reg.MustRegister(m.differ, m.age, m.at)
+	return m
+}
+
+func newSecondaryMetrics(reg prometheus.Registerer) secondaryMetrics {
+	m := secondaryMetrics{
+		behind: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "pdns_distribute_health_behind", Help: "States that a secondary has still to confirm.",
+		}, []string{"secondary"}),
+		lag: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "pdns_distribute_health_lag_seconds",
+			Help: "Age of the oldest change that a secondary is not known to serve; 0: it serves all.",
+		}, []string{"secondary"}),
+		unserved: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "pdns_distribute_health_unserved_changes",
+			Help: "Zones with a change that an active secondary is not known to serve.",
+		}, []string{"secondary"}),
+		served: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "pdns_distribute_health_served_seconds",
+			Help: "From a state being published, if somebody may wait for it, until a secondary is known to serve it. " +
+				"It also has changes that bypassed the proxy.",
+			Buckets: timing.Buckets, NativeHistogramBucketFactor: timing.Factor,
+			NativeHistogramMaxBucketNumber: timing.MaxBuckets,
+		}, []string{"secondary"}),
+	}
+	reg.MustRegister(m.behind, m.lag, m.unserved, m.served)
+	return m
+}
+
+func newQueueMetrics(reg prometheus.Registerer) queueMetrics {
+	m := queueMetrics{
+		touches: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "pdns_distribute_health_queue_touches",
+			Help: "Touches at the broker by state: waiting for a primary, or taken by one and not finished.",
+		}, []string{"state"}),
+		oldest: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pdns_distribute_health_oldest_touch_seconds",
+			Help: "How long the oldest touch has been at the broker; 0: there is none.",
+		}),
+	}
+	m.touches.WithLabelValues(touchWaiting)
+	m.touches.WithLabelValues(touchTaken)
+	reg.MustRegister(m.touches, m.oldest)
+	return m
+}
+
+// Values of labels.
+const (
+	touchWaiting = "waiting"
+	touchTaken   = "taken"
+
+	checkSame       = "same"
+	checkDifferent  = "different"
+	checkUnanswered = "unanswered"
+)
+
+// queued notes how the queue of touches stands.
+func (m queueMetrics) queued(q health.Queue) {
+	m.touches.WithLabelValues(touchWaiting).Set(float64(q.Waiting))
+	m.touches.WithLabelValues(touchTaken).Set(float64(q.Touches - min(q.Waiting, q.Touches)))
+	m.oldest.Set(q.Oldest.Seconds())
 }
 
 // measure renews the metrics of how things are.
 func (h *Health) measure(b health.Board) {
+	now := time.Now()
 	h.metrics.nodes.Reset()
-	h.metrics.behind.Reset()
 	h.metrics.alarms.Reset()
-	h.metrics.compared(time.Now(), h.compared.Load())
+	h.metrics.compared(now, h.compared.Load())
 	for _, row := range b.Nodes {
 		h.metrics.nodes.WithLabelValues(row.Role, row.State).Inc()
-		if row.Role == health.RoleSecondary {
-			h.metrics.behind.WithLabelValues(row.Node).Set(float64(row.Behind))
-		}
 	}
+	h.metrics.lagging(now, b, h.published.events, h.nodes.stalledSince)
 	for _, a := range h.present() {
 		level := "alarm"
 		if a.Warning {
@@ -92,25 +191,60 @@ func (h *Health) measure(b health.Board) {
 	}
 }
 
+// lagging notes how far each secondary is behind. What an inactive one lacks is not followed, but the broker knows
+// since when it has not come as far as it was to.
+func (m secondaryMetrics) lagging(
+	now time.Time, b health.Board, events *health.Events, stalledSince func(string) time.Time,
+) {
+	m.behind.Reset()
+	m.lag.Reset()
+	m.unserved.Reset()
+	var active []string
+	for _, row := range b.Nodes {
+		if row.Role == health.RoleSecondary && row.Active {
+			active = append(active, row.Node)
+		}
+	}
+	unserved := events.Oldest(active)
+	for _, row := range b.Nodes {
+		if row.Role != health.RoleSecondary {
+			continue
+		}
+		var lag time.Duration
+		u := unserved[row.Node]
+		if u.Changes > 0 {
+			lag = now.Sub(u.Since)
+		}
+		if since := stalledSince(row.Node); !since.IsZero() {
+			lag = max(lag, now.Sub(since))
+		}
+		m.behind.WithLabelValues(row.Node).Set(float64(row.Behind))
+		m.lag.WithLabelValues(row.Node).Set(lag.Seconds())
+		m.unserved.WithLabelValues(row.Node).Set(float64(u.Changes))
+	}
+}
+
 // compared notes when all sources were last compared, and how many nodes differed or were not compared.
-func (m metrics) compared(now time.Time, c *health.Compared) {
+func (m compareMetrics) compared(now time.Time, c *health.Compared) {
 	if c == nil || c.At.IsZero() {
 		m.age.Set(math.Inf(1))
+		m.at.Set(0)
 		m.differ.Set(0)
 		return
 	}
 	m.age.Set(now.Sub(c.At).Seconds())
+	m.at.Set(float64(c.At.Unix()))
 	m.differ.Set(float64(len(c.Differ) + len(c.Unanswered)))
 }
 
 // checked notes the result of a comparison, and how many zones the node's sources have.
 func (m metrics) checked(r status.NodeReport) {
-	result := "same"
+	result := checkSame
 	switch {
 	case len(r.Faults()) > 0:
-		result = "unanswered"
+		result = checkUnanswered
 	case len(r.Found) > 0:
-		result = "different"
+		result = checkDifferent
 	}
 	m.checks.WithLabelValues(result).Inc()
 	for _, s := range r.Sources {

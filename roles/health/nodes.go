@@ -219,6 +219,13 @@ func (n *nodes) board() health.Board {
 	return health.NewBoard(now, n.cfg, seen, feeds)
 }
 
+// stalledSince returns since when the secondary has not come as far as it was to come then, the zero time if it has.
+func (n *nodes) stalledSince(node string) time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.stalls[node].since
+}
+
 // active returns the secondaries that are waited for.
 func (n *nodes) active(b health.Board) (active []health.Active) {
 	for _, r := range b.Nodes {

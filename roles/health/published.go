@@ -55,7 +55,8 @@ func (h *Health) watchStates(ctx context.Context) error {
 		State: func(s broker.StateMsg) {
 			p.index.Set(s.Zone, s.Seq, s.Header)
 			if p.complete.Load() {
-				p.events.Published(time.Now(), s.Seq, index.NewSettled(s.Zone, index.Published{Seq: s.Seq, Header: s.Header}))
+				state := index.NewSettled(s.Zone, index.Published{Seq: s.Seq, Header: s.Header})
+				p.events.Published(time.Now(), s.Seq, state, !s.Header.Background)
 			}
 		},
 		Reset: func() {
@@ -74,7 +75,7 @@ func (h *Health) watchApplied(ctx context.Context) error {
 	stop, err := h.Conn.SubscribeApplied(ctx, func(node string, notice []byte) {
 		var a health.Applied
 		if json.Unmarshal(notice, &a) == nil {
-			h.published.events.Applied(node, a)
+			h.published.events.Applied(time.Now(), node, a)
 		}
 	})
 	if err != nil {

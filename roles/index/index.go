@@ -273,6 +273,21 @@ func (x *Index) Unanswered() (found health.Some) {
 	return found
 }
 
+// FirstEnd returns when the first signature of all zones ends, the zero time if none is signed.
+func (x *Index) FirstEnd(now time.Time) (first time.Time) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, p := range x.zones {
+		if !p.Stands() || p.Header.Expires == 0 {
+			continue
+		}
+		if at := dnssec.End(p.Header.Expires, now); first.IsZero() || at.Before(first) {
+			first = at
+		}
+	}
+	return first
+}
+
 // Ending are the zones whose published signatures end too soon.
 type Ending struct {
 	Zones int

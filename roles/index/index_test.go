@@ -130,3 +130,22 @@ func TestIndexIsComplete(t *testing.T) {
 	want("after a loss", true)
 	want("at the next connection", false)
 }
+
+func TestFirstEnd(t *testing.T) {
+	x, now := New(), time.Unix(1_800_000_000, 0)
+	if at := x.FirstEnd(now); !at.IsZero() {
+		t.Errorf("%s, of no zone", at)
+	}
+	for i, left := range []time.Duration{5 * time.Hour, 3 * time.Hour, 4 * time.Hour} {
+		header := broker.StateHeader{Kind: broker.KindZone, Expires: uint32(now.Add(left).Unix())}
+		x.Set(roletest.Numbered(i), uint64(i+1), header)
+	}
+	x.Set(roletest.Named("unsigned"), 9, broker.StateHeader{Kind: broker.KindZone})
+	if at := x.FirstEnd(now); !at.Equal(now.Add(3 * time.Hour)) {
+		t.Errorf("%s", at)
+	}
+	x.Set(roletest.Numbered(1), 10, broker.StateHeader{Kind: broker.KindGone})
+	if at := x.FirstEnd(now); !at.Equal(now.Add(4 * time.Hour)) {
+		t.Errorf("%s, though that zone is gone", at)
+	}
+}

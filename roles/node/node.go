@@ -77,6 +77,7 @@ func New(cfg config.Config, role string, deps Deps, conditions ...string) (*Node
 	if err != nil {
 		return nil, errors.Join(err, n.Observe.Close())
 	}
+	registerConnection(n.Registry, n.Conn)
 	return n, nil
 }
 
@@ -96,6 +97,9 @@ func (n *Node) RunAll(
 	ctx context.Context, presence func(*health.Presence), parts ...func(context.Context) error,
 ) error {
 	n.Log.Info().Str("version", n.version).Msg("started")
+	if n.StateDir != "" {
+		observe.RegisterDisk(n.Registry, n.StateDir)
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	for _, part := range parts {
 		g.Go(func() error { return part(ctx) })

@@ -81,6 +81,7 @@ type Server struct {
 // before Run. A role that never gets to Run releases the address by Close.
 func New(cfg Config, reg *prometheus.Registry, ready *Readiness, log zerolog.Logger) (*Server, error) {
 	s := &Server{router: chi.NewRouter(), log: log, limits: standardLimits}
+	reg.MustRegister(readyMetric(ready))
 	s.router.Use(middleware.GetHead) // what load balancers ask with
 	s.router.Get("/healthz", alive)
 	s.router.Get("/readyz", ready.answer)

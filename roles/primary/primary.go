@@ -90,8 +90,10 @@ func New(cfg config.Config, deps node.Deps) (*Primary, error) {
 	p.counted = newCounted(p.sweeps.ask)
 	p.powerdns = node.NewMonitor(api, n.Ready, n.Log, p.reviewPowerDNS)
 	p.powerdns.Prove = p.source.origin.Prove
-	p.metrics = newMetrics(n.Registry, p.index, p.held)
+	p.metrics = newMetrics(n.Registry, p.index, p.held, p.sweeps.last)
 	p.jobs = p.newRunner(cfg.Primary.Workers)
+	p.powerdns.Register(n.Registry)
+	node.RegisterQueue(n.Registry, p.jobs.Jobs)
 	return p, nil
 }
 

@@ -18,7 +18,7 @@ func newTestPrimary(n *node.Node) *Primary {
 	p.publisher = newPublisher(p, nil)
 	p.deletions = newDeletions(config.PrimaryConfig{}, n, p.index, p.sweeps)
 	p.counted = newCounted(p.sweeps.ask)
-	p.metrics = newMetrics(prometheus.NewRegistry(), p.index, p.held)
+	p.metrics = newMetrics(prometheus.NewRegistry(), p.index, p.held, p.sweeps.last)
 	p.jobs = p.newRunner(1)
 	return p
 }

@@ -42,6 +42,7 @@ func (p *Primary) renew(ctx context.Context) {
 		}
 		p.renewOne(ctx, name)
 	}
+	p.metrics.renewed(time.Now())
 }
 
 // renewOne leaves a zone alone that PowerDNS does not sign itself: who does so changes its serial. It is still watched.
@@ -71,7 +72,7 @@ func (p *Primary) watchSignatures(ctx context.Context) error {
 // showEnding reports signatures that were not renewed in time.
 func (p *Primary) showEnding(now time.Time) {
 	e := p.index.Ending(now, p.cfg.DNSSEC.AlarmBefore)
-	p.metrics.ending.Set(float64(e.Zones))
+	p.metrics.signed(e, p.index.FirstEnd(now))
 	if e.Zones == 0 {
 		p.Ready.Clear(condSignatures)
 		return

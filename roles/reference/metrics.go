@@ -26,7 +26,7 @@ var places = []struct{ heading, files string }{
 	{"primary", "roles/primary/*.go"},
 	{"secondary", "roles/secondary/*.go"},
 	{"health", "roles/health/*.go"},
-	{"broker", "roles/broker.go"},
+	{"broker", "roles/brokermetrics.go"},
 }
 
 // metrics is docs/metrics.md.

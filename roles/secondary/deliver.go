@@ -90,6 +90,8 @@ const (
 	resultApplied = "applied"
 	resultRemoved = "removed"
 	resultHeld    = "held"
+	resultFailed  = "failed"
+	resultRefused = "refused"
 )
 
 // deliver makes PowerDNS serve what the state says, whatever that takes.
@@ -265,9 +267,9 @@ func verdict(err error) work.Verdict {
 func (m metrics) observe(result string, took time.Duration, err error) {
 	switch {
 	case errors.As(err, new(node.RefusedError)):
-		result = "refused"
+		result = resultRefused
 	case err != nil:
-		result = "failed"
+		result = resultFailed
 	}
 	m.states.WithLabelValues(result).Inc()
 	if result == resultApplied {

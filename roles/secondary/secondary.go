@@ -94,8 +94,10 @@ func New(cfg config.Config, deps node.Deps) (*Secondary, error) {
 	s.applier.reasons = node.NewReasons(node.NewSettings(api, powerdns.Secondary, s.Ready, s.Log))
 	s.source.mayTake = s.applier.mayTake
 	s.powerdns = node.NewMonitor(api, s.Ready, s.Log, s.reviewAll)
-	s.metrics, s.fill = newMetrics(s.Registry, s.held.count, s.waiting), newFill(s.waiting)
+	s.metrics, s.fill = newMetrics(s.Registry, s.held.count, s.waiting, s.signedUntil), newFill(s.waiting)
 	s.jobs = s.newRunner(s.cfg.Workers)
+	s.powerdns.Register(s.Registry)
+	node.RegisterQueue(s.Registry, s.jobs.Jobs)
 	s.applier.batches.queue = s.jobs
 	s.judgeByCheckpoints()
 	return s, nil
@@ -144,6 +146,14 @@ func (s *Secondary) describe(p *health.Presence) {
 	if s.judge != nil {
 		p.Secondary.Checkpoint = presenceOf(s.judge.Verdict())
 	}
+}
+
+// signedUntil is when the first signature of all zones ends, the zero time if none is known.
+func (s *Secondary) signedUntil() (at time.Time) {
+	if signed := s.reviewed.findings().signed; signed != nil {
+		at = signed.At
+	}
+	return at
 }
 
 // unclaimed are zones of PowerDNS that others made, and that nobody is going to publish.

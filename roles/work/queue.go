@@ -19,6 +19,13 @@ const (
 	priorities = iota
 )
 
+func (p Priority) String() string {
+	return [priorities]string{"background", "creation", "live"}[p]
+}
+
+// Priorities are all of them.
+func Priorities() []Priority { return []Priority{Background, Creation, Live} }
+
 // creationPatience is how long creations stand back behind live jobs. Those that wait for longer take turns with them.
 const creationPatience = time.Second
 
@@ -136,6 +143,13 @@ func (q *Queue[J]) Waiting() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return len(q.ready[Background])
+}
+
+// Jobs returns how many jobs of the priority wait and run. One that was raised may count twice.
+func (q *Queue[J]) Jobs(p Priority) (waiting, running int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.ready[p]), q.running[p]
 }
 
 // Resting returns how many jobs rest.
