@@ -39,7 +39,9 @@ var imports = map[string][]string{
 		"broker", "health", "powerdns", "powerdns/local", "powerdns/transfer", "powerdns/zone", "proxy",
 		"roles/fleet", "roles/installation",
 	},
-	"roles/reference": {"powerdns", "roles/config", "roles/installation", "roles/roff", "roles/settings"},
+	"roles/reference": {
+		"powerdns", "roles/config", "roles/installation", "roles/monitoring", "roles/roff", "roles/settings",
+	},
 	"roles/soak": {
 		"health", "powerdns", "powerdns/local", "powerdns/transfer", "powerdns/zone", "proxy",
 		"roles/config", "roles/fleet", "roles/status",
@@ -90,6 +92,7 @@ var imports = map[string][]string{
 	"roles/heartbeat":  {"powerdns", "powerdns/transfer", "powerdns/zone"},
 	"roles/settings":   {"private"},
 	"roles/observe":    {},
+	"roles/monitoring": {},
 	"roles/roff":       {},
 	"roles/roletest": {
 		"broker", "broker/brokertest", "powerdns", "powerdns/local", "powerdns/local/localtest",

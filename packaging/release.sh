@@ -38,6 +38,9 @@ tree() {
 	for text in README.md SECURITY.md docs/*.md packaging/compose.yaml; do
 		put "$1" "$text" "usr/share/doc/pdns-distribute/$text"
 	done
+	for text in alerts.yaml alerts_test.yaml alerts_long_test.yaml dashboard.json; do
+		put "$1" "packaging/monitoring/$text" "usr/share/pdns-distribute/monitoring/$text"
+	done
 	put "$1" CHANGELOG.md usr/share/doc/pdns-distribute/changelog
 	gzip -9n "$1/usr/share/doc/pdns-distribute/changelog"
 	find "$1" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the tests and the demo need beside Go: PowerDNS with two backends, tools that check its answers, a
 # client of its API, clocks that are off, a judge of systemd units, shells whose completion is tried, a reader of manual
-# pages, and a C compiler.
+# pages, Prometheus, which tries the alert rules, and a C compiler.
 # With the argument databases also what `make test-databases` needs.
 # Changes nothing, and needs no rights, where all of it is there. Leaves no PowerDNS running that wasn't before.
 set -eu
@@ -35,6 +35,7 @@ missing() {
 	has fish || echo fish
 	has script || echo bsdutils
 	has man || echo man-db
+	has promtool || echo prometheus
 	has "${CC:-gcc}" || echo gcc libc6-dev # for the race detector
 	[ "$WHAT" != databases ] || missing_databases
 }
@@ -62,12 +63,12 @@ forbid_starts() {
 	trap 'exit 1' HUP INT TERM
 }
 
-# keep_off keeps the service from starting at the next boot: it would take port 53 with an empty configuration.
+# keep_off SERVICE keeps a service from starting at the next boot: pdns would take port 53 with an empty configuration.
 keep_off() {
 	has systemctl || return 0
-	systemctl disable pdns.service >/dev/null 2>&1 || true
+	systemctl disable "$1" >/dev/null 2>&1 || true
 	if [ -d /run/systemd/system ]; then
-		systemctl stop pdns.service
+		systemctl stop "$1"
 	fi
 }
 
@@ -78,7 +79,10 @@ install_packages() {
 	# shellcheck disable=SC2086 # one word for each package
 	apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends $1
 	case " $1 " in
-	*" pdns-server "*) keep_off ;;
+	*" pdns-server "*) keep_off pdns.service ;;
+	esac
+	case " $1 " in
+	*" prometheus "*) keep_off prometheus.service ;;
 	esac
 }
 

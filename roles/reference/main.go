@@ -7,10 +7,12 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 
 	"pdns-distribute/roles/installation"
+	"pdns-distribute/roles/monitoring"
 )
 
 func main() {
@@ -50,6 +52,11 @@ func documents(root string) (map[string]string, error) {
 		filepath.Join("docs", "settings.md"):                        markdown(sections),
 		filepath.Join("packaging", "man", "pdns-distribute.toml.5"): manual(sections),
 	}
+	watching, err := monitoring.Files()
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(all, watching)
 	for name, text := range units {
 		all[filepath.Join("packaging", "systemd", name)] = string(text)
 	}
