@@ -105,8 +105,8 @@ test-remedies: setup ## raise alarms, run what they tell an operator to run, and
 RELEASES := $(or $(PDNS),$(if $(findstring command,$(origin VERSION)),$(VERSION),4.9 5.1))
 
 .PHONY: test-long
-test-long: setup ## fleets that move in and out, ALIAS records that follow their targets, reasons of failing zones, and the whole of what tests do a part of; takes minutes
-	go test -tags campaign -timeout 60m -v -run '^(TestMovingInAndOut|TestAliasesFollowTheirTarget|TestUnansweredAliases|TestReasonsOfFailingZones|TestLargeZone|TestAway|TestClients)$$' ./roles/fleet
+test-long: setup ## fleets that move in and out, ALIAS records that follow their targets, the dashboard asked of a real Prometheus, reasons of failing zones, and the whole of what tests do a part of; takes minutes
+	go test -tags campaign -timeout 60m -v -run '^(TestMovingInAndOut|TestAliasesFollowTheirTarget|TestUnansweredAliases|TestReasonsOfFailingZones|TestLargeZone|TestAway|TestClients|TestPrometheus|TestNATSLines)$$' ./roles/fleet
 
 .PHONY: test-powerdns
 test-powerdns: ## tests with other releases of PowerDNS, of VERSION ("4.9 5.1", fetched from Debian) or in the folder PDNS, beside the installed one; SHORT=1 takes minutes
