@@ -71,7 +71,7 @@ var imports = map[string][]string{
 	},
 	"roles/doctor": {
 		"broker", "health", "powerdns", "powerdns/origin", "powerdns/transfer", "powerdns/zone", "private",
-		"proxy", "roles/command", "roles/config", "roles/observe", "roles/primary", "roles/settings",
+		"proxy", "roles/command", "roles/config", "roles/host", "roles/observe", "roles/primary", "roles/settings",
 		"roles/status",
 	},
 	// what they share

@@ -193,10 +193,6 @@ func unreachable(address string, err error) error {
 	case errors.As(err, &failed) && failed.Timeout():
 		o.Found = fmt.Sprintf("no answer within %s", stepTimeout)
 		o.Remedy = "see that the host is up, and that firewalls let this host through to " + address
-	case errors.Is(err, syscall.EPERM):
-		o.Found = "this host does not let the role connect there (operation not permitted)"
-		o.Remedy = "where the role's addresses are limited, have them found out anew on its host: pdns-distribute install FOLDER; " +
-			"or see to the rules of this host's own firewall"
 	default:
 		o.Remedy = "see to the network between this host and " + address
 	}

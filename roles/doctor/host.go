@@ -18,6 +18,7 @@ import (
 
 	"pdns-distribute/health"
 	"pdns-distribute/private"
+	"pdns-distribute/roles/host"
 	"pdns-distribute/roles/observe"
 )
 
@@ -33,7 +34,25 @@ func (e *examination) host(ctx context.Context, before findings) (f findings) {
 			f.folder("store_dir", e.server.StoreDir)
 		}
 	}
+	f.limits(e)
 	return append(f, e.ports(ctx)...)
+}
+
+// limits looks whether systemd keeps the role from an address that it needs. The doctor itself is not kept from it.
+func (f *findings) limits(e *examination) {
+	const name = "host.addresses"
+	unit := health.Unit(e.role, e.cfg.Node.ID)
+	missing, limited, err := host.Missing(e.role, e.cfg.Node.ID, e.file)
+	switch {
+	case err != nil:
+		f.fail(name, unit, "its addresses are limited, and those that it needs cannot be found: "+err.Error(),
+			"correct the configuration, or this host's resolver")
+	case len(missing) > 0:
+		f.fail(name, unit, "systemd keeps it from "+strings.Join(missing, ", "), "have its addresses found anew, and restart it")
+		f.run(here("pdns-distribute install "+health.Quoted(filepath.Dir(e.file))), here("systemctl restart "+unit))
+	case limited:
+		f.ok(name, unit, "it may talk to all addresses that it needs, and to no others")
+	}
 }
 
 // folder is one that the role writes to, and may yet be made.

@@ -1,7 +1,9 @@
 package host
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"net/url"
@@ -32,17 +34,21 @@ var peers = map[string][][2]string{
 // names, so a broker that moves is out of reach until this is done again.
 func (p *placing) limitAddresses() error {
 	if peers[p.Role] == nil {
-		p.note("a %s talks to addresses that nobody can list beforehand: they are not limited", p.Role)
+		p.note("the addresses of a role %s are not limited: nobody can list whom it talks to", p.Role)
 		return nil
 	}
-	allowed, err := p.peerAddresses()
+	config, err := os.ReadFile(filepath.Join(p.folder, ConfigFile)) // the operator's, where it is in place already
+	if err != nil {
+		config = p.file(ConfigFile).Content
+	}
+	allowed, err := p.peerAddresses(p.Role, config)
 	if err != nil {
 		return err
 	}
 	text := fmt.Appendf(nil, "# Whom %s talks to: this host, its resolvers, and what its configuration names. Where one of them changes:\n"+
 		"# pdns-distribute install --limit-addresses %s\n[Service]\nIPAddressDeny=any\nIPAddressAllow=localhost\n", p.ID, p.folder)
 	for _, address := range allowed {
-		text = fmt.Appendf(text, "IPAddressAllow=%s\n", address)
+		text = append(text, allow(address)...)
 	}
 	return p.placeDropIn(File{AddressesFile, text, 0o644}, "by which it talks to this host alone, and to "+strings.Join(allowed, ", "))
 }
@@ -53,22 +59,48 @@ func (h host) limited(n Node) bool {
 	return err == nil
 }
 
-// peerAddresses are the addresses beside loopback that a role needs, in order.
-func (p *placing) peerAddresses() ([]string, error) {
-	named, err := p.configured()
+// Missing are the addresses that a role of this host needs, but is kept from by what install --limit-addresses wrote
+// earlier. limited is false where the role's addresses are not limited.
+func Missing(role, id, config string) (missing []string, limited bool, err error) {
+	return thisHost().missing(role, id, config)
+}
+
+func (h host) missing(role, id, config string) (missing []string, limited bool, err error) {
+	allowed, err := os.ReadFile(h.at(filepath.Join(h.dropIn(Node{ID: id, Role: role}), AddressesFile)))
+	if errors.Is(err, fs.ErrNotExist) || peers[role] == nil {
+		return nil, false, nil
+	}
+	text, failed := os.ReadFile(config)
+	if err = errors.Join(err, failed); err != nil {
+		return nil, true, err
+	}
+	needed, err := h.peerAddresses(role, text)
+	for _, address := range needed {
+		if !strings.Contains(string(allowed), allow(address)) {
+			missing = append(missing, address)
+		}
+	}
+	return missing, true, err
+}
+
+func allow(address string) string { return "IPAddressAllow=" + address + "\n" }
+
+// peerAddresses are the addresses beside loopback that a role with this configuration needs, in order.
+func (h host) peerAddresses(role string, config []byte) ([]string, error) {
+	named, err := configured(role, config)
 	if err != nil {
 		return nil, err
 	}
-	all := p.resolvers()
+	all := h.resolvers()
 	for _, name := range named {
-		found, err := p.lookup(name)
+		found, err := h.lookup(name)
 		if err != nil {
 			return nil, fmt.Errorf("%s names %s, whose addresses cannot be found: %w", ConfigFile, name, err)
 		}
 		all = append(all, found...)
 	}
 	// PowerDNS may ask for its zones from any address of the host.
-	own, err := p.own()
+	own, err := h.own()
 	if err != nil {
 		return nil, err
 	}
@@ -82,17 +114,13 @@ func (p *placing) peerAddresses() ([]string, error) {
 	return slices.Compact(texts), nil
 }
 
-// configured are the hosts that the configuration in place, or else the one that is put there, has as peers.
-func (p *placing) configured() (hosts []string, err error) {
-	text, err := os.ReadFile(filepath.Join(p.folder, ConfigFile))
-	if err != nil {
-		text = p.file(ConfigFile).Content
-	}
+// configured are the hosts that a configuration names as peers of the role.
+func configured(role string, config []byte) (hosts []string, err error) {
 	var sections map[string]map[string]any
-	if err := toml.Unmarshal(text, &sections); err != nil {
+	if err := toml.Unmarshal(config, &sections); err != nil {
 		return nil, fmt.Errorf("%s cannot be read: %w", ConfigFile, err)
 	}
-	for _, key := range peers[p.Role] {
+	for _, key := range peers[role] {
 		switch value := sections[key[0]][key[1]].(type) {
 		case string:
 			hosts = append(hosts, hostOf(value))

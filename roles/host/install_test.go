@@ -242,7 +242,13 @@ func TestLimitAddresses(t *testing.T) {
 	// The configuration that the host has counts, and is looked at again.
 	config("[broker]\nurls = [\"tls://198.51.100.8:4222\"]\n")
 	h.write(Home+"/ns1/config.toml", string(files[0].Content), 0o644)
+	if missing, limited, err := h.missing("secondary", "ns1", h.home+"/ns1/config.toml"); err != nil || !limited || !slices.Equal(missing, []string{"198.51.100.8"}) {
+		t.Errorf("kept from %q, limited %v: %v", missing, limited, err)
+	}
 	h.must(h.install, nil, h.home+"/ns1")
+	if missing, limited, err := h.missing("secondary", "ns1", h.home+"/ns1/config.toml"); err != nil || !limited || len(missing) > 0 {
+		t.Errorf("then kept from %q, limited %v: %v", missing, limited, err)
+	}
 	if got, want := allowed(), []string{"192.0.2.2", "192.0.2.53", "198.51.100.8", "fe80::1"}; !slices.Equal(got, want) {
 		t.Errorf("then it may talk to %q\nwant                   %q", got, want)
 	}
@@ -253,8 +259,11 @@ func TestLimitAddresses(t *testing.T) {
 	}
 	h.must(h.uninstall, nil, "ns1")
 	h.wantFiles(map[string]string{limitsPath: ""})
+	if _, limited, err := h.missing("secondary", "ns1", h.home+"/ns1/config.toml"); err != nil || limited {
+		t.Errorf("limited without the file: %v", err)
+	}
 	broker := []File{{ConfigFile, []byte("[node]\nid = \"b1\"\n[server]\n"), 0o644}}
-	if out := h.must(h.install, options{"limit-addresses": true}, archive(t, "b1", broker)); !strings.Contains(out, "they are not limited") {
+	if out := h.must(h.install, options{"limit-addresses": true}, archive(t, "b1", broker)); !strings.Contains(out, "the addresses of a role broker are not limited") {
 		t.Error(out)
 	}
 }
