@@ -57,9 +57,10 @@ func become(in command.Invocation) error {
 	if os.Geteuid() != 0 || in.Settings.File == "" {
 		return nil
 	}
+	// Root is refused what is the role's alone: its owner is asked for then.
 	role, err := whichRole(in)
 	if err != nil {
-		return nil // Run says that
+		return private.ActAsOwner(in.Settings.File)
 	}
 	cfg, err := config.ForRole(in.Settings, role)
 	if err != nil {

@@ -47,7 +47,18 @@ func TestUserOfTheUnit(t *testing.T) {
 	file, secret := filepath.Join(dir, "config.toml"), filepath.Join(dir, "node.nkey")
 	must.OK(t, os.WriteFile(file, []byte("[node]\nid = \"health1\"\n[health]\n[broker]\nurls = [\"tls://127.0.0.1:1\"]\nnkey_file = \"node.nkey\"\n"), 0o644))
 	must.OK(t, os.WriteFile(secret, []byte("x"), 0o600))
-	for user, want := range map[string]string{"nobody": fail, "": ok} {
+	const nobody = 65534
+	for _, c := range []struct {
+		user, want string
+		install    bool // as the package's install leaves it: the folder is the user's alone
+	}{{"nobody", fail, false}, {"", ok, false}, {"nobody", ok, true}} {
+		user, want := c.user, c.want
+		if c.install {
+			for _, path := range []string{file, secret, dir} {
+				must.OK(t, os.Chown(path, nobody, nobody))
+			}
+			must.OK(t, os.Chmod(dir, 0o700))
+		}
 		tools := t.TempDir()
 		must.OK(t, os.WriteFile(filepath.Join(tools, "systemctl"), []byte("#!/bin/sh\n[ \"$4\" = pdns-distribute-health@health1 ] && echo "+user+"\n"), 0o755))
 		cmd := exec.Command(os.Args[0], "-test.run=^TestAsRoot$")
