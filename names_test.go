@@ -29,7 +29,8 @@ var foreign = strings.Fields(`
 	maxTTL enable-lua-records search-data optimistic conservative NONE nats-io/nats.go StateDirectory SocketBindAllow
 	system_account verify_and_map handshake_first load-zone systemd-analyze max_connections
 	errors.Is errors.As GOARCH UMask supermaster slave-cycle-interval xfr-cycle-interval schema.sqlite3.sql lmdb-shards
-	PDNS_API_KEY PDNS_API_URL PDNS_ServerId PDNS_Token PDNS_Url dns_powerdns_api_key dns_powerdns_api_url
+	PDNS_API_KEY PDNS_API_KEY_FILE PDNS_API_URL PDNS_HTTP_TIMEOUT PDNS_ServerId PDNS_Token PDNS_Url REQUESTS_CA_BUNDLE
+	EXTERNAL_DNS_PDNS_API_KEY SSL_CERT_FILE dnsChallenge account.conf domains.txt connector --dns.propagation.disable-rns
 `)
 
 // example matches names that a document makes up: of nodes, zones and hosts, and files named after them.
