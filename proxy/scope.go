@@ -69,7 +69,8 @@ type route struct {
 	verb   string
 	query  []string // parameters that may be given
 
-	// body checks the decoded body and completes what is known of the request. Where it is nil none is taken.
+	// body checks the decoded body and completes what is known of the request. Where it is nil none is taken
+	// that says anything.
 	body func(*scope, *operation, any) error
 }
 
@@ -155,7 +156,7 @@ func (s *scope) allowed(op *operation, body []byte) error {
 		return deny("the verb %s is not in its scope", op.verb)
 	case op.zone != "" && !s.coversZone(op.zone):
 		return foreignZone(op)
-	case op.body == nil && len(body) > 0:
+	case op.body == nil && !saysNothing(body):
 		return deny("a request of this kind has no body")
 	case op.body == nil:
 		return nil
@@ -166,6 +167,10 @@ func (s *scope) allowed(op *operation, body []byte) error {
 	}
 	return op.body(s, op, decoded)
 }
+
+// saysNothing reports whether a body has no member, whoever reads it. Lexicon sends such a one with each request that
+// needs none, its GET included.
+func saysNothing(body []byte) bool { return len(body) == 0 || string(body) == "{}" }
 
 // foreignZone refuses a zone that the key is not for. Where it was to be read the answer is that of a zone that does
 // not exist, whether it does or not: several clients look for the zone of a name by asking for one after the other.

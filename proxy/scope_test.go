@@ -73,6 +73,9 @@ func acmeRequests() []acmeRequest {
 		{"PATCH", org, `{"id":"example.org.","name":"example.org.","url":"u","kind":"Native","serial":1,"rrsets":[]}`, org},
 		{"PUT", org + "/notify", "", org + "/notify"},
 		{"PUT", org + "/axfr-retrieve", "", org + "/axfr-retrieve"},
+		// as lexicon sends it
+		{"GET", org, "{}", org},
+		{"PUT", org + "/notify", "{}", org + "/notify"},
 		{"GET", z + "/a.b.customer.example", "", z + "/a.b.customer.example."},
 
 		// Other zones.
@@ -170,8 +173,9 @@ func acmeRequests() []acmeRequest {
 		{"DELETE", org + "/cryptokeys/1", "", "verb dnssec"},
 		{"GET", org + "/metadata", "", "verb metadata"},
 		{"PUT", org + "/metadata/ALLOW-AXFR-FROM", `{"metadata":["0.0.0.0/0"]}`, "verb metadata"},
-		{"PUT", org + "/notify", "{}", "no body"},
-		{"GET", org, "{}", "no body"},
+		{"PUT", org + "/notify", "[]", "no body"},
+		{"GET", org, `{"rrsets":[]}`, "no body"},
+		{"GET", org, "{} ", "no body"},
 		{"HEAD", org, "", "no verb"},
 		{"OPTIONS", org, "", "no verb"},
 		{"patch", org, good, "no verb"},
