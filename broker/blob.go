@@ -158,7 +158,7 @@ func (c *Conn) blobsBefore(ctx context.Context, referenced func(Hash) bool, limi
 		return nil, err
 	}
 	var blobs []storedBlob
-	err = scan(ctx, stream, func(subject string, meta *jetstream.MsgMetadata) error {
+	err = c.scan(ctx, stream, func(subject string, meta *jetstream.MsgMetadata) error {
 		hash, err := subjectHash(subject)
 		switch {
 		case err != nil:
@@ -186,8 +186,8 @@ func subjectHash(subject string) (Hash, error) {
 }
 
 // scan calls fn for every message now in the stream, without its body.
-func scan(ctx context.Context, stream jetstream.Stream, fn func(subject string, meta *jetstream.MsgMetadata) error) error {
-	consumer, err := stream.CreateConsumer(ctx, ephemeral(1))
+func (c *Conn) scan(ctx context.Context, stream jetstream.Stream, fn func(subject string, meta *jetstream.MsgMetadata) error) error {
+	consumer, err := stream.CreateConsumer(ctx, c.ephemeral(1))
 	if err != nil {
 		return err
 	}

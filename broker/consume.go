@@ -271,8 +271,9 @@ func (m Message) reply(send func(delivery) error) error {
 }
 
 // ephemeral is the configuration of a consumer that only reads, headers without bodies, from a sequence on.
-func ephemeral(from uint64) jetstream.ConsumerConfig {
+func (c *Conn) ephemeral(from uint64) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
+		Description: "reads headers for " + c.self.String(), Metadata: aboutNode(c.self.Role, c.self.Node),
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1),
 		AckPolicy: jetstream.AckNonePolicy, HeadersOnly: true,
 		MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute,

@@ -30,7 +30,7 @@ func (c *Conn) ReadStates(ctx context.Context, fn func(StateMsg)) error {
 		if state.Msgs == 0 {
 			return nil
 		}
-		consumer, err := stream.CreateConsumer(ctx, ephemeral(state.FirstSeq))
+		consumer, err := stream.CreateConsumer(ctx, c.ephemeral(state.FirstSeq))
 		if err != nil {
 			return err
 		}

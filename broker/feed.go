@@ -162,7 +162,8 @@ func watchName(node string) string { return "WATCH_" + node }
 
 func watchConsumer(node string) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
-		Durable: watchName(node), Description: "a health role",
+		Durable: watchName(node), Description: "what health role " + node + " knows to be published",
+		Metadata:      aboutNode(RoleHealth, node),
 		DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckNonePolicy,
 		MaxDeliver: -1, HeadersOnly: true,
 	}
@@ -198,7 +199,8 @@ func (c *Conn) RepairFeeds(ctx context.Context) (found []Deviation, err error) {
 
 func feedConsumer(node string) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
-		Durable: node, Description: "a secondary",
+		Durable: node, Description: "feed of secondary " + node,
+		Metadata: aboutNode(RoleSecondary, node),
 		// The stream holds one state per zone, so all of it is the newest of each.
 		DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckExplicitPolicy,
 		AckWait: ackWait, MaxDeliver: -1, MaxAckPending: 1000,

@@ -317,6 +317,7 @@ func (c *Conn) ensureLeases(ctx context.Context, replicas int) error {
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		_, err = c.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
 			Bucket: leaseBucket, Description: "which of several nodes acts", TTL: leaseTTL, Replicas: max(replicas, 1),
+			Metadata: about("health roles and primaries that lead", "the same", "they elect anew within seconds"),
 		})
 	}
 	if err != nil {

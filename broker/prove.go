@@ -201,7 +201,8 @@ func (c *Conn) probeConsumer(ctx context.Context) (jetstream.Consumer, error) {
 		}
 	}
 	consumer, err := c.js.CreateOrUpdateConsumer(ctx, blobStream, jetstream.ConsumerConfig{
-		Name: "PROBE_" + c.self.Node + "_" + rand.Text(), FilterSubject: probeBlob(c.self).subject(),
+		Name: "PROBE_" + c.self.Node + "_" + rand.Text(), Description: "proves that the stream delivers",
+		Metadata: aboutNode(c.self.Role, c.self.Node), FilterSubject: probeBlob(c.self).subject(),
 		DeliverPolicy: jetstream.DeliverNewPolicy, AckPolicy: jetstream.AckNonePolicy,
 		MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute,
 	})

@@ -181,22 +181,27 @@ func wantedStreams(replicas int) []jetstream.StreamConfig {
 		// What does not fit is refused, and waits at the proxy: nothing that was taken is dropped.
 		Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew,
 		MaxMsgsPerSubject: 1, MaxMsgSize: maxNote, MaxBytes: maxTouches,
+		Metadata: about("proxies, health roles, commands", "primaries", "the next sweep finds what was touched"),
 	}, {
 		// DiscardNew: a full store must be an error, not a zone that silently vanishes.
 		Name: stateStream, Description: "newest published state of each zone",
 		Subjects: []string{statePrefix + ">"},
 		Discard:  jetstream.DiscardNew, MaxMsgsPerSubject: 1, MaxMsgSize: maxContent,
 		AllowDirect: true, AllowMsgTTL: true, MaxConsumers: maxConsumers,
+		Metadata: about("primaries", "secondaries, each by a consumer with its id, and health roles",
+			"primaries publish all zones anew"),
 	}, {
 		Name: blobStream, Description: "content of large zone states, by SHA-256",
 		Subjects: []string{blobPrefix + "*"},
 		Discard:  jetstream.DiscardNew, MaxMsgsPerSubject: 1, MaxMsgSize: maxContent,
 		AllowDirect: true,
+		Metadata:    about("primaries", "secondaries", "primaries publish the content anew"),
 	}, {
 		Name: statusStream, Description: "nodes that are present",
 		Subjects: []string{statusPrefix + "*.*"}, Storage: jetstream.MemoryStorage,
 		Discard: jetstream.DiscardOld, MaxMsgsPerSubject: 1, MaxMsgSize: maxStatus, MaxAge: statusAge,
 		AllowDirect: true,
+		Metadata:    about("all nodes", "all but secondaries", "each node reports again within seconds"),
 	}}
 	for i := range streams {
 		s := &streams[i]
@@ -208,7 +213,8 @@ func wantedStreams(replicas int) []jetstream.StreamConfig {
 
 func touchConsumer() jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
-		Durable: touchDurable, Description: "the primary role",
+		Durable: touchDurable, Description: "hands touches to the primary that acts",
+		Metadata:      map[string]string{metaRole: string(RolePrimary)},
 		DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckExplicitPolicy,
 		AckWait: ackWait, MaxDeliver: -1,
 		MaxAckPending: 65536, // touches that wait for their next attempt count, and must not hold up the others

@@ -145,7 +145,7 @@ func (w *stateWatch) consumer(ctx context.Context, stream jetstream.Stream) (jet
 	if w.conn.self.Role == RoleHealth {
 		return w.restart(ctx)
 	}
-	return stream.CreateConsumer(ctx, ephemeral(w.next))
+	return stream.CreateConsumer(ctx, w.conn.ephemeral(w.next))
 }
 
 // restart has the consumer that a primary made for this node begin at the next state. It fails while a pull is there
