@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"pdns-distribute/broker"
+	"pdns-distribute/roles/node"
 )
 
 // brokerMetrics are renewed with each proof.
@@ -23,8 +24,8 @@ type brokerMetrics struct {
 type clusterMetrics struct {
 	quorum prometheus.Gauge
 	leads  prometheus.Gauge
-	peers  *prometheus.GaugeVec
-	lags   *prometheus.GaugeVec
+	peers  *node.Gauges
+	lags   *node.Gauges
 }
 
 // storeMetrics are about what the broker keeps.
@@ -32,8 +33,8 @@ type storeMetrics struct {
 	used, limit prometheus.Gauge
 	clients     prometheus.Gauge
 	messages    *prometheus.GaugeVec
-	bytes       *prometheus.GaugeVec
-	consumers   *prometheus.GaugeVec
+	bytes       *node.Gauges
+	consumers   *node.Gauges
 }
 
 const proofSound = "sound"
@@ -73,13 +74,13 @@ func newClusterMetrics(reg prometheus.Registerer) clusterMetrics {
 		leads: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "pdns_distribute_broker_leads", Help: "1 at the broker that keeps the books of the cluster, else 0.",
 		}),
-		peers: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		peers: node.NewGauges(prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "pdns_distribute_broker_peer_up", Help: "1 if another broker of the cluster is up, else 0.",
-		}, []string{"peer"}),
-		lags: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		}, []string{"peer"})),
+		lags: node.NewGauges(prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "pdns_distribute_broker_peer_lag",
 			Help: "Operations of the cluster's books that another broker is behind; only the broker that leads knows.",
-		}, []string{"peer"}),
+		}, []string{"peer"})),
 	}
 	reg.MustRegister(m.quorum, m.leads, m.peers, m.lags)
 	return m
@@ -100,13 +101,13 @@ func newStoreMetrics(reg prometheus.Registerer) storeMetrics {
 		messages: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "pdns_distribute_broker_messages", Help: "Messages in each stream.",
 		}, []string{"stream"}),
-		bytes: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		bytes: node.NewGauges(prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "pdns_distribute_broker_stream_bytes", Help: "Bytes of each stream at this broker.",
-		}, []string{"stream"}),
-		consumers: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		}, []string{"stream"})),
+		consumers: node.NewGauges(prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "pdns_distribute_broker_stream_consumers",
 			Help: "Consumers of each stream: a feed for each secondary and a watch for each health role at PDNS_ZONE.",
-		}, []string{"stream"}),
+		}, []string{"stream"})),
 	}
 	reg.MustRegister(m.used, m.limit, m.clients, m.messages, m.bytes, m.consumers)
 	return m
@@ -135,12 +136,14 @@ func (m brokerMetrics) measure(p broker.Proof, ends broker.Ends) {
 }
 
 func (m clusterMetrics) measure(p broker.Proof) {
-	m.peers.Reset()
-	m.lags.Reset()
+	var peers, lags []node.Value
 	for _, peer := range p.Peers {
-		m.peers.WithLabelValues(peer.Name).Set(number(!peer.Away))
-		m.lags.WithLabelValues(peer.Name).Set(float64(peer.Lag))
+		labels := []string{peer.Name}
+		peers = append(peers, node.Value{Value: number(!peer.Away), Labels: labels})
+		lags = append(lags, node.Value{Value: float64(peer.Lag), Labels: labels})
 	}
+	m.peers.Renew(peers)
+	m.lags.Renew(lags)
 	m.leads.Set(number(p.Leads))
 }
 
@@ -151,12 +154,14 @@ func (m storeMetrics) measure(p broker.Proof) {
 	m.used.Set(float64(p.Store.Bytes))
 	m.limit.Set(float64(p.Store.Limit))
 	m.clients.Set(float64(p.Store.Clients))
-	m.bytes.Reset()
-	m.consumers.Reset()
+	var bytes, consumers []node.Value
 	for _, s := range p.Store.Streams {
-		m.bytes.WithLabelValues(s.Name).Set(float64(s.Bytes))
-		m.consumers.WithLabelValues(s.Name).Set(float64(s.Consumers))
+		labels := []string{s.Name}
+		bytes = append(bytes, node.Value{Value: float64(s.Bytes), Labels: labels})
+		consumers = append(consumers, node.Value{Value: float64(s.Consumers), Labels: labels})
 	}
+	m.bytes.Renew(bytes)
+	m.consumers.Renew(consumers)
 }
 
 func number(is bool) float64 {

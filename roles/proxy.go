@@ -14,6 +14,7 @@ import (
 	"pdns-distribute/roles/config"
 	"pdns-distribute/roles/follow"
 	"pdns-distribute/roles/node"
+	"pdns-distribute/roles/observe"
 )
 
 // Proxy is the role in front of the primary PowerDNS's API.
@@ -60,6 +61,7 @@ func NewProxy(cfg config.Config, deps node.Deps) (*Proxy, error) {
 	if err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
+	observe.RegisterDisk(n.Registry, cfg.Proxy.StateDir)
 	return p, nil
 }
 

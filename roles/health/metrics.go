@@ -7,14 +7,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"pdns-distribute/health"
+	"pdns-distribute/roles/node"
 	"pdns-distribute/roles/status"
 	"pdns-distribute/timing"
 )
 
 type metrics struct {
 	// Renewed each second, see measure.
-	nodes  *prometheus.GaugeVec
-	alarms *prometheus.GaugeVec
+	nodes  *node.Gauges
+	alarms *node.Gauges
 	compareMetrics
 	secondaryMetrics
 
@@ -36,9 +37,9 @@ type compareMetrics struct {
 
 // secondaryMetrics are about each secondary.
 type secondaryMetrics struct {
-	behind   *prometheus.GaugeVec
-	lag      *prometheus.GaugeVec
-	unserved *prometheus.GaugeVec
+	behind   *node.Gauges
+	lag      *node.Gauges
+	unserved *node.Gauges
 	served   *prometheus.HistogramVec
 }
 
@@ -50,12 +51,12 @@ type queueMetrics struct {
 
 func newMetrics(reg prometheus.Registerer, h *Health) metrics {
 	m := metrics{
-		nodes: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		nodes: node.NewGauges(prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "pdns_distribute_health_nodes", Help: "Nodes by role and state.",
-		}, []string{"role", "state"}),
-		alarms: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		}, []string{"role", "state"})),
+		alarms: node.NewGauges(prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "pdns_distribute_health_alarm", Help: "1 for each alarm and each warning that is raised.",
-		}, []string{"kind", "node", "level"}),
+		}, []string{"kind", "node", "level"})),
 		compareMetrics: newCompareMetrics(reg), secondaryMetrics: newSecondaryMetrics(reg), queueMetrics: newQueueMetrics(reg),
 		repairs: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pdns_distribute_health_repairs_total",
@@ -115,17 +116,17 @@ func newCompareMetrics(reg prometheus.Registerer) compareMetrics {
 
 func newSecondaryMetrics(reg prometheus.Registerer) secondaryMetrics {
 	m := secondaryMetrics{
-		behind: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		behind: node.NewGauges(prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "pdns_distribute_health_behind", Help: "States that a secondary has still to confirm.",
-		}, []string{"secondary"}),
-		lag: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		}, []string{"secondary"})),
+		lag: node.NewGauges(prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "pdns_distribute_health_lag_seconds",
 			Help: "Age of the oldest change that a secondary is not known to serve; 0: it serves all.",
-		}, []string{"secondary"}),
-		unserved: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		}, []string{"secondary"})),
+		unserved: node.NewGauges(prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "pdns_distribute_health_unserved_changes",
 			Help: "Zones with a change that an active secondary is not known to serve.",
-		}, []string{"secondary"}),
+		}, []string{"secondary"})),
 		served: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "pdns_distribute_health_served_seconds",
 			Help: "From a state being published, if somebody may wait for it, until a secondary is known to serve it. " +
@@ -175,20 +176,25 @@ func (m queueMetrics) queued(q health.Queue) {
 // measure renews the metrics of how things are.
 func (h *Health) measure(b health.Board) {
 	now := time.Now()
-	h.metrics.nodes.Reset()
-	h.metrics.alarms.Reset()
 	h.metrics.compared(now, h.compared.Load())
+	counts := map[[2]string]float64{}
 	for _, row := range b.Nodes {
-		h.metrics.nodes.WithLabelValues(row.Role, row.State).Inc()
+		counts[[2]string{row.Role, row.State}]++
 	}
+	var nodes, alarms []node.Value
+	for of, n := range counts {
+		nodes = append(nodes, node.Value{Value: n, Labels: of[:]})
+	}
+	h.metrics.nodes.Renew(nodes)
 	h.metrics.lagging(now, b, h.published.events, h.nodes.stalledSince)
 	for _, a := range h.present() {
 		level := "alarm"
 		if a.Warning {
 			level = "warning"
 		}
-		h.metrics.alarms.WithLabelValues(string(a.Kind), a.Node, level).Set(1)
+		alarms = append(alarms, node.Value{Value: 1, Labels: []string{string(a.Kind), a.Node, level}})
 	}
+	h.metrics.alarms.Renew(alarms)
 }
 
 // lagging notes how far each secondary is behind. What an inactive one lacks is not followed, but the broker knows
@@ -196,15 +202,13 @@ func (h *Health) measure(b health.Board) {
 func (m secondaryMetrics) lagging(
 	now time.Time, b health.Board, events *health.Events, stalledSince func(string) time.Time,
 ) {
-	m.behind.Reset()
-	m.lag.Reset()
-	m.unserved.Reset()
 	var active []string
 	for _, row := range b.Nodes {
 		if row.Role == health.RoleSecondary && row.Active {
 			active = append(active, row.Node)
 		}
 	}
+	var behind, lags, lacking []node.Value
 	unserved := events.Oldest(active)
 	for _, row := range b.Nodes {
 		if row.Role != health.RoleSecondary {
@@ -218,10 +222,14 @@ func (m secondaryMetrics) lagging(
 		if since := stalledSince(row.Node); !since.IsZero() {
 			lag = max(lag, now.Sub(since))
 		}
-		m.behind.WithLabelValues(row.Node).Set(float64(row.Behind))
-		m.lag.WithLabelValues(row.Node).Set(lag.Seconds())
-		m.unserved.WithLabelValues(row.Node).Set(float64(u.Changes))
+		labels := []string{row.Node}
+		behind = append(behind, node.Value{Value: float64(row.Behind), Labels: labels})
+		lags = append(lags, node.Value{Value: lag.Seconds(), Labels: labels})
+		lacking = append(lacking, node.Value{Value: float64(u.Changes), Labels: labels})
 	}
+	m.behind.Renew(behind)
+	m.lag.Renew(lags)
+	m.unserved.Renew(lacking)
 }
 
 // compared notes when all sources were last compared, and how many nodes differed or were not compared.
