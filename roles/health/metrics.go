@@ -41,6 +41,26 @@ type secondaryMetrics struct {
 	lag      *node.Gauges
 	unserved *node.Gauges
 	served   *prometheus.HistogramVec
+	look     *look
+}
+
+// look is how far secondaries were when all changes on their way were gone through. That takes a moment for each change
+// and secondary, of which there may be many, so it is done within a twentieth of the time.
+type look struct {
+	due   time.Time
+	found map[string]health.Unserved
+}
+
+const lookShare = 20
+
+// at returns what each of the secondaries lacks now, or a little before.
+func (l *look) at(now time.Time, events *health.Events, active []string) map[string]health.Unserved {
+	if !now.Before(l.due) {
+		begin := time.Now()
+		l.found = events.Oldest(active)
+		l.due = now.Add(lookShare * time.Since(begin))
+	}
+	return l.found
 }
 
 // queueMetrics are about the queue of touches at the broker.
@@ -116,6 +136,7 @@ func newCompareMetrics(reg prometheus.Registerer) compareMetrics {
 
 func newSecondaryMetrics(reg prometheus.Registerer) secondaryMetrics {
 	m := secondaryMetrics{
+		look: &look{},
 		behind: node.NewGauges(prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "pdns_distribute_health_behind", Help: "States that a secondary has still to confirm.",
 		}, []string{"secondary"})),
@@ -209,7 +230,7 @@ func (m secondaryMetrics) lagging(
 		}
 	}
 	var behind, lags, lacking []node.Value
-	unserved := events.Oldest(active)
+	unserved := m.look.at(now, events, active)
 	for _, row := range b.Nodes {
 		if row.Role != health.RoleSecondary {
 			continue

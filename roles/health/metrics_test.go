@@ -71,3 +71,22 @@ func TestQueueMetrics(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// However many changes are on their way, most of the time is left for other work.
+func TestLookIsPaced(t *testing.T) {
+	events, now := health.NewEvents(time.Minute), time.Now()
+	for n := range 1000 {
+		events.Published(now, uint64(n), health.Settled{Zone: roletest.Numbered(n), Digest: "d"}, true)
+	}
+	l := &look{}
+	first := l.at(now, events, []string{"ns1"})["ns1"].Changes
+	events.Published(now, 2000, health.Settled{Zone: roletest.Numbered(2000), Digest: "d"}, true)
+	if l.due.Before(now) || l.due.Equal(now) {
+		t.Error("it is due again at once")
+	}
+	again := l.at(l.due.Add(-1), events, []string{"ns1"})["ns1"].Changes
+	later := l.at(l.due, events, []string{"ns1"})["ns1"].Changes
+	if first != 1000 || again != 1000 || later != 1001 {
+		t.Errorf("%d changes, then %d, and when it is due %d", first, again, later)
+	}
+}
