@@ -119,7 +119,7 @@ test-databases: ## two primaries on replicated PostgreSQL and MariaDB, and on a 
 	go test -tags databases -timeout 40m -v -run '^TestPrimaryBesideAReplica$$|^TestPromotion$$|^TestSplit$$|^TestSecondaryBackends$$|^TestActingPrimaryIsKilled$$|^TestGalera$$' ./roles/fleet
 
 .PHONY: man
-man: ## write what is made from the source: manual pages, units, docs/commands.md, docs/settings.md, docs/metrics.md, and tables of docs/powerdns.md
+man: ## write what is made from the source: manual pages, units, docs/commands.md, docs/settings.md, docs/metrics.md, docs/json.md, docs/openapi.json, and tables of docs/powerdns.md
 	go run ./roles/reference
 	go run . man > packaging/man/$(BINARY).1
 	go run . man --markdown > docs/commands.md

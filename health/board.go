@@ -27,7 +27,7 @@ type Row struct {
 	Active  bool      `json:"active"`
 	Behind  uint64    `json:"behind"`            // states that a secondary has still to confirm
 	Stalled bool      `json:"stalled,omitempty"` // as far behind for minutes
-	State   string    `json:"state"`             // StateOK and so on
+	State   string    `json:"state"`             // "ok", "standby", "loaded", "filling", "behind", "failing", "incomplete", "not ready" or "inactive"
 }
 
 // Sighting is a presence and when it came in.

@@ -22,7 +22,7 @@ const MaxNodes = 1024
 // Presence is what a node reports of itself, every few seconds and after every change of its condition.
 type Presence struct {
 	Node string `json:"node"`
-	Role string `json:"role"` // RolePrimary and so on
+	Role string `json:"role"` // broker, primary, proxy, health or secondary
 	Process
 	Condition
 

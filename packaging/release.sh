@@ -35,7 +35,7 @@ tree() {
 		put "$1" "$page" "usr/share/man/man${page##*.}/${page##*/}"
 		gzip -9n "$1/usr/share/man/man${page##*.}/${page##*/}"
 	done
-	for text in README.md SECURITY.md docs/*.md packaging/compose.yaml; do
+	for text in README.md SECURITY.md docs/*.md docs/openapi.json packaging/compose.yaml; do
 		put "$1" "$text" "usr/share/doc/pdns-distribute/$text"
 	done
 	for text in alerts.yaml alerts_test.yaml alerts_long_test.yaml dashboard.json; do

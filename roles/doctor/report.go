@@ -22,7 +22,7 @@ const (
 type check struct {
 	Check  string `json:"check"`  // area and what of it: "broker.tls"
 	Object string `json:"object"` // "tls://broker.example.net:4222"
-	Result string `json:"result"`
+	Result string `json:"result"` // "ok", "warn" or "fail"
 	Found  string `json:"found"`
 	Remedy string `json:"remedy,omitempty"` // what the operator does next; never empty unless the result is ok
 
@@ -92,7 +92,7 @@ func (c check) area() string {
 
 // report is what the command prints.
 type report struct {
-	Version int      `json:"version"` // version, of this document
+	Version int      `json:"version"` // of this document
 	OK      bool     `json:"ok"`      // nothing has failed
 	Role    string   `json:"role"`
 	Node    string   `json:"node"`

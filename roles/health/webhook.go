@@ -45,7 +45,7 @@ const HookVersion = 2
 
 // HookDocument is what is posted: alarms by cause, each with the nodes that the change is about.
 type HookDocument struct {
-	Version int            `json:"version"` // HookVersion
+	Version int            `json:"version"` // of this document
 	At      time.Time      `json:"at"`
 	Raised  []health.Group `json:"raised"`  // with the nodes where it began
 	Cleared []health.Group `json:"cleared"` // with the nodes where it is over

@@ -75,19 +75,21 @@ func (r *Readiness) Reasons() []Reason {
 	return reasons
 }
 
+// ReadinessDocument is what /readyz answers.
+type ReadinessDocument struct {
+	Ready   bool     `json:"ready"`
+	Reasons []Reason `json:"reasons,omitempty"` // why not
+	Alarms  any      `json:"alarms,omitempty"`  // of a health role and of a secondary, ready or not
+}
+
 // answer is the handler of /readyz.
 func (r *Readiness) answer(w http.ResponseWriter, _ *http.Request) {
-	type document struct {
-		Ready   bool     `json:"ready"`
-		Reasons []Reason `json:"reasons,omitempty"`
-		Alarms  any      `json:"alarms,omitempty"`
-	}
 	reasons := r.Reasons()
 	status := http.StatusOK
 	if len(reasons) > 0 {
 		status = http.StatusServiceUnavailable
 	}
-	d := document{Ready: len(reasons) == 0, Reasons: reasons}
+	d := ReadinessDocument{Ready: len(reasons) == 0, Reasons: reasons}
 	for i := range reasons {
 		if r.lines != nil {
 			reasons[i].Run = r.lines(reasons[i].What)

@@ -20,7 +20,7 @@ import (
 
 // zoneStatus is what status prints of one zone as JSON.
 type zoneStatus struct {
-	Version     int                 `json:"version"` // status.Version, of this document
+	Version     int                 `json:"version"` // of this document
 	Zone        string              `json:"zone"`
 	InSync      bool                `json:"in_sync"`
 	Published   *health.Settled     `json:"published"` // null: no primary has answered

@@ -1,6 +1,7 @@
 // Command reference writes the documents that are made from the source. docs/settings.md and the manual page
 // pdns-distribute.toml(5) come from the structs of the configuration: names, types and defaults from their tags,
-// explanations from their comments. docs/metrics.md comes from the declarations of metrics, the tables of
+// explanations from their comments. docs/json.md and docs/openapi.json come from the types that are written
+// as JSON, docs/metrics.md from the declarations of metrics, the tables of
 // docs/powerdns.md from package powerdns, and the units of the package from roles/installation. It is run at the top of
 // the project's source, by make man.
 package main
@@ -42,11 +43,21 @@ func documents(root string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	ofJSON, err := jsonPage(root)
+	if err != nil {
+		return nil, err
+	}
+	ofHTTP, err := openAPI(root)
+	if err != nil {
+		return nil, err
+	}
 	units, err := installation.Units()
 	if err != nil {
 		return nil, err
 	}
 	all := map[string]string{
+		filepath.Join("docs", "json.md"):                            ofJSON,
+		filepath.Join("docs", "openapi.json"):                       ofHTTP,
 		filepath.Join("docs", "metrics.md"):                         ofMetrics,
 		filepath.Join("docs", "powerdns.md"):                        ofPowerDNS,
 		filepath.Join("docs", "settings.md"):                        markdown(sections),

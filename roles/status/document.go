@@ -31,7 +31,7 @@ const Version = 1
 // Document is what the command status prints as JSON, and what the health role answers.
 type Document struct {
 	health.Board
-	Version int            `json:"version"`          // Version, of this document
+	Version int            `json:"version"`          // of this document
 	Leader  string         `json:"leader,omitempty"` // the health role that leads
 	Alarms  []health.Alarm `json:"alarms"`           // as the leader sees them, one for each kind and node
 	Causes  []health.Group `json:"causes"`           // the same by cause, in the order in which to see to them
