@@ -47,6 +47,7 @@ func NewBroker(cfg config.Config, deps node.Deps) (*Broker, error) {
 		return nil, err
 	}
 	b.presence = health.Presence{Node: b.Server.Name(), Role: health.RoleBroker}
+	b.ready.Remedies(func(reason string) any { return health.CommandsFor(health.RoleBroker, b.Server.Name(), reason) })
 	b.presence.Process = health.Process{Version: deps.Version, Started: time.Now().UTC(), Instance: rand.Text()}
 	registry := observe.NewRegistry(health.RoleBroker, deps.Version)
 	b.metrics = newBrokerMetrics(registry)
