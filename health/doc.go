@@ -23,8 +23,10 @@
 //   - kinds.go: [Kind], all kinds of alarms; alarms.go: [Alarms], those that are raised
 //   - judge.go: [Board.Alarms], what follows from the board; flow.go: [Flow], what does not move at the broker;
 //     duplicates.go: [DuplicateNodes], two processes with one node id
+//   - remedies.go: [Command], the lines to run for each alarm; groups.go: [Grouped] puts alarms together by cause, and
+//     causes.go says which ones follow from which, and what to see to first
 //   - deletionlimit.go: [DeletionLimit] holds deletions that nobody ordered; orders.go: [OrderLimit] those of a proxy
 //
-// To add an alarm: its kind in kinds.go, the code that finds it beside what it goes by, an entry in
-// docs/alarms.md.
+// To add an alarm: its kind in kinds.go, the code that finds it beside what it goes by, its lines in remedies.go, its
+// rank in causes.go, an entry in docs/alarms.md.
 package health

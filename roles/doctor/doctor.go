@@ -1,7 +1,7 @@
 // Package doctor is the command doctor: it looks at everything that a role needs on its host, whether it runs already
 // or not, and says of each what was found and, where something is wrong, what to do next.
 //
-// The role's configuration is read as the role reads it. Then come its files (files.go), the host (host.go), the
+// The role's configuration is read as the role reads it, by the role's user (user.go). Then come its files (files.go), the host (host.go), the
 // broker (broker.go) and the PowerDNS beside it (powerdns.go), the last three at the same time, and at last what
 // these say of the zones is laid beside each other (sources.go). A check that builds on one that has failed is left
 // out. Nothing that is looked at is changed.
