@@ -40,6 +40,8 @@ type Index struct {
 	complete bool   // the broker's states that there were are known, so what comes is published now
 	lost     bool   // the broker lost its states since the index was last complete
 	stocks   [allVersions]indexStock
+
+	catalog catalog // of names, for searches
 }
 
 // New returns an empty index, which is not complete.
@@ -76,6 +78,9 @@ func (x *Index) put(name zone.Name, seq uint64, header broker.StateHeader) {
 	now := Published{Seq: seq, Header: header, Learned: time.Now()}
 	if now.Remembered() {
 		now.Seen = before.Seen || x.complete
+	}
+	if living(now) != living(before) {
+		x.catalog.note(name, now.Remembered())
 	}
 	x.living += living(now) - living(before)
 	x.zones[name] = now
@@ -163,6 +168,7 @@ func (x *Index) Replace(name zone.Name, seq uint64, header broker.StateHeader) {
 	if p := (Published{Seq: seq, Header: header}); p.Unheard() {
 		x.living -= living(x.zones[name])
 		delete(x.zones, name)
+		x.catalog.note(name, false)
 		return
 	}
 	x.put(name, seq, header)

@@ -1,0 +1,134 @@
+package index
+
+import (
+	"maps"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+
+	"pdns-distribute/powerdns/zone"
+)
+
+// catalog is all names of zones that secondaries may have as one text, sorted, each on a line of its own and without
+// its closing dot: a part of a name is found among a million of them within milliseconds. It is made when somebody
+// searches for the first time, so that roles that never do have none.
+type catalog struct {
+	mu    sync.Mutex // guards text
+	text  string
+	begun bool            // under Index.mu: changes are noted from now on
+	news  map[string]bool // under Index.mu: names that came (true) or went since text was made
+}
+
+// note takes whether a zone is there. It is called under Index.mu.
+func (c *catalog) note(name zone.Name, there bool) {
+	if c.begun {
+		c.news[line(name)] = there
+	}
+}
+
+func line(name zone.Name) string { return strings.TrimSuffix(name.String(), ".") }
+
+// Found is what a search for a part of a name came to.
+type Found struct {
+	Zones []zone.Name // those that begin with the text before those that have it elsewhere, each in order
+	Count int         // how many there are in all, MaxCount at most
+	Total int         // zones that were searched
+}
+
+// MaxCount is how many hits are counted.
+const MaxCount = 10_000
+
+// Find returns the first of the zones whose names contain the text, in presentation form; letters are taken for small
+// ones. An empty text is in all names.
+func (x *Index) Find(text string, most int) (f Found) {
+	c := &x.catalog
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	x.mu.Lock()
+	if !c.begun {
+		c.begun, c.news = true, make(map[string]bool, len(x.zones))
+		for name, p := range x.zones {
+			if p.Remembered() {
+				c.news[line(name)] = true
+			}
+		}
+	}
+	news := c.news
+	if len(news) > 0 {
+		c.news = map[string]bool{}
+	}
+	f.Total = x.living
+	x.mu.Unlock()
+	c.text = merge(c.text, news)
+	f.search(c.text, strings.ToLower(strings.TrimSuffix(text, ".")), most)
+	return f
+}
+
+// merge returns the sorted lines of a text with those that came, and without those that went.
+func merge(text string, news map[string]bool) string {
+	if len(news) == 0 {
+		return text
+	}
+	var merged strings.Builder
+	merged.Grow(len(text) + 32*len(news))
+	for _, name := range slices.Sorted(maps.Keys(news)) {
+		at := lineFrom(text, name)
+		merged.WriteString(text[:at])
+		text = text[at:]
+		if rest, is := strings.CutPrefix(text, name+"\n"); is {
+			text = rest
+		}
+		if news[name] {
+			merged.WriteString(name)
+			merged.WriteByte('\n')
+		}
+	}
+	merged.WriteString(text)
+	return merged.String()
+}
+
+// lineFrom returns where the first line begins that is not less than the name.
+func lineFrom(text, name string) int {
+	at := sort.Search(len(text), func(i int) bool { return lineAround(text, i) >= name })
+	return strings.LastIndexByte(text[:at], '\n') + 1
+}
+
+// lineAround returns the line that position i is in; its end counts as part of it.
+func lineAround(text string, i int) string {
+	start := strings.LastIndexByte(text[:i], '\n') + 1
+	return text[start : i+strings.IndexByte(text[i:], '\n')]
+}
+
+// search fills in the hits: names that begin with the part, which stand together, and then the others.
+func (f *Found) search(text, part string, most int) {
+	if strings.Contains(part, "\n") {
+		return // no name has one, written like this
+	}
+	first := lineFrom(text, part)
+	end := first
+	for end < len(text) && strings.HasPrefix(text[end:], part) && f.Count < MaxCount {
+		end += f.take(text[end:], most)
+	}
+	for _, rest := range []string{text[:first], text[end:]} {
+		for f.Count < MaxCount {
+			hit := strings.Index(rest, part)
+			if hit < 0 || rest == "" {
+				break
+			}
+			rest = rest[strings.LastIndexByte(rest[:hit], '\n')+1:]
+			rest = rest[f.take(rest, most):]
+		}
+	}
+}
+
+// take counts the first line of the text, and returns how long it is.
+func (f *Found) take(text string, most int) int {
+	length := strings.IndexByte(text, '\n')
+	if f.Count++; len(f.Zones) < most {
+		if name, err := zone.ParseName(text[:length]); err == nil {
+			f.Zones = append(f.Zones, name)
+		}
+	}
+	return length + 1
+}
