@@ -58,8 +58,9 @@ var imports = map[string][]string{
 	},
 	"roles/health": {
 		"backoff", "broker", "dnssec", "health", "powerdns/transfer", "powerdns/zone", "roles/config",
-		"roles/follow", "roles/index", "roles/node", "roles/status", "roles/work", "timing",
+		"roles/follow", "roles/index", "roles/node", "roles/page", "roles/status", "roles/work", "timing",
 	},
+	"roles/page": {"dnssec", "docs", "health", "powerdns/zone", "roles/index", "roles/status"},
 	"roles/installation": {
 		"broker", "health", "powerdns/zone", "private", "proxy", "roles/command", "roles/config", "roles/host",
 		"roles/settings",
@@ -116,6 +117,7 @@ var imports = map[string][]string{
 	"backoff":                  {},
 	"private":                  {},
 	"timing":                   {},
+	"docs":                     {},
 }
 
 // speakers says which packages alone may import what from outside: NATS and DNS are each spoken in one place.

@@ -35,7 +35,14 @@ type StateHeader struct {
 	Again      string        // the secondary that is to take it though it has it, see Touch
 	Signer     string        // public key that the state says it is signed by, "" for none; a claim, see zone.Verify
 	Background bool          // nobody waits for it: it stands behind all that somebody does wait for
+	Origin     Origin        // for people: nothing is decided by it
 	TTL        time.Duration // after which the broker forgets it, for tombstones; whole seconds, 0 is never
+}
+
+// Origin is what led to a state.
+type Origin struct {
+	Cause string // why the primary looked at the zone, in one word
+	By    string // who reported that it has changed, as "role id"; "" where nobody did
 }
 
 // Unanswered reports whether secondaries answer NODATA at some names: PowerDNS computes no answers in a signed zone.
@@ -56,6 +63,8 @@ const (
 	computedHeader   = "Pdns-Computed"
 	backgroundHeader = "Pdns-Background"
 	signerHeader     = "Pdns-Signer"
+	whyHeader        = "Pdns-Why"
+	byHeader         = "Pdns-By"
 
 	yes = "1" // the value of headers that are there or not
 )
@@ -104,6 +113,12 @@ func (h StateHeader) encode() nats.Header {
 	if h.Signer != "" {
 		encoded.Set(signerHeader, h.Signer)
 	}
+	if h.Origin.Cause != "" {
+		encoded.Set(whyHeader, h.Origin.Cause)
+	}
+	if h.Origin.By != "" {
+		encoded.Set(byHeader, h.Origin.By)
+	}
 	if h.NSEC {
 		encoded.Set(nsecHeader, yes)
 	}
@@ -148,14 +163,17 @@ func decodeHeader(h nats.Header) (StateHeader, error) {
 	expires, err6 := strconv.ParseUint(h.Get(expiresHeader), 10, 32)
 	computed, err7 := parseComputed(h.Get(computedHeader))
 	kind, digest, stable, again := h.Get(kindHeader), h.Get(digestHeader), h.Get(stableHeader), h.Get(againHeader)
-	if longest := max(len(kind), len(digest), len(stable), len(again)); longest > maxDigest {
+	cause, by := h.Get(whyHeader), h.Get(byHeader)
+	if longest := max(len(kind), len(digest), len(stable), len(again), len(cause), len(by)); longest > maxDigest {
 		return StateHeader{}, fmt.Errorf("a header of %d bytes", longest)
 	}
 	return StateHeader{
 		Kind: kind, Serial: uint32(serial), Stored: uint32(stored),
 		Digest: digest, Stable: stable, Published: published, Chunks: int(chunks), Expires: uint32(expires), TTL: ttl, Again: again,
 		NSEC: h.Get(nsecHeader) == yes, Computed: computed, Background: h.Get(backgroundHeader) == yes,
-		Signer: intern.Make(h.Get(signerHeader)).Value(), // kept for each zone, and the same for all
+		// Kept for each zone, and the same for many.
+		Signer: intern.Make(h.Get(signerHeader)).Value(),
+		Origin: Origin{intern.Make(cause).Value(), intern.Make(by).Value()},
 	}, errors.Join(err1, err2, err3, err4, err5, err6, err7)
 }
 

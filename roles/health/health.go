@@ -11,6 +11,7 @@ import (
 	"pdns-distribute/health"
 	"pdns-distribute/roles/config"
 	"pdns-distribute/roles/node"
+	"pdns-distribute/roles/page"
 	"pdns-distribute/roles/status"
 )
 
@@ -25,7 +26,8 @@ type Health struct {
 	// What is known, by what the broker delivers.
 	nodes     *nodes
 	published *published
-	flow      *health.Flow // of touches and states through the broker
+	flow      *health.Flow  // of touches and states through the broker
+	history   *page.History // what the page shows of the last hours
 
 	// What is wrong.
 	findings *findings
@@ -46,7 +48,7 @@ func New(cfg config.Config, deps node.Deps) (*Health, error) {
 	}
 	h := &Health{
 		Node: n, cfg: cfg.Health, dnssec: cfg.DNSSEC,
-		nodes: newNodes(cfg.Health), published: newPublished(cfg.Health.EventCheckWait), flow: health.NewFlow(),
+		nodes: newNodes(cfg.Health), published: newPublished(cfg.Health.EventCheckWait), flow: health.NewFlow(), history: page.NewHistory(),
 		findings: newFindings(), alarms: health.NewAlarms(),
 	}
 	h.metrics = newMetrics(n.Registry, h)
@@ -54,7 +56,10 @@ func New(cfg config.Config, deps node.Deps) (*Health, error) {
 		h.Hook = newWebhook(cfg.Health.Webhook, n.Log)
 	}
 	n.Observe.Handle(status.Path, http.HandlerFunc(h.serveStatus))
-	n.Observe.Handle("/", http.HandlerFunc(h.servePage))
+	shown := page.New(h.ID, newView(h), h.history, h.Log).Handler()
+	for _, path := range page.Paths {
+		n.Observe.Handle(path, shown)
+	}
 	n.Ready.Alarms(func() any { return health.Grouped(h.present()) })
 	return h, nil
 }

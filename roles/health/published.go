@@ -10,6 +10,7 @@ import (
 	"pdns-distribute/health"
 	"pdns-distribute/powerdns/zone"
 	"pdns-distribute/roles/index"
+	"pdns-distribute/roles/page"
 	"pdns-distribute/roles/work"
 )
 
@@ -20,11 +21,14 @@ type published struct {
 	events   *health.Events // changes on their way to the secondaries
 	claims   *health.Claims // what primaries report as published
 	again    chan struct{}  // has all states read again
+
+	listeners *listeners // who waits for what nodes say of a zone
 }
 
 func newPublished(wait time.Duration) *published {
 	return &published{
 		index: index.New(), events: health.NewEvents(wait), claims: health.NewClaims(), again: make(chan struct{}, 1),
+		listeners: newListeners(),
 	}
 }
 
@@ -55,6 +59,7 @@ func (h *Health) watchStates(ctx context.Context) error {
 		State: func(s broker.StateMsg) {
 			p.index.Set(s.Zone, s.Seq, s.Header)
 			if p.complete.Load() {
+				h.history.Published(time.Now(), changeOf(s))
 				state := index.NewSettled(s.Zone, index.Published{Seq: s.Seq, Header: s.Header})
 				p.events.Published(time.Now(), s.Seq, state, !s.Header.Background)
 			}
@@ -70,12 +75,22 @@ func (h *Health) watchStates(ctx context.Context) error {
 	})
 }
 
+// changeOf returns what the page shows of a state.
+func changeOf(s broker.StateMsg) page.Change {
+	return page.Change{
+		Zone: s.Zone, At: s.Header.Published, Serial: s.Header.Serial, Gone: s.Header.Kind == broker.KindGone,
+		Background: s.Header.Background, Cause: s.Header.Origin.Cause, By: s.Header.Origin.By,
+	}
+}
+
 // watchApplied takes what secondaries report to serve.
 func (h *Health) watchApplied(ctx context.Context) error {
 	stop, err := h.Conn.SubscribeApplied(ctx, func(node string, notice []byte) {
 		var a health.Applied
 		if json.Unmarshal(notice, &a) == nil {
 			h.published.events.Applied(time.Now(), node, a)
+			h.history.Served(time.Now(), node, a)
+			h.published.listeners.applied(node, a)
 		}
 	})
 	if err != nil {
@@ -91,7 +106,11 @@ func (h *Health) watchSettled(ctx context.Context) error {
 	p := h.published
 	stop, err := h.Conn.SubscribeSettled(ctx, func(notice []byte) {
 		var s health.Settled
-		if json.Unmarshal(notice, &s) == nil && p.complete.Load() {
+		if json.Unmarshal(notice, &s) != nil {
+			return
+		}
+		p.listeners.settled(s)
+		if p.complete.Load() {
 			p.claims.Note(time.Now(), s, p.inStream(s.Zone))
 		}
 	})

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"sort"
@@ -45,24 +46,47 @@ func (x *Index) Find(text string, most int) (f Found) {
 	c := &x.catalog
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	first, news, total := x.takeNews()
+	c.text = merge(cmp.Or(c.text, textOf(first)), news)
+	f.Total = total
+	f.search(c.text, strings.ToLower(strings.TrimSuffix(text, ".")), most)
+	return f
+}
+
+// takeNews returns what has changed since it was last called, for the first time all names that there are.
+func (x *Index) takeNews() (first []zone.Name, news map[string]bool, total int) {
 	x.mu.Lock()
+	defer x.mu.Unlock()
+	c := &x.catalog
 	if !c.begun {
-		c.begun, c.news = true, make(map[string]bool, len(x.zones))
+		c.begun, first = true, make([]zone.Name, 0, x.living)
 		for name, p := range x.zones {
 			if p.Remembered() {
-				c.news[line(name)] = true
+				first = append(first, name)
 			}
 		}
 	}
-	news := c.news
-	if len(news) > 0 {
+	if news = c.news; news == nil || len(news) > 0 {
 		c.news = map[string]bool{}
 	}
-	f.Total = x.living
-	x.mu.Unlock()
-	c.text = merge(c.text, news)
-	f.search(c.text, strings.ToLower(strings.TrimSuffix(text, ".")), most)
-	return f
+	return first, news, x.living
+}
+
+// textOf returns the text of names.
+func textOf(names []zone.Name) string {
+	lines, size := make([]string, len(names)), 0
+	for i, name := range names {
+		lines[i] = line(name)
+		size += len(lines[i]) + 1
+	}
+	slices.Sort(lines)
+	var text strings.Builder
+	text.Grow(size)
+	for _, l := range lines {
+		text.WriteString(l)
+		text.WriteByte('\n')
+	}
+	return text.String()
 }
 
 // merge returns the sorted lines of a text with those that came, and without those that went.

@@ -314,3 +314,33 @@ func (x *Index) Ending(now time.Time, within time.Duration) (e Ending) {
 	}
 	return e
 }
+
+// Signatures is how far renewals of signatures are.
+type Signatures struct {
+	Zones int       // that are signed
+	Due   int       // of these, how many a primary looks for newer signatures of
+	First zone.Name // to end
+	At    time.Time
+}
+
+// Renewed returns how many zones have signatures that are new enough.
+func (s Signatures) Renewed() int { return s.Zones - s.Due }
+
+// Signatures returns how far renewals are of what ends within that time, or can be had for a week longer.
+func (x *Index) Signatures(now time.Time, within time.Duration) (s Signatures) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for name, p := range x.zones {
+		if p.Header.Expires == 0 || !p.Remembered() {
+			continue
+		}
+		s.Zones++
+		if dnssec.Renewable(p.Header.Expires, now, within) {
+			s.Due++
+		}
+		if at := dnssec.End(p.Header.Expires, now); s.Zones == 1 || at.Before(s.At) {
+			s.First, s.At = name, at
+		}
+	}
+	return s
+}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pdns-distribute/health"
+	"pdns-distribute/roles/index"
 	"pdns-distribute/roles/status"
 )
 
@@ -21,7 +22,7 @@ type overview struct {
 	Spread   spreadView
 	Changes  []Change
 	Ended    []endedGroup
-	Renewals Renewals
+	Renewals index.Signatures
 	Zones    int // that are published
 }
 

@@ -18,24 +18,13 @@ type Source interface {
 	// Find returns the first zones whose names contain the text.
 	Find(text string, most int) index.Found
 	// Renewals returns how far renewals of signatures are.
-	Renewals() Renewals
+	Renewals() index.Signatures
 	// Look asks all nodes about a zone, and their public addresses; ErrBusy if too many look at once.
 	Look(ctx context.Context, name zone.Name) (Zone, error)
 }
 
 // ErrBusy is that of a look that is refused: each costs a question to every node.
 var ErrBusy = errors.New("too many zones are being looked at; try again in a moment")
-
-// Renewals is how far renewals of signatures are.
-type Renewals struct {
-	Signed int       // zones with signatures
-	Due    int       // of these, how many end within dnssec.renew_before, or can be had for a week longer
-	First  zone.Name // to end
-	End    time.Time
-}
-
-// Renewed returns how many zones have signatures that are new enough.
-func (r Renewals) Renewed() int { return r.Signed - r.Due }
 
 // Zone is what is known of one zone.
 type Zone struct {

@@ -93,9 +93,9 @@ func (w *world) Document() status.Document {
 
 func (w *world) Find(text string, most int) index.Found { return w.index.Find(text, most) }
 
-func (w *world) Renewals() Renewals {
+func (w *world) Renewals() index.Signatures {
 	zones := w.index.Remembered()
-	return Renewals{Signed: zones, Due: zones / 5, First: zoneNumber(0), End: w.now.Add(9 * 24 * time.Hour)}
+	return index.Signatures{Zones: zones, Due: zones / 5, First: zoneNumber(0), At: w.now.Add(9 * 24 * time.Hour)}
 }
 
 func (w *world) Look(_ context.Context, name zone.Name) (Zone, error) {
@@ -195,4 +195,3 @@ func (w *world) serve(t testing.TB, h *History) string {
 	t.Cleanup(s.Close)
 	return s.URL
 }
-

@@ -122,6 +122,15 @@ func (j job) leavesGone() bool {
 	return false
 }
 
+// origin returns what people are told of why the zone was published.
+func (j job) origin() broker.Origin {
+	o := broker.Origin{Cause: j.cause.String()}
+	if j.msg != nil {
+		o.By = j.msg.From.String()
+	}
+	return o
+}
+
 // background reports whether nobody waits for the job.
 func (j job) background() bool { return j.priority == work.Background }
 

@@ -72,7 +72,7 @@ func (p *publisher) publish(ctx context.Context, v version, before index.Publish
 		Chunks: len(s.Chunks()), Expires: s.Expires,
 		Digest: fmt.Sprintf("%x", s.Digest), Stable: fmt.Sprintf("%x", s.Stable), NSEC: dnssec.Convertible(v.zone),
 		Computed: v.computed,
-		Again:    j.again, Background: j.background(),
+		Again:    j.again, Background: j.background(), Origin: j.origin(),
 	})
 }
 
@@ -85,7 +85,7 @@ func (p *publisher) retract(ctx context.Context, name zone.Name, before index.Pu
 	tombstone := zone.NewTombstone(name, at)
 	return p.store(ctx, tombstone, before, broker.StateHeader{
 		Kind: broker.KindGone, Published: tombstone.Published, TTL: index.TombstoneTTL,
-		Again: j.again, Background: j.background(),
+		Again: j.again, Background: j.background(), Origin: j.origin(),
 	})
 }
 
