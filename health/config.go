@@ -40,6 +40,10 @@ type Config struct {
 	// MinDiskPercent is what must be free of the disk of a node's state.
 	MinDiskPercent int `toml:"min_disk_percent" env:"MIN_DISK_PERCENT" envDefault:"5"`
 
+	// StateDir is where the history that the page shows is kept, mode 0700: a few hundred KB. It may be deleted. Default:
+	// none; the history then ends with the process.
+	StateDir string `toml:"state_dir" env:"STATE_DIR" path:"folder"`
+
 	// Webhook is a URL that changes of alarms are posted to, as JSON; "" is none.
 	Webhook string `toml:"webhook" env:"WEBHOOK"`
 }

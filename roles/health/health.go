@@ -71,11 +71,16 @@ func (h *Health) Run(ctx context.Context) error {
 		h.watchStates, h.watchApplied, h.watchSettled, h.published.index.DropTombstones, // published.go
 		h.keepJudging, // judge.go
 		h.campaign,    // lead.go
+		h.keepHistory,
 	}
 	if h.Hook != nil {
 		parts = append(parts, h.Hook.run)
 	}
 	return h.RunAll(ctx, h.describe, parts...)
+}
+
+func (h *Health) keepHistory(ctx context.Context) error {
+	return h.history.Keep(ctx, h.cfg.StateDir, h.Log)
 }
 
 // describe fills in what this role reports of itself.

@@ -44,7 +44,7 @@ func newBrowser(t *testing.T) *browser {
 		t.Skip("this test wants Chromium: make test-page")
 	}
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
-		chromedp.ExecPath(chromiums[program]), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()))
+		chromedp.ExecPath(chromiums[program]), chromedp.NoSandbox)
 	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
 	t.Cleanup(cancel)
 	window, _ := chromedp.NewContext(ctx)
@@ -105,7 +105,8 @@ func (b *browser) is(expression string) {
 	b.t.Helper()
 	err := chromedp.Run(b.ctx, chromedp.Poll(expression, nil, chromedp.WithPollingInterval(20*time.Millisecond)))
 	if err != nil {
-		b.t.Fatalf("%s: %v; the console says %q", expression, err, b.console())
+		b.t.Fatalf("%s: %v; the console says %q; at %s", expression, err, b.console(),
+			b.get(`location.href + " " + document.querySelector("#q").value + "\n" + document.querySelector("main").innerText.slice(0, 500)`))
 	}
 }
 
@@ -188,7 +189,9 @@ func TestBrowserSearches(t *testing.T) {
 	url := w.serve(t, NewHistory())
 	b := newBrowser(t)
 	b.sized(1280, 900, false)
-	b.run(chromedp.Navigate(url+"/"), chromedp.WaitVisible("h1", chromedp.ByQuery), chromedp.KeyEvent("/"), chromedp.KeyEvent("shop12."))
+	b.run(chromedp.Navigate(url+"/"), chromedp.WaitVisible("h1", chromedp.ByQuery), chromedp.KeyEvent("/"))
+	b.is(`document.activeElement.id === "q"`)
+	b.run(chromedp.Evaluate(`document.activeElement.select()`, nil), chromedp.KeyEvent("shop12."))
 	b.is(`document.querySelectorAll(".hits a").length === 2 && location.search === "?q=shop12."`)
 	b.run(chromedp.KeyEvent(kb.ArrowDown), chromedp.KeyEvent(kb.ArrowDown))
 	b.is(`document.activeElement.textContent === "customer-001012.shop12.example"`)

@@ -103,6 +103,13 @@ func (s *nodeSet) add(n int) bool {
 	return !had
 }
 
+// fill puts all nodes into the set.
+func (s *nodeSet) fill() {
+	for i := range s {
+		s[i] = ^uint64(0)
+	}
+}
+
 // changes are the last ones, in a ring. Who locks a History may use it.
 type changes struct {
 	ring    []Change

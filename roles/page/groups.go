@@ -1,7 +1,6 @@
 package page
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -84,7 +83,7 @@ func groupEnded(ended []Ended) (groups []endedGroup) {
 		groups[at].Nodes = append(groups[at].Nodes, e.Node)
 	}
 	for i := range groups {
-		if slices.SortFunc(groups[i].Nodes, cmp.Compare); len(groups[i].Nodes) > 1 {
+		if slices.SortFunc(groups[i].Nodes, compareNames); len(groups[i].Nodes) > 1 {
 			groups[i].What = about(groups[i].Alarm)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"slices"
+	"strings"
 	"time"
 
 	"pdns-distribute/health"
@@ -53,11 +54,20 @@ func (p *Page) look(now time.Time) overview {
 	for _, r := range d.Nodes {
 		o.Fleet = append(o.Fleet, newFleetRow(d.At, r, hour))
 	}
-	slices.SortStableFunc(o.Fleet, func(a, b fleetRow) int { return cmp.Compare(b.Level, a.Level) })
+	slices.SortFunc(o.Fleet, func(a, b fleetRow) int {
+		return cmp.Or(cmp.Compare(b.Level, a.Level), cmp.Compare(a.Role, b.Role), compareNames(a.Node, b.Node))
+	})
 	if r := status.Leader(d.Board, d.Leader); r != nil {
 		o.Zones = r.Zones
 	}
 	return o
+}
+
+// compareNames puts ns2 before ns10.
+func compareNames(a, b string) int {
+	const digits = "0123456789"
+	nameA, nameB := strings.TrimRight(a, digits), strings.TrimRight(b, digits)
+	return cmp.Or(cmp.Compare(nameA, nameB), cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
 }
 
 // Title is what a window that is not in front shows.

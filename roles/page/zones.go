@@ -67,10 +67,10 @@ func newZoneView(z Zone, changes []Change) zoneView {
 		}
 	}
 	v.Lacking = len(z.Secondaries) - v.InSync
-	slices.SortStableFunc(v.Secondaries, func(a, b Secondary) int { // what differs first
+	slices.SortFunc(v.Secondaries, func(a, b Secondary) int { // what differs first
 		switch {
 		case a.InSync == b.InSync:
-			return 0
+			return compareNames(a.Node, b.Node)
 		case a.InSync:
 			return 1
 		}

@@ -30,22 +30,27 @@ function morph(old, now) {
   morphChildren(old, now);
 }
 
+// keyOf tells children apart whose places may change.
+function keyOf(node) {
+  return node.nodeType === Node.ELEMENT_NODE && (node.dataset.key || node.id || node.getAttribute("aria-labelledby"));
+}
+
 // morphChildren pairs children by their keys where they have one, and else by their places.
 function morphChildren(old, now) {
   const byKey = new Map();
   for (const child of old.children) {
-    if (child.dataset.key) byKey.set(child.dataset.key, child);
+    if (keyOf(child)) byKey.set(keyOf(child), child);
   }
   let at = old.firstChild;
   for (const wanted of [...now.childNodes]) {
-    const key = wanted.dataset && wanted.dataset.key;
+    const key = keyOf(wanted);
     const known = key ? byKey.get(key) : undefined;
     if (known) {
       byKey.delete(key);
       if (known !== at) old.insertBefore(known, at);
       morph(known, wanted);
       at = known.nextSibling;
-    } else if (!at || key || (at.dataset && at.dataset.key)) {
+    } else if (!at || key || keyOf(at)) {
       old.insertBefore(wanted.cloneNode(true), at);
     } else {
       const next = at.nextSibling;
@@ -65,7 +70,9 @@ function show(text) {
   const now = new DOMParser().parseFromString(text, "text/html").getElementById("part");
   const old = document.getElementById("part");
   if (!now || !old) throw new Error("an answer without content");
+  const focused = document.activeElement;
   morph(old, now);
+  if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true }); // it was moved
   const icon = document.getElementById("icon");
   document.title = now.dataset.title;
   if (icon.getAttribute("href") !== icon.dataset[now.dataset.state]) icon.href = icon.dataset[now.dataset.state];
