@@ -60,7 +60,7 @@ var imports = map[string][]string{
 		"backoff", "broker", "dnssec", "health", "powerdns/transfer", "powerdns/zone", "roles/config",
 		"roles/follow", "roles/index", "roles/node", "roles/page", "roles/status", "roles/work", "timing",
 	},
-	"roles/page": {"dnssec", "docs", "health", "powerdns/zone", "roles/index", "roles/status"},
+	"roles/page": {"dnssec", "docs", "health", "powerdns/zone", "private", "roles/index", "roles/status"},
 	"roles/installation": {
 		"broker", "health", "powerdns/zone", "private", "proxy", "roles/command", "roles/config", "roles/host",
 		"roles/settings",
@@ -92,7 +92,7 @@ var imports = map[string][]string{
 	"roles/checkpoint": {"powerdns/zone"},
 	"roles/heartbeat":  {"powerdns", "powerdns/transfer", "powerdns/zone"},
 	"roles/settings":   {"private"},
-	"roles/observe":    {},
+	"roles/observe":    {"private"},
 	"roles/monitoring": {},
 	"roles/roff":       {},
 	"roles/roletest": {

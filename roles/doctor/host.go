@@ -5,10 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -29,6 +27,10 @@ func (e *examination) host(ctx context.Context, before findings) (f findings) {
 		f.folder("secondary.state_dir", e.cfg.Secondary.StateDir)
 	case health.RoleProxy:
 		f.folder("proxy.state_dir", e.cfg.Proxy.StateDir)
+	case health.RoleHealth:
+		if e.cfg.Health.StateDir != "" {
+			f.folder("health.state_dir", e.cfg.Health.StateDir)
+		}
 	case health.RoleBroker:
 		if !before.failedIn("server") {
 			f.folder("store_dir", e.server.StoreDir)
@@ -143,7 +145,7 @@ func (f *findings) free(folder string, freeMB, allMB uint64) {
 type port struct{ key, network, address string }
 
 func (e *examination) ports(ctx context.Context) (f findings) {
-	role := f.observer(ctx, e.role, e.cfg.Observe.Listen)
+	role := f.observer(ctx, e.role, e.cfg.Observe)
 	var ports []port
 	switch e.role {
 	case health.RolePrimary:
@@ -174,8 +176,9 @@ const (
 )
 
 // observer finds out whether the role is running, which its own listener tells.
-func (f *findings) observer(ctx context.Context, role, address string) state {
+func (f *findings) observer(ctx context.Context, role string, cfg observe.Config) state {
 	const name = "port.observe"
+	address := cfg.Listen
 	if address == "" {
 		f.ok(name, "observe.listen", "switched off: whether the role is running is not known")
 		return hidden
@@ -190,11 +193,15 @@ func (f *findings) observer(ctx context.Context, role, address string) state {
 		f.unbound(name, p, err)
 		return unknown
 	}
-	switch who := whoObserves(ctx, address); who {
+	switch who := whoObserves(ctx, cfg); who {
 	case role:
-		f.readiness(ctx, name, address)
+		f.readiness(ctx, name, cfg)
 		return running
 	case "":
+		if cfg.ClientCAFile != "" && cfg.PasswordFile == "" {
+			f.ok(name, address, "somebody listens there; whether it is this role only a client certificate can ask")
+			return unknown
+		}
 		f.taken(name, p)
 	default:
 		f.fail(name, address, "the role "+who+" is running there", "give each role on this host an observe.listen of its own")
@@ -258,15 +265,16 @@ func bind(network, address string) error {
 var buildInfo = regexp.MustCompile(`pdns_distribute_build_info\{[^}]*role="([a-z]+)"`)
 
 // whoObserves is the role that answers at the address, "" if it is none.
-func whoObserves(ctx context.Context, address string) string {
-	metrics, err := get(ctx, address, "/metrics")
+func whoObserves(ctx context.Context, cfg observe.Config) string {
+	metrics, err := get(ctx, cfg, "/metrics")
 	if found := buildInfo.FindSubmatch(metrics); err == nil && found != nil {
 		return string(found[1])
 	}
 	return ""
 }
 
-func (f *findings) readiness(ctx context.Context, name, address string) {
+func (f *findings) readiness(ctx context.Context, name string, cfg observe.Config) {
+	address := cfg.Listen
 	var answer struct {
 		Ready   bool
 		Reasons []struct {
@@ -274,7 +282,7 @@ func (f *findings) readiness(ctx context.Context, name, address string) {
 			Run []health.Command `json:"run"`
 		}
 	}
-	text, err := get(ctx, address, "/readyz")
+	text, err := get(ctx, cfg, "/readyz")
 	if err == nil {
 		err = json.Unmarshal(text, &answer)
 	}
@@ -299,28 +307,10 @@ func (f *findings) readiness(ctx context.Context, name, address string) {
 // isDoctor reports whether a line only runs this command again.
 func isDoctor(c health.Command) bool { return strings.HasPrefix(c.Line, "pdns-distribute doctor") }
 
-// direct uses no proxy of the environment: what it asks is on this host.
-var direct = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-
 // get asks a listener of this host.
-func get(ctx context.Context, address, path string) ([]byte, error) {
+func get(ctx context.Context, cfg observe.Config, path string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	host, number, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, err
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "localhost"
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, number)+path, nil)
-	if err != nil {
-		return nil, err
-	}
-	res, err := direct.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer res.Body.Close()
-	return io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	answer, _, err := cfg.Ask(ctx, path)
+	return answer, err
 }

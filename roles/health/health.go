@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"sync/atomic"
 
@@ -51,6 +52,10 @@ func New(cfg config.Config, deps node.Deps) (*Health, error) {
 		nodes: newNodes(cfg.Health), published: newPublished(cfg.Health.EventCheckWait), flow: health.NewFlow(), history: page.NewHistory(),
 		findings: newFindings(), alarms: health.NewAlarms(),
 	}
+	if err := h.history.Open(h.cfg.StateDir, n.Log); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	h.StateDir = h.cfg.StateDir
 	h.metrics = newMetrics(n.Registry, h)
 	if cfg.Health.Webhook != "" {
 		h.Hook = newWebhook(cfg.Health.Webhook, n.Log)

@@ -11,9 +11,9 @@ import (
 	"pdns-distribute/powerdns/zone"
 )
 
-// catalog is all names of zones that secondaries may have as one text, sorted, each on a line of its own and without
-// its closing dot: a part of a name is found among a million of them within milliseconds. It is made when somebody
-// searches for the first time, so that roles that never do have none.
+// catalog is all names of zones that secondaries may have as one text, sorted, each on a line of its own: a part of a
+// name is found among a million of them within milliseconds. It is made when somebody searches for the first time, so
+// that roles that never do have none.
 type catalog struct {
 	mu    sync.Mutex // guards text
 	text  string
@@ -24,11 +24,9 @@ type catalog struct {
 // note takes whether a zone is there. It is called under Index.mu.
 func (c *catalog) note(name zone.Name, there bool) {
 	if c.begun {
-		c.news[line(name)] = there
+		c.news[name.String()] = there
 	}
 }
-
-func line(name zone.Name) string { return strings.TrimSuffix(name.String(), ".") }
 
 // Found is what a search for a part of a name came to.
 type Found struct {
@@ -40,8 +38,8 @@ type Found struct {
 // MaxCount is how many hits are counted.
 const MaxCount = 10_000
 
-// Find returns the first of the zones whose names contain the text, in presentation form; letters are taken for small
-// ones. An empty text is in all names.
+// Find returns the first of the zones whose names contain the text, in presentation form with its closing dot;
+// letters are taken for small ones. An empty text is in all names.
 func (x *Index) Find(text string, most int) (f Found) {
 	c := &x.catalog
 	c.mu.Lock()
@@ -49,7 +47,7 @@ func (x *Index) Find(text string, most int) (f Found) {
 	first, news, total := x.takeNews()
 	c.text = merge(cmp.Or(c.text, textOf(first)), news)
 	f.Total = total
-	f.search(c.text, strings.ToLower(strings.TrimSuffix(text, ".")), most)
+	f.search(c.text, strings.ToLower(text), most)
 	return f
 }
 
@@ -76,7 +74,7 @@ func (x *Index) takeNews() (first []zone.Name, news map[string]bool, total int) 
 func textOf(names []zone.Name) string {
 	lines, size := make([]string, len(names)), 0
 	for i, name := range names {
-		lines[i] = line(name)
+		lines[i] = name.String()
 		size += len(lines[i]) + 1
 	}
 	slices.Sort(lines)

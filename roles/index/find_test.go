@@ -35,6 +35,9 @@ func TestFind(t *testing.T) {
 	}{
 		{nil, "example", 9, []string{"example.com.", "example.org.", "b.example.", "shop.example."}, 4},
 		{nil, "EXAMPLE.", 9, []string{"example.com.", "example.org.", "b.example.", "shop.example."}, 4},
+		{nil, "Example.Org.", 9, []string{"example.org."}, 1},
+		{nil, "org.", 9, []string{"example.org."}, 1},
+		{nil, "ample.org", 9, []string{"example.org."}, 1},
 		{nil, "example", 3, []string{"example.com.", "example.org.", "b.example."}, 4},
 		{nil, "/25.2", 9, []string{"0/25.2.0.192.in-addr.arpa."}, 1},
 		{nil, "b.e", 9, []string{"b.example."}, 1},

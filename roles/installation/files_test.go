@@ -174,6 +174,18 @@ func (i installation) guardedFiles() (files []guardedFile) {
 	add("primary.heartbeat_ca_file", health.RolePrimary, settings.PublicFile, ca, beats)
 	add("primary.sign_key_file", health.RolePrimary, settings.SecretFile, "primary1/"+signFile, nil)
 	add("secondary.state_dir", health.RoleSecondary, settings.StateFolder, "ns1/state", nil)
+	add("health.state_dir", health.RoleHealth, settings.StateFolder, "health1/state", nil)
+	watch := map[string]string{
+		"observe.listen": "127.0.0.1:0", "observe.tls_cert_file": copied("broker1/"+certFile, "observe.crt"),
+		"observe.tls_key_file": copied("broker1/"+keyFile, "observe.key"), "observe.client_ca_file": ca,
+		"observe.password_file": other("password", []byte("correct horse battery\n")),
+	}
+	for key, kind := range map[string]string{
+		"observe.tls_cert_file": settings.PublicFile, "observe.tls_key_file": settings.SecretFile,
+		"observe.client_ca_file": settings.PublicFile, "observe.password_file": settings.SecretFile,
+	} {
+		add(key, health.RoleHealth, kind, watch[key], watch)
+	}
 	i.serverFiles(add, other)
 	i.proxyFiles(add, copied, ca)
 	return files
@@ -211,7 +223,7 @@ func (i installation) proxyFiles(add adding, copied func(from, name string) stri
 	add("proxy.state_dir", "proxy", settings.StateFolder, "proxy1/state", nil)
 	add("the proxy's own key", "proxy", settings.SecretFile, "proxy1/state/proxy.key", nil)
 	add("the proxy's own certificate", "proxy", settings.PublicFile, "proxy1/state/proxy.crt", nil)
-	for _, role := range []string{"proxy", health.RoleSecondary, "broker"} { // which makes their folders
+	for _, role := range []string{"proxy", health.RoleSecondary, "broker", health.RoleHealth} { // which makes their folders
 		must.OK(i.t, i.tryStart(guardedFile{role: role}))
 	}
 }

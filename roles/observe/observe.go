@@ -10,6 +10,7 @@ package observe
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,27 +30,52 @@ import (
 
 // Config is the section [observe].
 type Config struct {
-	// Listen is the address, host:port, of /metrics, /healthz and /readyz; "" means none. It answers without
-	// credentials: keep it on loopback or on a network for monitoring. Beyond loopback the log has a warning.
-	// `pdns-distribute init` gives 9500 to brokers, 9501 to primaries, 9502 to proxies, 9503 to health roles and 9504
-	// to secondaries.
+	// Listen is the address, host:port, of /metrics, /healthz and /readyz; "" means none. Without a password or client
+	// certificates it answers anybody: keep it on loopback or on a network for monitoring. Beyond loopback the log has
+	// a warning then. `pdns-distribute init` gives 9500 to brokers, 9501 to primaries, 9502 to proxies, 9503 to health
+	// roles and 9504 to secondaries.
 	Listen string `toml:"listen" env:"LISTEN" envDefault:"127.0.0.1:9500"`
+
+	// TLSCertFile and TLSKeyFile are PEM files, the key readable by its owner alone. With them the listener speaks HTTPS
+	// alone. They are taken anew when they change.
+	TLSCertFile string `toml:"tls_cert_file" env:"TLS_CERT_FILE" path:"public"`
+	TLSKeyFile  string `toml:"tls_key_file" env:"TLS_KEY_FILE" path:"secret"`
+
+	// PasswordFile holds a password of 12 characters or more, and nothing else. All but /healthz wants it then, by
+	// HTTP Basic and with any user name. Beyond loopback it wants TLSCertFile. It is taken anew when it changes.
+	PasswordFile string `toml:"password_file" env:"PASSWORD_FILE" path:"secret"`
+
+	// ClientCAFile is a PEM file with CA certificates. All but /healthz wants a client certificate of one of these then,
+	// or the password if there is one.
+	ClientCAFile string `toml:"client_ca_file" env:"CLIENT_CA_FILE" path:"public"`
 }
 
-// Validate finds an address that can't be listened on.
+// Validate finds an address that can't be listened on, and credentials that would protect nothing.
 func (c Config) Validate() error {
 	if c.Listen == "" {
 		return nil
 	}
-	_, port, err := net.SplitHostPort(c.Listen)
+	host, port, err := net.SplitHostPort(c.Listen)
 	if err != nil {
 		return fmt.Errorf(`observe.listen: %q is not host:port (for example "127.0.0.1:9500")`, c.Listen)
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return fmt.Errorf("observe.listen: %q is not a port between 0 and 65535", port)
 	}
+	ip := net.ParseIP(host)
+	switch loopback := host == "localhost" || ip != nil && ip.IsLoopback(); {
+	case (c.TLSCertFile == "") != (c.TLSKeyFile == ""):
+		return errors.New("observe.tls_cert_file, observe.tls_key_file: set both or none")
+	case c.ClientCAFile != "" && c.TLSCertFile == "":
+		return errors.New("observe.client_ca_file: clients show certificates over TLS alone; set observe.tls_cert_file")
+	case c.PasswordFile != "" && c.TLSCertFile == "" && !loopback:
+		return errors.New("observe.password_file: beyond loopback the password would travel in the clear; set observe.tls_cert_file")
+	}
 	return nil
 }
+
+// TLS reports whether the listener speaks HTTPS.
+func (c Config) TLS() bool { return c.TLSCertFile != "" }
 
 // limits of the listener: nobody is asked who they are, so whoever is slow, or holds connections, must not keep those
 // out that look whether the role is well. A handler that answers for longer moves its own write deadline by
@@ -72,6 +98,7 @@ const (
 // Server is the HTTP listener of a role.
 type Server struct {
 	listener net.Listener // nil when switched off
+	guard    *guard
 	router   chi.Router
 	log      zerolog.Logger
 	limits   limits
@@ -80,21 +107,25 @@ type Server struct {
 // New binds the address, so that a role whose port is taken fails at once, not while it runs. Nothing is answered
 // before Run. A role that never gets to Run releases the address by Close.
 func New(cfg Config, reg *prometheus.Registry, ready *Readiness, log zerolog.Logger) (*Server, error) {
-	s := &Server{router: chi.NewRouter(), log: log, limits: standardLimits}
+	s := &Server{router: chi.NewRouter(), log: log, limits: standardLimits, guard: newGuard(cfg, log)}
 	reg.MustRegister(readyMetric(ready))
 	s.router.Use(middleware.GetHead) // what load balancers ask with
+	s.router.Use(s.guard.check)
 	s.router.Get("/healthz", alive)
 	s.router.Get("/readyz", ready.answer)
 	s.router.Method(http.MethodGet, "/metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg}))
 	if cfg.Listen == "" {
 		return s, nil
 	}
+	if err := s.guard.load(); err != nil {
+		return nil, err
+	}
 	listener, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("observe.listen: %w", err)
 	}
 	s.listener = listener
-	if ip := listener.Addr().(*net.TCPAddr).IP; !ip.IsLoopback() {
+	if ip := listener.Addr().(*net.TCPAddr).IP; !ip.IsLoopback() && !s.guard.asks() {
 		log.Warn().Str("listen", s.Addr()).
 			Msg("observe.listen is not on loopback: metrics and status can be read without credentials")
 	}
@@ -130,7 +161,11 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	server := s.httpServer()
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(netutil.LimitListener(s.listener, s.limits.connections)) }()
+	limited := netutil.LimitListener(s.listener, s.limits.connections)
+	if s.guard.cfg.TLS() {
+		limited = tls.NewListener(limited, s.guard.config())
+	}
+	go func() { served <- server.Serve(limited) }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("observe: serve %s: %w", s.Addr(), err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"time"
 
@@ -28,29 +27,13 @@ func Healthcheck(ctx context.Context, in command.Invocation) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, healthcheckPatience)
 	defer cancel()
-	url := "http://" + reachable(cfg.Observe.Listen) + "/healthz"
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // no proxy of the environment
-	resp, err := client.Do(req)
+	_, code, err := cfg.Observe.Ask(ctx, "/healthz")
 	if err != nil {
 		return fmt.Errorf("the role does not answer: %w", err)
 	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answered %s", url, resp.Status)
+	if code != http.StatusOK {
+		return fmt.Errorf("/healthz at %s answered %d %s", cfg.Observe.Listen, code, http.StatusText(code))
 	}
 	_, err = io.WriteString(in.Stdout, "alive\n")
 	return err
-}
-
-// reachable returns where a listener can be asked from its own host: one on all addresses at loopback.
-func reachable(listen string) string {
-	host, port, err := net.SplitHostPort(listen)
-	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
-		return net.JoinHostPort("localhost", port)
-	}
-	return listen
 }

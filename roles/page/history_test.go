@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -152,6 +153,7 @@ func TestHistoryIsKept(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "state")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
+	must.OK(t, h.Open(folder, zerolog.Nop()))
 	must.OK(t, h.Keep(ctx, folder, zerolog.Nop()))
 	info, err := os.Stat(filepath.Join(folder, historyFile))
 	must.OK(t, err)
@@ -161,7 +163,7 @@ func TestHistoryIsKept(t *testing.T) {
 
 	again := NewHistory()
 	again.Observe(w.now.Add(time.Minute), newWorld(0, 0).Document()) // before it is read: nothing is raised yet
-	must.OK(t, again.Keep(ctx, folder, zerolog.Nop()))
+	must.OK(t, again.Open(folder, zerolog.Nop()))
 	if len(again.Changes(changesKept)) != len(h.Changes(changesKept)) || len(again.Ended()) != len(h.Ended()) ||
 		!reflect.DeepEqual(again.hour(w.now)[:59], h.hour(w.now)[:59]) {
 		t.Error("the history is another one")
@@ -191,13 +193,23 @@ func TestDamagedHistory(t *testing.T) {
 	must.OK(t, os.WriteFile(filepath.Join(folder, historyFile), []byte("not gzip"), 0o600))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	must.OK(t, NewHistory().Keep(ctx, folder, zerolog.Nop()))
+	h := NewHistory()
+	must.OK(t, h.Open(folder, zerolog.Nop()))
+	must.OK(t, h.Keep(ctx, folder, zerolog.Nop()))
 	for _, name := range []string{historyFile, damagedFile} {
 		if _, err := os.Stat(filepath.Join(folder, name)); err != nil {
 			t.Error(err)
 		}
 	}
 	if _, err := read(filepath.Join(folder, historyFile)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFolderIsOpenToOthers(t *testing.T) {
+	folder := t.TempDir()
+	must.OK(t, os.Chmod(folder, 0o755))
+	if err := NewHistory().Open(folder, zerolog.Nop()); err == nil || !strings.Contains(err.Error(), "chmod 700") {
 		t.Error(err)
 	}
 }

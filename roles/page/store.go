@@ -47,16 +47,34 @@ type kept struct {
 
 const keptVersion = 1
 
-// Keep reads the history out of a folder, which it makes, and writes it there until ctx ends. Where that fails the
-// history is kept in memory alone: nothing else depends on it. It returns nil.
+// Open makes the folder, and reads the history that is in it. A folder that is open to others is an error; a history
+// that cannot be read is put aside, and a new one begins.
+func (h *History) Open(folder string, log zerolog.Logger) error {
+	if folder == "" {
+		return nil
+	}
+	if err := private.Folder(folder); err != nil {
+		return fmt.Errorf("health.state_dir: %w", err)
+	}
+	file := filepath.Join(folder, historyFile)
+	k, err := read(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		err = errors.Join(err, os.Rename(file, filepath.Join(folder, damagedFile)))
+		log.Warn().Err(err).Str("file", file).Msg("failed to read the history of the page, beginning a new one")
+	default:
+		h.restore(k, time.Now())
+	}
+	return nil
+}
+
+// Keep writes the history into the folder until ctx ends, and once more then. Where that fails it is kept in memory
+// alone: nothing else depends on it. It returns nil.
 func (h *History) Keep(ctx context.Context, folder string, log zerolog.Logger) error {
 	if folder == "" {
 		<-ctx.Done()
 		return nil
-	}
-	file := filepath.Join(folder, historyFile)
-	if err := h.open(file, time.Now()); err != nil {
-		log.Warn().Err(err).Str("file", file).Msg("failed to read the history of the page, beginning a new one")
 	}
 	failed := false
 	tick := time.NewTicker(savePause)
@@ -67,28 +85,12 @@ func (h *History) Keep(ctx context.Context, folder string, log zerolog.Logger) e
 			ended = true
 		case <-tick.C:
 		}
-		err := h.save(file, time.Now())
+		err := h.save(filepath.Join(folder, historyFile), time.Now())
 		if err != nil && !failed {
 			log.Warn().Err(err).Msg("failed to write the history of the page; it will not outlive this process")
 		}
 		failed = err != nil
 	}
-	return nil
-}
-
-// open reads the file if there is one, and puts it aside if it is none of ours.
-func (h *History) open(file string, now time.Time) error {
-	if err := private.Folder(filepath.Dir(file)); err != nil {
-		return fmt.Errorf("health.state_dir: %w", err)
-	}
-	k, err := read(file)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return errors.Join(err, os.Rename(file, filepath.Join(filepath.Dir(file), damagedFile)))
-	}
-	h.restore(k, now)
 	return nil
 }
 

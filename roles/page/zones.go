@@ -29,11 +29,12 @@ const hitsShown = 50
 
 func (p *Page) find(query string) found {
 	f := found{Query: query, Found: p.source.Find(query, hitsShown)}
-	text := strings.ToLower(strings.TrimSuffix(query, "."))
+	text := strings.ToLower(query)
 	for _, name := range f.Zones {
 		h := hit{Name: label(name)}
-		if at := strings.Index(h.Name, text); at >= 0 {
-			h.Before, h.Match, h.After = h.Name[:at], h.Name[at:at+len(text)], h.Name[at+len(text):]
+		if at := strings.Index(name.String(), text); at >= 0 {
+			end := min(at+len(text), len(h.Name)) // without the closing dot
+			h.Before, h.Match, h.After = h.Name[:at], h.Name[at:end], h.Name[end:]
 		}
 		f.Hits = append(f.Hits, h)
 	}
