@@ -213,7 +213,7 @@ func TestLinesOfARunningRole(t *testing.T) {
 	must.OK(t, err)
 	go func() { _ = server.Run(t.Context()) }()
 	var f findings
-	f.readiness(t.Context(), "port.observe", server.Addr())
+	f.readiness(t.Context(), "port.observe", observe.Config{Listen: server.Addr()})
 	if lines := health.Lines(f[0].Run); !slices.Equal(lines, []string{"journalctl -n 50 -u pdns-distribute-primary@p1"}) {
 		t.Errorf("%+v", f)
 	}

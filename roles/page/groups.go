@@ -2,99 +2,78 @@ package page
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"pdns-distribute/health"
 )
 
-// group is what is wrong, with the nodes at which it is.
+// group is one cause of alarms.
 type group struct {
-	Kind    health.Kind
-	Warning bool
-	What    string
-	Remedy  string
-	Since   time.Time
-	Nodes   []string
+	health.Group
+	First []place // where the first of its lines are to be run
+	Rest  []place
 }
 
-// grouped puts alarms together that say the same of different nodes, in the order of the first of each.
+// place is where lines are to be run, and in which case.
+type place struct {
+	On, If string
+	Lines  []string
+}
+
+// linesShown is how many lines of an alarm are shown before the rest is folded up: it may be at many nodes.
+const linesShown = 3
+
 func grouped(alarms []health.Alarm) (groups []group) {
-	for _, a := range alarms {
-		what := about(a)
-		at := slices.IndexFunc(groups, func(g group) bool { return g.Kind == a.Kind && g.Warning == a.Warning && g.What == what })
-		if at < 0 {
-			at = len(groups)
-			groups = append(groups, group{Kind: a.Kind, Warning: a.Warning, What: what, Remedy: a.Remedy, Since: a.Since})
-		}
-		g := &groups[at]
-		if g.Since.After(a.Since) {
-			g.Since = a.Since
-		}
-		if a.Node != "" {
-			g.Nodes = append(g.Nodes, a.Node)
-		}
-	}
-	for i, g := range groups {
-		if len(g.Nodes) == 1 { // then it says where
-			groups[i].What = alarmOf(alarms, g).What
-		}
+	for _, g := range health.Grouped(alarms) {
+		first := min(len(g.Run), linesShown)
+		groups = append(groups, group{g, placesOf(g.Run[:first]), placesOf(g.Run[first:])})
 	}
 	return groups
 }
 
-// about returns what an alarm says without the node that it is about.
-func about(a health.Alarm) string {
-	for _, role := range []string{health.RoleSecondary, health.RolePrimary, health.RoleProxy, health.RoleHealth, health.RoleBroker} {
-		if text, is := strings.CutPrefix(a.What, role+" "+a.Node+": "); is {
-			return text
+func placesOf(commands []health.Command) (places []place) {
+	for _, c := range commands {
+		last := len(places) - 1
+		if last < 0 || places[last].On != c.On || places[last].If != c.If {
+			places = append(places, place{On: c.On, If: c.If})
+			last++
 		}
+		places[last].Lines = append(places[last].Lines, c.Line)
 	}
-	return a.What
+	return places
 }
 
-func alarmOf(alarms []health.Alarm, g group) health.Alarm {
-	at := slices.IndexFunc(alarms, func(a health.Alarm) bool { return a.Kind == g.Kind && a.Node == g.Nodes[0] })
-	return alarms[at]
-}
-
-// endedGroup are alarms of one kind that ended at about the same time.
+// endedGroup are alarms with one cause that ended at about the same time.
 type endedGroup struct {
-	health.Alarm
-	At    time.Time
-	Nodes []string
+	health.Group
+	At time.Time
 }
 
 // togetherWithin is how far apart alarms may end that are shown as one.
 const togetherWithin = 30 * time.Second
 
-// groupEnded puts together what ended at different nodes at about the same time.
+// groupEnded puts together what ended at different nodes at about the same time. The last to end comes first.
 func groupEnded(ended []Ended) (groups []endedGroup) {
+	var together [][]Ended
 	for _, e := range ended {
-		what := about(e.Alarm)
-		at := slices.IndexFunc(groups, func(g endedGroup) bool {
-			return g.Kind == e.Kind && about(g.Alarm) == what && g.At.Sub(e.At) < togetherWithin
+		at := slices.IndexFunc(together, func(t []Ended) bool {
+			return t[0].Kind == e.Kind && t[0].Role == e.Role && t[0].Cause == e.Cause && t[0].At.Sub(e.At) < togetherWithin
 		})
 		if at < 0 {
-			at = len(groups)
-			groups = append(groups, endedGroup{Alarm: e.Alarm, At: e.At})
+			at, together = len(together), append(together, nil)
 		}
-		groups[at].Since = earlier(groups[at].Since, e.Since)
-		groups[at].Nodes = append(groups[at].Nodes, e.Node)
+		together[at] = append(together[at], e)
 	}
-	for i := range groups {
-		if slices.SortFunc(groups[i].Nodes, compareNames); len(groups[i].Nodes) > 1 {
-			groups[i].What = about(groups[i].Alarm)
+	for _, t := range together {
+		var alarms []health.Alarm
+		for _, e := range t {
+			alarms = append(alarms, e.Alarm)
+		}
+		for _, g := range health.Grouped(alarms) {
+			groups = append(groups, endedGroup{g, t[0].At})
 		}
 	}
 	return groups
-}
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
 }
 
 // Lasted says for how long it was wrong.

@@ -81,7 +81,7 @@ func levelOf(state string) level {
 // Ended is an alarm that is over.
 type Ended struct {
 	health.Alarm
-	At time.Time `json:"at"`
+	At time.Time `json:"ended"`
 }
 
 // NewHistory begins with nothing known.

@@ -136,7 +136,7 @@ func TestEndedAlarms(t *testing.T) {
 	for i := range 2 * endedKept {
 		at := noon.Add(26*time.Hour + time.Duration(i)*time.Second)
 		d := w.Document()
-		d.Alarms = []health.Alarm{{Kind: health.AlarmLoad, Node: fmt.Sprint(i)}}
+		d.Alarms = []health.Alarm{{Kind: health.AlarmLoad, Role: health.RoleSecondary, Node: fmt.Sprint(i)}}
 		h.Observe(at, d)
 	}
 	if len(h.Ended()) != endedKept {

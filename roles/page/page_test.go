@@ -56,7 +56,7 @@ func TestOverviewOfTwelveFailing(t *testing.T) {
 	w.fail(12)
 	url := w.serve(t, h)
 	_, text, _ := get(t, url+"/")
-	wants(t, "the page", text, "Not everything is in order", "NOT in order (1)", "12 nodes: ", "read the log of PowerDNS on the secondary", "bad.svg")
+	wants(t, "the page", text, "Not everything is in order", "NOT in order (1)", "12 secondaries (", "read the log of PowerDNS on the secondary", "bad.svg")
 	if n := strings.Count(text, `<article class="alarm"`); n != 1 {
 		t.Errorf("%d alarms", n)
 	}
@@ -64,9 +64,9 @@ func TestOverviewOfTwelveFailing(t *testing.T) {
 		t.Error("what is in order comes first")
 	}
 	_, text, _ = get(t, url+"/node?id=ns7")
-	wants(t, "the node's page", text, "secondary ns7", "Failing zones (3)", "database is locked", `href="/zone?name=customer-000001.shop1.example"`, "12 nodes: ")
+	wants(t, "the node's page", text, "secondary ns7", "Failing zones (3)", "database is locked", `href="/zone?name=customer-000001.shop1.example"`, "12 secondaries (")
 	_, text, _ = get(t, url+"/alarm?kind=failing")
-	wants(t, "the alarm's page", text, "12 nodes: ", "<strong>Do</strong>")
+	wants(t, "the alarm's page", text, "12 secondaries (", "<strong>Do</strong>")
 }
 
 func TestWhatIsNotThere(t *testing.T) {

@@ -143,7 +143,7 @@ func (w *world) fail(secondaries int) {
 			}
 		})
 		w.alarms = append(w.alarms, health.Alarm{
-			Kind: health.AlarmFailing, Node: id, Since: w.now.Add(-4 * time.Minute),
+			Kind: health.AlarmFailing, Role: health.RoleSecondary, Node: id, Zone: zoneNumber(0), Cause: "database-locked", Since: w.now.Add(-4 * time.Minute),
 			What:   "secondary " + id + ": 3 zones fail, the first is customer-000000.shop0.example.: PowerDNS answered 500: database is locked",
 			Remedy: "read the log of PowerDNS on the secondary; the zones are retried automatically",
 		})
@@ -165,8 +165,10 @@ func (w *world) busyHour(h *History) {
 			}
 			if (minute+11*i)%97 == 0 {
 				r.State = health.StateInactive
-				d.Alarms = append(d.Alarms, health.Alarm{Kind: health.AlarmInactive, Node: r.Node, Since: at,
-					What: r.Role + " " + r.Node + ": no heartbeat for 30s; excluded from sync waits", Remedy: "start the node"})
+				d.Alarms = append(d.Alarms, health.Alarm{
+					Kind: health.AlarmInactive, Role: r.Role, Node: r.Node, Since: at,
+					What: r.Role + " " + r.Node + ": no heartbeat for 30s; excluded from sync waits", Remedy: "start the node",
+				})
 			}
 		}
 		h.Observe(at, d)
