@@ -91,6 +91,11 @@ torture: setup ## 3,000 zones at once, changes beside a fill, then changes of ev
 	TORTURE=$(DURATION) go test -count=1 -timeout 0 -run '^TestEarlyAnswer$$' ./proxy
 	TORTURE=$(DURATION) go test -tags campaign -count=1 -timeout 0 -run '^(TestTorture|TestThousandsOfZones|TestChangesPassAFill|TestThousandByBatches)$$' -v ./roles/fleet
 
+.PHONY: test-page
+test-page: ## the page of the health role in Chromium: clicks, search, keys, dark, small, without a script; SHOTS=DIR keeps pictures
+	@packaging/setup.sh browser
+	go test -tags browser -count=1 -timeout 10m -v -run '^TestBrowser' ./roles/page
+
 .PHONY: test-damage
 test-damage: ## damage each file of a broker's and a secondary's store in each way, DAMAGE_ROUNDS (2) times by seed; takes half an hour
 	DAMAGE_ROUNDS=$${DAMAGE_ROUNDS:-2} go test -timeout 3h -run '^TestDamagedStore$$' -v ./broker
@@ -139,6 +144,7 @@ lint: ## formatting, go vet, staticcheck, direction of imports
 	go vet -tags databases ./roles/fleet
 	go vet -tags campaign ./roles/fleet ./roles/secondary
 	go vet -tags matrix ./roles/fleet
+	go vet -tags browser ./roles/page
 	go run $(STATICCHECK) ./... ./.ci/count
 	go test -run '^TestImports' .
 

@@ -2,7 +2,7 @@
 # Installs what the tests and the demo need beside Go: PowerDNS with two backends, tools that check its answers, a
 # client of its API, clocks that are off, a judge of systemd units, shells whose completion is tried, a reader of manual
 # pages, Prometheus, which tries the alert rules, and a C compiler.
-# With the argument databases also what `make test-databases` needs.
+# With the argument databases also what `make test-databases` needs, with browser what `make test-page` does.
 # Changes nothing, and needs no rights, where all of it is there. Leaves no PowerDNS running that wasn't before.
 set -eu
 
@@ -38,6 +38,7 @@ missing() {
 	has promtool || echo prometheus
 	has "${CC:-gcc}" || echo gcc libc6-dev # for the race detector
 	[ "$WHAT" != databases ] || missing_databases
+	[ "$WHAT" != browser ] || has chromium || echo chromium
 }
 
 missing_databases() {

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
@@ -103,11 +102,14 @@ func (b *browser) sized(width, height int64, dark bool) {
 // is waits until an expression is true.
 func (b *browser) is(expression string) {
 	b.t.Helper()
-	err := chromedp.Run(b.ctx, chromedp.Poll(expression, nil, chromedp.WithPollingInterval(20*time.Millisecond)))
-	if err != nil {
-		b.t.Fatalf("%s: %v; the console says %q; at %s", expression, err, b.console(),
-			b.get(`location.href + " " + document.querySelector("#q").value + "\n" + document.querySelector("main").innerText.slice(0, 500)`))
-	}
+	must.Eventually(b.t, func() error {
+		var is bool
+		err := chromedp.Run(b.ctx, chromedp.Evaluate(expression, &is)) // it fails while another page is on its way
+		if err == nil && !is {
+			err = fmt.Errorf("%s: it is not", expression)
+		}
+		return err
+	})
 }
 
 func (b *browser) get(expression string) (text string) {
