@@ -310,6 +310,7 @@ func TestAlarms(t *testing.T) {
 	}
 	must.OK(t, i.StartRole(i.ctx, "ns2"))
 	i.noAlarms()
+	i.showsZones()
 	i.eventually("both were posted", func(context.Context) error {
 		mu.Lock()
 		defer mu.Unlock()
@@ -507,4 +508,28 @@ func (i *harness) kindsAt(id string) (kinds []string) {
 		kinds = append(kinds, string(a.Kind))
 	}
 	return kinds
+}
+
+// showsZones makes a zone, and looks at it as a person does: by a part of its name, at each secondary, and as a change.
+func (i *harness) showsZones() {
+	i.t.Helper()
+	must.OK(i.t, createMany(i.ctx, i.api, "paged", 1, 1))
+	i.eventually("created", i.allSame)
+	name := numbered("paged", 0)
+	text := strings.TrimSuffix(name.String(), ".")
+	for path, want := range map[string][]string{
+		"/zones?q=" + text[2:]: {"<mark>" + text[2:] + "</mark>"},
+		"/zone?name=" + text:   {"2 as published</h2>", "proxy proxy1", "at 2 in "},
+		"/":                    {"/zone?name=" + text, "no heartbeat for 10s; excluded"},
+	} {
+		i.eventually(path, func(context.Context) error {
+			shown := i.get(fleet.Health, path)
+			for _, each := range want {
+				if !strings.Contains(shown, each) {
+					return fmt.Errorf("it lacks %s: %s", each, shown)
+				}
+			}
+			return nil
+		})
+	}
 }

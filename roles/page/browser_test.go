@@ -16,6 +16,7 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/page"
 	cdpruntime "github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -119,19 +120,19 @@ func (b *browser) get(expression string) (text string) {
 }
 
 // shot writes what is shown to the folder SHOTS, if there is one.
-func (b *browser) shot(name string, whole bool) {
+func (b *browser) shot(name string) {
 	b.t.Helper()
 	folder := os.Getenv("SHOTS")
 	if folder == "" {
 		return
 	}
-	var image []byte
-	action := chromedp.CaptureScreenshot(&image)
-	if whole {
-		action = chromedp.FullScreenshot(&image, 100)
-	}
-	b.run(action)
-	must.OK(b.t, os.WriteFile(filepath.Join(folder, name+".png"), image, 0o600))
+	b.run(chromedp.ActionFunc(func(ctx context.Context) error {
+		image, err := page.CaptureScreenshot().WithFormat(page.CaptureScreenshotFormatJpeg).WithQuality(60).Do(ctx)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(folder, name+".jpg"), image, 0o600)
+	}))
 }
 
 // fits looks that nothing is wider than the window.
@@ -170,17 +171,17 @@ func TestBrowserShowsAll(t *testing.T) {
 	w.feeds = []health.Feed{{Node: "ns14", Behind: 760}}
 	url := w.serve(t, h)
 	b := newBrowser(t)
-	for _, page := range []struct{ name, path string }{
+	for _, shown := range []struct{ name, path string }{
 		{"overview", "/"}, {"search", "/zones?q=shop12"}, {"zone", "/zone?name=customer-000001.shop1.example"},
 		{"node", "/node?id=ns3"}, {"alarm", "/alarm?kind=failing"},
 	} {
 		for _, dark := range []bool{false, true} {
 			for _, width := range []int64{1280, 390} {
-				b.sized(width, 900, dark)
-				b.run(chromedp.Navigate(url+page.path), chromedp.WaitVisible("h1", chromedp.ByQuery))
-				name := fmt.Sprintf("%s-%d-dark-%v", page.name, width, dark)
+				b.sized(width, 1100, dark)
+				b.run(chromedp.Navigate(url+shown.path), chromedp.WaitVisible("h1", chromedp.ByQuery))
+				name := fmt.Sprintf("%s-%d-dark-%v", shown.name, width, dark)
 				b.fits(name)
-				b.shot(name, true)
+				b.shot(name)
 			}
 		}
 	}
