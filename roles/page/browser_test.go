@@ -127,11 +127,11 @@ func (b *browser) shot(name string) {
 		return
 	}
 	b.run(chromedp.ActionFunc(func(ctx context.Context) error {
-		image, err := page.CaptureScreenshot().WithFormat(page.CaptureScreenshotFormatJpeg).WithQuality(60).Do(ctx)
+		image, err := page.CaptureScreenshot().WithFormat(page.CaptureScreenshotFormatWebp).WithQuality(50).Do(ctx)
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(filepath.Join(folder, name+".jpg"), image, 0o600)
+		return os.WriteFile(filepath.Join(folder, name+".webp"), image, 0o600)
 	}))
 }
 
