@@ -26,7 +26,7 @@ var foreign = strings.Fields(`
 	api-key also-notify autosecondary enable-lua-record-updates webserver-max-bodysize xfr-max-received-mbytes
 	INCEPTION-INCREMENT INCEPTION-EPOCH NSEC3NARROW mariadb-backup pdns-backend-pgsql pg_hba.conf postgresql.conf
 	server_id slave_parallel_mode slave_parallel_threads hot_standby_feedback gtid_domain_id read_only
-	maxTTL enable-lua-records search-data optimistic conservative NONE nats-io/nats.go StateDirectory SocketBindAllow
+	basic_auth maxTTL enable-lua-records search-data optimistic conservative NONE nats-io/nats.go StateDirectory SocketBindAllow
 	system_account verify_and_map handshake_first load-zone systemd-analyze max_connections
 	errors.Is errors.As GOARCH UMask supermaster slave-cycle-interval xfr-cycle-interval schema.sqlite3.sql lmdb-shards
 	PDNS_API_KEY PDNS_API_KEY_FILE PDNS_API_URL PDNS_HTTP_TIMEOUT PDNS_ServerId PDNS_Token PDNS_Url REQUESTS_CA_BUNDLE
