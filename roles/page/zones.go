@@ -62,6 +62,7 @@ type zoneView struct {
 
 func newZoneView(z Zone, changes []Change) zoneView {
 	v := zoneView{Zone: z, Changes: changes}
+	v.Secondaries = slices.Clone(z.Secondaries) // others look at the same
 	for _, s := range z.Secondaries {
 		if s.InSync {
 			v.InSync++
