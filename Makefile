@@ -87,8 +87,8 @@ test-heavy: setup ## the heaviest tests of fleets, which make test leaves out
 
 # Tests of memory want the machine for themselves.
 .PHONY: test-quick
-test-quick: ## the tests that need no PowerDNS, in one to two minutes, without the race detector; the others are counted as skipped
-	@go test -short -vet=off -skip '^TestMemory' -parallel 8 -json $(LONG) $$(go list ./... | grep -vxF "$$(printf '%s\n' $(LONG))") | go run ./.ci/count -quiet
+test-quick: ## the tests that need no PowerDNS and little time, in about a minute, without the race detector; the others are counted as skipped
+	@go test -short -vet=off -skip '^TestMemory' -p 5 -parallel 8 -json $(LONG) $$(go list ./... | grep -vxF "$$(printf '%s\n' $(LONG))") | go run ./.ci/count -quiet
 
 .PHONY: torture
 torture: setup ## 3,000 zones at once, changes beside a fill, then changes of every kind for DURATION (10m) under questions: nothing former is answered once it is said to be served

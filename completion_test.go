@@ -50,6 +50,7 @@ var shells = map[string]func(t *testing.T, typed []string) [][]string{"bash": in
 
 // TestCompletionInShells types into real shells, whose completion asks the real program.
 func TestCompletionInShells(t *testing.T) {
+	must.NotShort(t)
 	bin := t.TempDir()
 	self, err := os.Executable()
 	if err != nil {

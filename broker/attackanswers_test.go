@@ -96,6 +96,7 @@ func (g *target) listened() (list []string) {
 // it reaches neighbours in that account (see TestForgedNoticesAreIgnored), and must get nowhere else, least of all
 // where the broker itself listens.
 func TestStolenNodeNamesSubjectsForAnswers(t *testing.T) {
+	must.NotShort(t)
 	t.Parallel()
 	for id, neighbour := range stolen {
 		t.Run(id, func(t *testing.T) {

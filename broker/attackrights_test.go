@@ -226,6 +226,7 @@ func TestStolenNodeIsRefused(t *testing.T) {
 // Who may do these things does them, and each of it is seen: so the tests here would see it as well if a stolen node
 // could.
 func TestAttacksWouldBeSeen(t *testing.T) {
+	must.NotShort(t)
 	t.Parallel()
 	g := newTarget(t)
 	const somebody = "nobody" // everything is somebody else's

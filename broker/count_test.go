@@ -21,6 +21,7 @@ func readStates(t *testing.T, c *broker.Conn) (zones []string) {
 
 // What is read is what is there, whatever was published before and whatever others remember.
 func TestStatesAreReadAnew(t *testing.T) {
+	must.NotShort(t)
 	t.Parallel()
 	_, primary := start(t)
 	if zones := readStates(t, primary); zones != nil {

@@ -452,6 +452,7 @@ func TestRenewFeed(t *testing.T) {
 // There is room for more secondaries than nats-server allows by itself, and for watches beside them. A broker that
 // lists consumers without end is listened to for a while, and leaves nothing running.
 func TestManyFeeds(t *testing.T) {
+	must.NotShort(t)
 	t.Parallel()
 	_, primary := start(t)
 	stream, err := primary.JetStream().Stream(t.Context(), "PDNS_ZONE")

@@ -73,6 +73,7 @@ func TestLeaseIsGivenBack(t *testing.T) {
 
 // A leader that cannot renew its lease stops before another one begins, though nobody tells it.
 func TestLeaseEndsInTime(t *testing.T) {
+	must.NotShort(t)
 	t.Parallel()
 	_, _, one, two := startLeases(t)
 	first, _ := campaign(t, one)
@@ -101,6 +102,7 @@ func TestLeaseEndsInTime(t *testing.T) {
 // A process that was killed leaves a lease behind, which the next one of the same node need not wait for. It takes it
 // once: two that run for long do not take it from each other in turns.
 func TestLeaseOfAKilledProcess(t *testing.T) {
+	must.NotShort(t)
 	t.Parallel()
 	b, _, one, two := startLeases(t)
 	first, _ := campaign(t, one)
@@ -129,6 +131,7 @@ func TestLeaseOfAKilledProcess(t *testing.T) {
 
 // Who leads can be asked for at any time, and is the same, with the same term, after the lease was renewed.
 func TestLeaseHolder(t *testing.T) {
+	must.NotShort(t)
 	t.Parallel()
 	_, primary, one, _ := startLeases(t)
 	holder, err := primary.LeaseHolder(t.Context(), "health")
@@ -155,6 +158,7 @@ func TestLeaseHolder(t *testing.T) {
 
 // A term of before a broker lost its disk is over, though counting begins anew.
 func TestTermsAfterWipe(t *testing.T) {
+	must.NotShort(t)
 	t.Parallel()
 	b, primary, one, _ := startLeases(t)
 	terms, _ := campaign(t, one)

@@ -108,6 +108,7 @@ func fill(t *testing.T, dir string) (back func()) {
 
 // nats-server keeps a write error until it is started again, whatever room there is.
 func TestFullDisk(t *testing.T) {
+	must.NotShort(t)
 	t.Parallel()
 	disk := brokertest.SmallDisk(t, 48)
 	b := brokertest.Start(t, brokertest.Options{Primaries: []string{"primary1"}, Disk: disk})

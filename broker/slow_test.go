@@ -16,6 +16,7 @@ import (
 // TestBrokerUnderSlowClients holds connections to the broker in every way that comes before the credentials. A node
 // connects beside them, and they are ended.
 func TestBrokerUnderSlowClients(t *testing.T) {
+	must.NotShort(t)
 	t.Parallel()
 	b, _ := start(t)
 	u, err := url.Parse(b.URL())

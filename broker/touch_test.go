@@ -242,6 +242,7 @@ func TestTouchesResumeAfterWipe(t *testing.T) {
 }
 
 func TestTouchesResumeAfterDeletion(t *testing.T) {
+	must.NotShort(t)
 	t.Parallel()
 	_, primary := start(t)
 	flow := make(chan error, 100)

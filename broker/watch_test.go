@@ -97,6 +97,7 @@ func TestHealthWatchMissesNothing(t *testing.T) {
 // A pull of a process that was killed takes states for as long as the broker takes it for alive. Nothing is lost by
 // that, and nobody is told that all has come.
 func TestHealthWatchAfterKill(t *testing.T) {
+	must.NotShort(t)
 	t.Parallel()
 	for name, kill := range map[string]func(*nats.Conn){"in the moment that it pulls": func(nc *nats.Conn) { nc.Close() }, "later": func(nc *nats.Conn) {
 		_ = nc.Flush()

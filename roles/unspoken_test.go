@@ -61,6 +61,7 @@ func (s *spoken) await(t *testing.T, parts ...string) {
 // servers that refuse them, break off, and send back what they were sent. None shows in logs, metrics, status or
 // errors.
 func TestSecretsAreNotSpoken(t *testing.T) {
+	must.NotShort(t)
 	const (
 		apiKey, password, token, inQuery, inHook = "KEY-hunter22", "PASSWORD-hunter22", "TOKEN-hunter22", "QUERY-hunter22", "HOOK-hunter22"
 		clientKey                                = "CLIENT-hunter22"

@@ -35,6 +35,14 @@ func Eventually(t testing.TB, check func() error) {
 	}
 }
 
+// NotShort leaves a test that takes more than four seconds out under -short (make test-quick).
+func NotShort(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("left out by -short: takes long")
+	}
+}
+
 // HavePowerDNS leaves a test that starts PowerDNS out under -short (make test-quick). Without -short the test goes on,
 // and fails where PowerDNS is missing.
 func HavePowerDNS(t testing.TB) {

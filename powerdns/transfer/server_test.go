@@ -46,9 +46,7 @@ func TestServerGivesWhatItWasGiven(t *testing.T) {
 }
 
 func TestServerLargeZone(t *testing.T) {
-	if testing.Short() {
-		t.Skip("500,000 records")
-	}
+	must.NotShort(t) // 500,000 records
 	z := largeZone(t)
 	server := serve(t, transfer.Config{}, newZones(z))
 	if got := fetch(t, server.Addr().String(), z.Name()); got.Digest() != z.Digest() {

@@ -22,6 +22,7 @@ import (
 // Stolen nodes at one broker of a cluster, victims at another: what a single broker refuses, routes do not let through.
 // Package broker tries the same at length at one broker.
 func TestStolenNodesInACluster(t *testing.T) {
+	must.NotShort(t)
 	c := startCluster(t)
 	c.wantReplicated()
 	primary, ns2 := c.at("primary1", 0), c.at("ns2", 1)

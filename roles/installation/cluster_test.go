@@ -197,6 +197,7 @@ func (c cluster) wantReplicated() {
 }
 
 func TestClusterOfInit(t *testing.T) {
+	must.NotShort(t)
 	c := startCluster(t)
 	c.wantReplicated()
 	for _, n := range c.nodes()[3:] {
@@ -271,6 +272,7 @@ func TestNodesComeAndGoByReload(t *testing.T) {
 }
 
 func TestKeysAreRotatedUnderway(t *testing.T) {
+	must.NotShort(t)
 	c := startCluster(t)
 	c.wantReplicated()
 	others := []*nats.Conn{c.mustDial("ns2", c.Brokers[0]), c.mustDial("proxy1", c.Brokers[1]), c.mustDial("health1", c.Brokers[2])}

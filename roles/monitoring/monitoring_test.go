@@ -30,15 +30,10 @@ func promtool(t *testing.T, args ...string) (string, error) {
 }
 
 func TestRules(t *testing.T) {
-	files := []string{"alerts_test.yaml", "alerts_long_test.yaml"}
-	if testing.Short() {
-		files = files[:1]
-	}
-	calls := [][]string{{"check", "rules", "alerts.yaml"}}
-	for _, file := range files {
-		calls = append(calls, []string{"test", "rules", file})
-	}
-	for _, args := range calls {
+	must.NotShort(t)
+	for _, args := range [][]string{
+		{"check", "rules", "alerts.yaml"}, {"test", "rules", "alerts_test.yaml"}, {"test", "rules", "alerts_long_test.yaml"},
+	} {
 		if text, err := promtool(t, args...); err != nil {
 			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, text)
 		}
