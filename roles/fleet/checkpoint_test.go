@@ -28,25 +28,25 @@ func unrepaired() map[string]string {
 }
 
 // ownAlarm returns an alarm that a node itself raises.
-func (i *harness) ownAlarm(id, kind string) (health.Alarm, error) {
+func (i *harness) ownAlarm(id, kind string) (health.Group, error) {
 	body, err := get("http://" + i.Observe(id) + "/readyz")
 	if err != nil {
-		return health.Alarm{}, err
+		return health.Group{}, err
 	}
-	var answer struct{ Alarms []health.Alarm }
+	var answer struct{ Alarms []health.Group }
 	if err := json.Unmarshal(body, &answer); err != nil {
-		return health.Alarm{}, err
+		return health.Group{}, err
 	}
 	for _, a := range answer.Alarms {
 		if string(a.Kind) == kind {
 			return a, nil
 		}
 	}
-	return health.Alarm{}, fmt.Errorf("%s does not raise %s: %s", id, kind, body)
+	return health.Group{}, fmt.Errorf("%s does not raise %s: %s", id, kind, body)
 }
 
 // incomplete waits until a secondary says that it was not given everything.
-func (i *harness) incomplete(id string) (found health.Alarm) {
+func (i *harness) incomplete(id string) (found health.Group) {
 	i.t.Helper()
 	i.eventually(id+" knows that it lacks something", func(context.Context) (err error) {
 		found, err = i.ownAlarm(id, "incomplete")
@@ -124,7 +124,7 @@ func TestNewSecondaryIsGivenLess(t *testing.T) {
 		f.publish(name, m.Data, m.Header)
 	}
 	must.OK(t, i.StartRole(i.ctx, "ns2"))
-	if a := i.incomplete("ns2"); !strings.Contains(a.What, "3 of 64 groups") || !strings.Contains(a.Remedy, "sync --all") {
+	if a := i.incomplete("ns2"); !strings.Contains(a.What, "3 of 64 groups") || !strings.Contains(fmt.Sprint(a.Run), "sync --all") {
 		t.Errorf("it says %+v", a)
 	}
 	if n := i.metric("ns2", "pdns_distribute_secondary_incomplete"); n != 1 {

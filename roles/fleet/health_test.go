@@ -138,7 +138,7 @@ func TestOrphansWaitForConfirmation(t *testing.T) {
 	}
 	must.OK(t, ns1.Restart(i.ctx))
 	held := i.alarm("orphans", ns1.ID)
-	if !strings.Contains(held.Remedy, "sync --confirm-deletes ns1") || !strings.Contains(held.What, "6 zones that are not published") {
+	if run := fmt.Sprint(held.Commands()); !strings.Contains(run, "sync --confirm-deletes ns1") || !strings.Contains(held.What, "6 zones that are not published") {
 		t.Errorf("%+v", held)
 	}
 	out, err := i.sync(flags{"check": true, "node": "ns1"})

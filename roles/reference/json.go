@@ -33,14 +33,12 @@ func jsonPage(root string) (string, error) {
 	c := newCatalog(root)
 	var out strings.Builder
 	out.WriteString(jsonHead)
-	var shown []string
 	for _, r := range roots {
 		from := len(c.objects)
 		k, err := c.add(r.of)
 		if err != nil {
 			return "", err
 		}
-		shown = append(shown, k.ref)
 		fmt.Fprintf(&out, "\n## %s\n\n%s\n", r.heading, wrap(r.about))
 		for _, o := range c.objects[from:] {
 			if o.name != k.ref {
