@@ -41,9 +41,21 @@ func (p *placing) limitAddresses() error {
 	if err != nil {
 		config = p.file(ConfigFile).Content
 	}
-	allowed, err := p.peerAddresses(p.Role, config)
+	var more []string
+	if p.Role == health.RolePrimary { // it asks for the targets of ALIAS records itself
+		beside, err := p.powerDNS()
+		if err != nil {
+			return err
+		}
+		more = append(more, hostOf(beside.resolver))
+	}
+	allowed, err := p.peerAddresses(p.Role, config, more...)
 	if err != nil {
 		return err
+	}
+	if listen := listensAt(config); listen != "" {
+		p.note("whoever reads metrics at observe.listen (%s) from elsewhere is kept out, too: allow these addresses by systemctl edit %s",
+			listen, p.unit())
 	}
 	text := fmt.Appendf(nil, "# Whom %s talks to: this host, its resolvers, and what its configuration names. Where one of them changes:\n"+
 		"# pdns-distribute install --limit-addresses %s\n[Service]\nIPAddressDeny=any\nIPAddressAllow=localhost\n", p.ID, p.folder)
@@ -85,12 +97,14 @@ func (h host) missing(role, id, config string) (missing []string, limited bool, 
 
 func allow(address string) string { return "IPAddressAllow=" + address + "\n" }
 
-// peerAddresses are the addresses beside loopback that a role with this configuration needs, in order.
-func (h host) peerAddresses(role string, config []byte) ([]string, error) {
+// peerAddresses are the addresses beside loopback that a role with this configuration needs, and those of more hosts, in
+// order.
+func (h host) peerAddresses(role string, config []byte, more ...string) ([]string, error) {
 	named, err := configured(role, config)
 	if err != nil {
 		return nil, err
 	}
+	named = slices.DeleteFunc(append(named, more...), func(host string) bool { return host == "" })
 	all := h.resolvers()
 	for _, name := range named {
 		found, err := h.lookup(name)
@@ -130,11 +144,27 @@ func configured(role string, config []byte) (hosts []string, err error) {
 			}
 		}
 	}
-	return slices.DeleteFunc(hosts, func(h string) bool { return h == "" }), nil
+	return hosts, nil
 }
 
-// hostOf is the host of a URL or of host:port, "" where there is none, as in unix:/path.
+// listensAt is the address of /metrics where others than this host reach it, else "".
+func listensAt(config []byte) string {
+	var sections struct{ Observe struct{ Listen string } }
+	if toml.Unmarshal(config, &sections) != nil || sections.Observe.Listen == "" {
+		return ""
+	}
+	host := hostOf(sections.Observe.Listen)
+	if address, err := netip.ParseAddr(host); host == "localhost" || err == nil && address.IsLoopback() {
+		return ""
+	}
+	return sections.Observe.Listen
+}
+
+// hostOf is the host of a URL, of host:port or of an address alone, "" where there is none, as in unix:/path.
 func hostOf(at string) string {
+	if _, err := netip.ParseAddr(at); err == nil {
+		return at
+	}
 	if u, err := url.Parse(at); err == nil && u.Host != "" {
 		return u.Hostname()
 	}

@@ -257,6 +257,11 @@ func TestLimitAddresses(t *testing.T) {
 	if _, err := h.do(h.install, nil, h.home+"/ns1"); err == nil || !strings.Contains(err.Error(), "names nowhere.example.net, whose addresses cannot be found") {
 		t.Errorf("a broker without an address: %v", err)
 	}
+	config("[observe]\nlisten = \":9504\"\n")
+	h.write(Home+"/ns1/config.toml", string(files[0].Content), 0o644)
+	if out := h.must(h.install, nil, h.home+"/ns1"); !strings.Contains(out, "observe.listen (:9504)") {
+		t.Error(out)
+	}
 	h.must(h.uninstall, nil, "ns1")
 	h.wantFiles(map[string]string{limitsPath: ""})
 	if _, limited, err := h.missing("secondary", "ns1", h.home+"/ns1/config.toml"); err != nil || limited {
@@ -265,6 +270,27 @@ func TestLimitAddresses(t *testing.T) {
 	broker := []File{{ConfigFile, []byte("[node]\nid = \"b1\"\n[server]\n"), 0o644}}
 	if out := h.must(h.install, options{"limit-addresses": true}, archive(t, "b1", broker)); !strings.Contains(out, "the addresses of a role broker are not limited") {
 		t.Error(out)
+	}
+}
+
+// A primary asks PowerDNS's resolver for the targets of ALIAS records.
+func TestLimitAddressesOfAPrimary(t *testing.T) {
+	for setting, want := range map[string]string{
+		"resolver=198.51.100.53": "198.51.100.53", "resolver = 198.51.100.54:5353": "198.51.100.54", "resolver=[2001:db8::53]:53": "2001:db8::53",
+		"# resolver=198.51.100.53": "", "resolver=127.0.0.1": "",
+	} {
+		h := newHost(t)
+		h.write("/usr/lib/systemd/system/pdns-distribute-primary@.service", "[Service]\n", 0o644)
+		h.write("/etc/powerdns/pdns.d/own.conf", setting+"\n", 0o644)
+		h.must(h.install, options{"limit-addresses": true}, archive(t, "p1", []File{
+			{ConfigFile, []byte("[node]\nid = \"p1\"\n[primary]\n[broker]\nurls = [\"tls://198.51.100.7\"]\n"), 0o644},
+		}))
+		text, err := os.ReadFile(h.at("/etc/systemd/system/pdns-distribute-primary@p1.service.d/" + AddressesFile))
+		must(t, err)
+		lines := strings.Count(string(text), "IPAddressAllow=")
+		if want == "" && lines != 4 || want != "" && (lines != 5 || !strings.Contains(string(text), "IPAddressAllow="+want+"\n")) {
+			t.Errorf("%s: %s", setting, text)
+		}
 	}
 }
 

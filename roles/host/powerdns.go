@@ -15,6 +15,7 @@ const snippetName = "pdns-distribute.conf"
 
 var (
 	includeLine = regexp.MustCompile(`(?m)^[ \t]*include-dir[ \t]*=[ \t]*(\S+)`)
+	resolverOf  = regexp.MustCompile(`(?m)^[ \t]*resolver[ \t]*=[ \t]*(\S+)`)
 	keyLine     = regexp.MustCompile(`(?m)^[ \t]*api-key[ \t]*=[ \t]*(\S+).*\n?`)
 )
 
@@ -27,6 +28,8 @@ type powerDNS struct {
 	gid     int
 	key     string // api-key, if it has one already
 	keyIn   string // the file that says so
+
+	resolver string // whom it asks for the targets of ALIAS records, host or host:port; "" if nobody
 }
 
 // powerDNS looks where Debian and the packages of PowerDNS have it.
@@ -45,18 +48,18 @@ func (h host) powerDNS() (p powerDNS, err error) {
 			p.mode |= 0o040 // for the group that PowerDNS runs as
 		}
 		p.uid, p.gid = ownerOf(info)
-		p.findKey(p.main, text)
+		p.read(p.main, text)
 		if found := includeLine.FindSubmatch(text); found != nil {
 			p.include = string(found[1])
-			return p, h.findKeys(&p)
+			return p, h.readIncluded(&p)
 		}
 		return p, nil
 	}
 	return powerDNS{}, nil
 }
 
-// findKeys looks for a key in the files that are included. The last one counts, as it does for PowerDNS.
-func (h host) findKeys(p *powerDNS) error {
+// readIncluded reads the files that are included. The last value of a setting counts, as it does for PowerDNS.
+func (h host) readIncluded(p *powerDNS) error {
 	files, err := filepath.Glob(filepath.Join(h.at(p.include), "*.conf"))
 	for _, file := range files {
 		if filepath.Base(file) == snippetName {
@@ -66,12 +69,15 @@ func (h host) findKeys(p *powerDNS) error {
 		if err != nil {
 			return err
 		}
-		p.findKey(filepath.Join(p.include, filepath.Base(file)), text)
+		p.read(filepath.Join(p.include, filepath.Base(file)), text)
 	}
 	return err
 }
 
-func (p *powerDNS) findKey(file string, text []byte) {
+func (p *powerDNS) read(file string, text []byte) {
+	if all := resolverOf.FindAllSubmatch(text, -1); all != nil {
+		p.resolver = string(all[len(all)-1][1])
+	}
 	if all := keyLine.FindAllSubmatch(text, -1); all != nil {
 		p.key, p.keyIn = string(all[len(all)-1][1]), file
 	}
