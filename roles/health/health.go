@@ -27,8 +27,8 @@ type Health struct {
 	// What is known, by what the broker delivers.
 	nodes     *nodes
 	published *published
-	flow      *health.Flow  // of touches and states through the broker
-	history   *page.History // what the page shows of the last hours
+	flow      *health.Flow // of touches and states through the broker
+	shown     *view        // on the page
 
 	// What is wrong.
 	findings *findings
@@ -49,10 +49,11 @@ func New(cfg config.Config, deps node.Deps) (*Health, error) {
 	}
 	h := &Health{
 		Node: n, cfg: cfg.Health, dnssec: cfg.DNSSEC,
-		nodes: newNodes(cfg.Health), published: newPublished(cfg.Health.EventCheckWait), flow: health.NewFlow(), history: page.NewHistory(),
+		nodes: newNodes(cfg.Health), published: newPublished(cfg.Health.EventCheckWait), flow: health.NewFlow(),
 		findings: newFindings(), alarms: health.NewAlarms(),
 	}
-	if err := h.history.Open(h.cfg.StateDir, n.Log); err != nil {
+	h.shown = newView(h)
+	if err := h.shown.history.Open(h.cfg.StateDir, n.Log); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
 	h.StateDir = h.cfg.StateDir
@@ -61,9 +62,9 @@ func New(cfg config.Config, deps node.Deps) (*Health, error) {
 		h.Hook = newWebhook(cfg.Health.Webhook, n.Log)
 	}
 	n.Observe.Handle(status.Path, http.HandlerFunc(h.serveStatus))
-	shown := page.New(h.ID, newView(h), h.history, h.Log).Handler()
+	pages := page.New(h.ID, h.shown, h.shown.history, h.Log).Handler()
 	for _, path := range page.Paths {
-		n.Observe.Handle(path, shown)
+		n.Observe.Handle(path, pages)
 	}
 	n.Ready.Alarms(func() any { return health.Grouped(h.present()) })
 	return h, nil
@@ -74,18 +75,14 @@ func (h *Health) Run(ctx context.Context) error {
 	parts := []func(context.Context) error{
 		h.watchNodes, h.watchForgotten, h.watchBroker, // nodes.go
 		h.watchStates, h.watchApplied, h.watchSettled, h.published.index.DropTombstones, // published.go
-		h.keepJudging, // judge.go
-		h.campaign,    // lead.go
-		h.keepHistory,
+		h.keepJudging,              // judge.go
+		h.campaign,                 // lead.go
+		h.keepHistory, h.shown.run, // page.go
 	}
 	if h.Hook != nil {
 		parts = append(parts, h.Hook.run)
 	}
 	return h.RunAll(ctx, h.describe, parts...)
-}
-
-func (h *Health) keepHistory(ctx context.Context) error {
-	return h.history.Keep(ctx, h.cfg.StateDir, h.Log)
 }
 
 // describe fills in what this role reports of itself.

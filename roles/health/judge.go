@@ -38,7 +38,7 @@ func (h *Health) keepJudging(ctx context.Context) error {
 		}
 		h.retire(now, board)
 		h.alarms.Update(now, h.wrong(now, board))
-		h.history.Observe(now, h.document())
+		h.shown.history.Observe(now, h.document())
 		h.measure(board)
 		if !h.leads() && !reported.Has(health.AlarmNoBroker) && !reported.Has(health.AlarmNoAnswer) {
 			reported = health.Reported{}

@@ -23,10 +23,13 @@ import (
 
 // view is what the page reads of this role. It shows nothing that commands do not.
 type view struct {
-	h     *Health
-	looks *rate.Limiter
+	h       *Health
+	history *page.History // of the last hours
+	looks   *rate.Limiter
+	busy    sync.WaitGroup // of what goes on although who asked for it may be gone: see run
 
 	mu        sync.Mutex // guards all below
+	over      bool       // the role ends, and nothing is begun
 	renewals  index.Signatures
 	renewalAt time.Time
 	known     map[zone.Name]*seenZone
@@ -57,7 +60,36 @@ const (
 )
 
 func newView(h *Health) *view {
-	return &view{h: h, looks: rate.NewLimiter(looksEach, looksOnce), known: map[zone.Name]*seenZone{}}
+	return &view{h: h, history: page.NewHistory(), looks: rate.NewLimiter(looksEach, looksOnce), known: map[zone.Name]*seenZone{}}
+}
+
+func (h *Health) keepHistory(ctx context.Context) error {
+	return h.shown.history.Keep(ctx, h.cfg.StateDir, h.Log)
+}
+
+// run waits for all that was begun when ctx ends, and has nothing be begun from then on. It returns nil.
+func (v *view) run(ctx context.Context) error {
+	<-ctx.Done()
+	v.mu.Lock()
+	v.over = true
+	v.mu.Unlock()
+	v.busy.Wait()
+	return nil
+}
+
+// begin has something done that run waits for, unless the role ends. Called under mu.
+func (v *view) begin(do func()) (begun bool) {
+	if v.over {
+		return false
+	}
+	v.busy.Go(do)
+	return true
+}
+
+func (v *view) Prepare() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.begin(func() { v.h.published.index.Find("", 0) })
 }
 
 func (v *view) Document() status.Document { return v.h.document() }
@@ -75,16 +107,9 @@ func (v *view) Renewals() index.Signatures {
 
 // Look asks all nodes about a zone once for all who want to know it at that time.
 func (v *view) Look(ctx context.Context, name zone.Name) (z page.Zone, err error) {
-	s, first := v.begin(name)
-	switch {
-	case s == nil:
+	s := v.seen(context.WithoutCancel(ctx), name)
+	if s == nil {
 		return z, page.ErrBusy
-	case first:
-		go func() {
-			s.zone = v.look(context.WithoutCancel(ctx), name)
-			close(s.done)
-			time.AfterFunc(lookAge, func() { v.end(name) })
-		}()
 	}
 	select {
 	case <-s.done:
@@ -94,18 +119,27 @@ func (v *view) Look(ctx context.Context, name zone.Name) (z page.Zone, err error
 	}
 }
 
-func (v *view) begin(name zone.Name) (s *seenZone, first bool) {
+// seen returns the look at a zone that somebody has begun, or begins one; nil if that is too many.
+func (v *view) seen(ctx context.Context, name zone.Name) *seenZone {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if s, known := v.known[name]; known {
-		return s, false
+		return s
 	}
 	if !v.looks.Allow() {
-		return nil, false
+		return nil
 	}
-	s = &seenZone{done: make(chan struct{})}
+	s := &seenZone{done: make(chan struct{})}
+	begun := v.begin(func() {
+		s.zone = v.look(ctx, name)
+		close(s.done)
+		time.AfterFunc(lookAge, func() { v.end(name) })
+	})
+	if !begun {
+		return nil
+	}
 	v.known[name] = s
-	return s, true
+	return s
 }
 
 func (v *view) end(name zone.Name) {

@@ -59,7 +59,7 @@ func (h *Health) watchStates(ctx context.Context) error {
 		State: func(s broker.StateMsg) {
 			p.index.Set(s.Zone, s.Seq, s.Header)
 			if p.complete.Load() {
-				h.history.Published(time.Now(), changeOf(s))
+				h.shown.history.Published(time.Now(), changeOf(s))
 				state := index.NewSettled(s.Zone, index.Published{Seq: s.Seq, Header: s.Header})
 				p.events.Published(time.Now(), s.Seq, state, !s.Header.Background)
 			}
@@ -89,7 +89,7 @@ func (h *Health) watchApplied(ctx context.Context) error {
 		var a health.Applied
 		if json.Unmarshal(notice, &a) == nil {
 			h.published.events.Applied(time.Now(), node, a)
-			h.history.Served(time.Now(), node, a)
+			h.shown.history.Served(time.Now(), node, a)
 			h.published.listeners.applied(node, a)
 		}
 	})

@@ -33,7 +33,7 @@ type Page struct {
 	log       zerolog.Logger
 	templates *template.Template
 	searches  *rate.Limiter
-	prepare   sync.Once // has names be ready before somebody searches
+	prepare   sync.Once
 
 	mu       sync.Mutex // guards all below
 	overview overview   // as of At, for all who ask within a moment
@@ -140,7 +140,7 @@ func (p *Page) content(s sheet) (template.HTML, error) {
 const livePoll = 2000
 
 func (p *Page) serveOverview(w http.ResponseWriter, r *http.Request) {
-	p.prepare.Do(func() { go p.source.Find("", 0) })
+	p.prepare.Do(p.source.Prepare)
 	o := p.seen()
 	p.render(w, r, http.StatusOK, sheet{
 		Title: o.Title(), InOrder: o.InOrder, At: o.At, Name: "overview", Poll: livePoll, Refresh: true, Content: o,

@@ -15,6 +15,8 @@ import (
 type Source interface {
 	// Document returns the state of the installation.
 	Document() status.Document
+	// Prepare has names be ready before somebody searches, and returns at once.
+	Prepare()
 	// Find returns the first zones whose names contain the text.
 	Find(text string, most int) index.Found
 	// Renewals returns how far renewals of signatures are.

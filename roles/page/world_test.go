@@ -91,6 +91,8 @@ func (w *world) Document() status.Document {
 	return status.NewDocument(health.NewBoard(w.now, w.cfg, w.seen, w.feeds), w.cfg, thisPage, w.alarms)
 }
 
+func (w *world) Prepare() { w.index.Find("", 0) }
+
 func (w *world) Find(text string, most int) index.Found { return w.index.Find(text, most) }
 
 func (w *world) Renewals() index.Signatures {
